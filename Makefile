@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: GPL-2.0
+# Duet on Linux. `make help` lists the targets; every folder adds its own
+# programs and tests in a build.mk of its own.
+
+O       ?= out
+CC      ?= gcc
+CLANG   ?= clang
+AR      ?= ar
+PKG_CONFIG ?= pkg-config
+
+# Kernels the module is built for: every one whose headers are installed, the
+# stock kernel first (the VM and the demo run that one). KVER= picks one.
+KVERS   ?= $(shell scripts/kernel-list 2>/dev/null)
+KVER    ?= $(firstword $(KVERS))
+
+ifeq ($(V),1)
+Q :=
+say = @:
+else
+Q := @
+say = @printf '  %-7s %s\n'
+endif
+MAKEFLAGS += --no-print-directory
+
+CPPFLAGS += -Iinclude -Iinclude/uapi -Ilib -D_GNU_SOURCE
+CFLAGS   ?= -O2 -g
+CFLAGS   += -std=gnu11 -Wall -Wextra -Wno-unused-parameter -Werror
+DEPFLAGS  = -MMD -MP
+
+.PHONY: all help programs module clean
+all: programs module
+
+# Programs a fragment adds: PROGRAMS += name, name-objs := x.o y.o (paths from
+# the top, .o for .c), name-libs := pkg-config names.
+PROGRAMS :=
+include $(sort $(wildcard */build.mk agents/*/build.mk))
+
+objs = $(patsubst %.o,$(O)/obj/%.o,$(1))
+pc   = $(if $(1),$(shell $(PKG_CONFIG) --libs $(1)))
+
+$(O)/obj/%.o: %.c
+	$(say) CC $<
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(CFLAGS-$*) $(DEPFLAGS) -c -o $@ $<
+
+$(O)/lib/libduet.a: $(call objs,$(lib-objs))
+	$(say) AR $@
+	$(Q)mkdir -p $(@D)
+	$(Q)rm -f $@ && $(AR) rcs $@ $^
+
+define program_rule
+$(O)/bin/$(1): $$(call objs,$$($(1)-objs)) $(O)/lib/libduet.a
+	$$(say) LD $$@
+	$$(Q)mkdir -p $$(@D)
+	$$(Q)$$(CC) $$(CFLAGS) $$(LDFLAGS) -o $$@ $$(call objs,$$($(1)-objs)) \
+		$(O)/lib/libduet.a $$(call pc,$$($(1)-libs) $$(lib-libs)) $$(LDLIBS) $$($(1)-ldlibs)
+endef
+$(foreach p,$(PROGRAMS),$(eval $(call program_rule,$(p))))
+
+programs: $(addprefix $(O)/bin/,$(PROGRAMS))
+
+-include $(shell find $(O)/obj -name '*.d' 2>/dev/null)
+
+# The module is built in a copy of its sources, so that several kernels can be
+# built side by side and the source tree stays clean.
+KMOD_SRC := Kbuild $(wildcard kmod/*.[ch] include/duet/*.h include/uapi/linux/*.h)
+module: $(foreach k,$(KVERS),$(O)/kmod/$(k)/duet.ko)
+$(O)/kmod/%/duet.ko: $(KMOD_SRC)
+	$(say) KMOD $*
+	$(Q)mkdir -p $(@D)
+	$(Q)tar cf - $(KMOD_SRC) | tar xf - -C $(@D)
+	$(Q)$(MAKE) -s -C /lib/modules/$*/build M=$(abspath $(@D)) W=1 modules
+
+clean:
+	$(Q)rm -rf $(O)/bin $(O)/obj $(O)/lib $(O)/kmod $(O)/test
+
+help:
+	@grep -hE '^## ' Makefile */build.mk agents/*/build.mk | sed 's/^## /  make /'
+
+## [all]            programs into out/bin, duet.ko for every kernel whose headers are installed
+## module           duet.ko only        programs   the daemons and tools only
+## clean            remove what was built

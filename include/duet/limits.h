@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: GPL-2.0 OR MIT */
+/*
+ * Every limit of Duet, named. Compiled into the module, the BPF programs, the
+ * agents, the controller and the tests; nobody else writes these numbers.
+ */
+#ifndef _DUET_LIMITS_H
+#define _DUET_LIMITS_H
+
+/* The paper's switch (SIGCOMM 2014, sections 3 and 8.1): the preset of a
+ * device in hmux mode. Each is settable per device; 0 means unbounded, the
+ * preset of smux mode.
+ */
+#define DUET_PAPER_VIPS		16384	/* host table: /32s			*/
+#define DUET_PAPER_RULES	1024	/* ACL table: (VIP, protocol, port)	*/
+#define DUET_PAPER_MEMBERS	4096	/* ECMP table: DIPs of all sets		*/
+#define DUET_PAPER_TUNNELS	512	/* tunnelling table: distinct DIPs	*/
+
+#define DUET_SET_DIPS_MAX	1024	/* DIPs in one set			*/
+#define DUET_VIP_RULES_MAX	64	/* rules of one VIP			*/
+#define DUET_WEIGHT_MAX		65535
+#define DUET_PORTS_MAX		512	/* ports attached to one device		*/
+
+/* A set of n DIPs gets the smallest prime of duet_table_primes[] that is at
+ * least DUET_BUCKETS_PER_DIP * n buckets: shares are then within about 1 %.
+ */
+#define DUET_BUCKETS_PER_DIP	100
+#define DUET_BUCKETS_MAX	131071
+
+#define DUET_OUTER_TTL		64	/* TTL of the outer header		*/
+
+#endif

@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note */
+/*
+ * Generic netlink family "duet": the contract between duet.ko and everybody
+ * who configures it, and its manual. docs/netlink/duet.yaml says the same in
+ * the form of the kernel's netlink specifications.
+ *
+ * Life of a device, its addresses and routes belong to rtnetlink:
+ *
+ *	ip link add hmux0 type duet
+ *	ip link set hmux0 up
+ *
+ * A device starts in hmux mode with the paper's limits, no ports, no VIPs, and
+ * is of one network namespace: every name and address below is looked up there.
+ * Changes need CAP_NET_ADMIN in the user namespace that owns it; DEV_GET,
+ * VIP_GET and TRACE need nothing.
+ *
+ * A device is named by DUET_A_IFINDEX or DUET_A_IFNAME. Integers are in host byte order
+ * but for addresses, which are 4 (IPv4) or 16 (IPv6) bytes in network order.
+ * Requests are strictly checked: an attribute that a command does not know is
+ * an error. Every refusal carries an extack sentence and changes nothing.
+ * Every change bumps the device's generation, and a change that is asked for
+ * again changes nothing and doesn't bump it. Many requests may be put in one
+ * buffer, with NLM_F_ACK only where an answer is wanted: errors always come.
+ *
+ * Commands (all attributes at top level are of enum duet_attr)
+ *
+ * DUET_CMD_DEV_GET	do, dump
+ *	request: device (dump: none)
+ *	reply:	 IFINDEX, IFNAME, MODE, SEED, LOCAL4, LOCAL6 (if set),
+ *		 GENERATION, LIMITS, USED, PORTS, STATS
+ *
+ * DUET_CMD_DEV_SET	do
+ *	request: device and any of MODE, SEED, LOCAL4, LOCAL6, LIMITS (members
+ *		 left out stay as they are).
+ *	MODE and SEED can be changed only while the device has no VIP. LIMITS
+ *	below what is in use are refused. MODE loads that mode's preset limits
+ *	unless LIMITS are there too.
+ *
+ * DUET_CMD_PORT_ADD, DUET_CMD_PORT_DEL	do
+ *	request: device, PORT_IFINDEX
+ *	Packets that arrive on a port and are for a VIP are taken before routing.
+ *	A netdev is a port of at most one device.
+ *
+ * DUET_CMD_VIP_SET	do
+ *	request: device, VIP (nest of enum duet_vip_attr: ADDR, RULES)
+ *	Creates the VIP, or replaces all its rules in one step: a packet meets
+ *	the old VIP or the new one. NLM_F_EXCL: refused if it exists; without
+ *	NLM_F_CREATE: refused if it doesn't. NLM_F_ECHO: answered with the VIP.
+ *
+ * DUET_CMD_VIP_DEL	do
+ *	request: device, VIP (ADDR); or device and FLUSH for all of them.
+ *
+ * DUET_CMD_VIP_GET	do, dump
+ *	request: device, VIP (ADDR; dump: device, no VIP)
+ *	reply:	 IFINDEX, GENERATION, VIP: ADDR, STATS, RULES with their SET's
+ *		 digest and buckets and the DIPs with state, buckets and STATS.
+ *	A dump that a change ran into is marked NLM_F_DUMP_INTR: ask again.
+ *
+ * DUET_CMD_DIP_SET	do
+ *	request: device, DIP (ADDR, STATE), optionally VIP (ADDR): the state of
+ *		 this DIP in all VIPs of the device, or in that one.
+ *	-ENOENT if no such VIP has it. Only flows of this DIP move; DUET_DIP_UP
+ *	restores the table as it was.
+ *
+ * DUET_CMD_TRACE	do
+ *	request: device, FLOW
+ *	reply:	 FLOW, VIP (ADDR, RULES: the one rule that matched, with its
+ *		 one DIP), HASH, BUCKET, VERDICT
+ *	What the data path would do with this packet now, by the data path's own
+ *	functions. A VERDICT with no VIP: not ours, passes.
+ *
+ * Multicast group "events": DUET_CMD_DEV_NTF (a device was made, changed or
+ * deleted: IFINDEX, IFNAME, GENERATION, DELETED on deletion), DUET_CMD_VIP_NTF
+ * (IFINDEX, GENERATION, VIP as VIP_GET gives it without STATS; DELETED),
+ * DUET_CMD_DIP_NTF (IFINDEX, GENERATION, VIP ADDR if only one, DIP ADDR, STATE).
+ */
+#ifndef _UAPI_LINUX_DUET_H
+#define _UAPI_LINUX_DUET_H
+
+#define DUET_GENL_NAME		"duet"
+#define DUET_GENL_VERSION	1
+#define DUET_GENL_MCGRP_EVENTS	"events"
+
+enum duet_cmd {
+	DUET_CMD_DEV_GET = 1,
+	DUET_CMD_DEV_SET,
+	DUET_CMD_PORT_ADD,
+	DUET_CMD_PORT_DEL,
+	DUET_CMD_VIP_SET,
+	DUET_CMD_VIP_DEL,
+	DUET_CMD_VIP_GET,
+	DUET_CMD_DIP_SET,
+	DUET_CMD_TRACE,
+	DUET_CMD_DEV_NTF,
+	DUET_CMD_VIP_NTF,
+	DUET_CMD_DIP_NTF,
+
+	__DUET_CMD_MAX,
+	DUET_CMD_MAX = __DUET_CMD_MAX - 1
+};
+
+enum duet_mode {
+	DUET_MODE_HMUX,		/* stateless, tables bounded like a switch chip's */
+	DUET_MODE_SMUX,		/* unbounded tables */
+};
+
+enum duet_dip_state {
+	DUET_DIP_UP,
+	DUET_DIP_DOWN,		/* its buckets go to the others at once */
+};
+
+enum duet_fields {		/* what a rule hashes, see duet/hash.h */
+	DUET_FIELDS_5TUPLE,
+	DUET_FIELDS_SRC_PORT,
+	DUET_FIELDS_SRC,
+};
+
+/* What became of a packet, and the index of the device's counters of packets
+ * that came in and were for a VIP (all but PASS) or not (PASS).
+ */
+enum duet_verdict {
+	DUET_VERDICT_PASS,		/* of no VIP: left alone */
+	DUET_VERDICT_ENCAP,		/* encapsulated and sent */
+	DUET_VERDICT_DROP_HEADER,	/* malformed or cut short */
+	DUET_VERDICT_DROP_NO_RULE,	/* of a VIP, but no rule takes it */
+	DUET_VERDICT_DROP_NO_DIP,	/* every DIP of its set is down */
+	DUET_VERDICT_DROP_FRAGMENT,	/* a fragment */
+	DUET_VERDICT_DROP_TTL,		/* TTL ran out */
+	DUET_VERDICT_DROP_TOO_BIG,	/* DF, and too big with the outer header */
+	DUET_VERDICT_DROP_NO_ROUTE,	/* no route to the DIP, or back into us */
+	DUET_VERDICT_DROP_NO_LOCAL,	/* the device has no local address */
+	DUET_VERDICT_DROP_MEMORY,
+	DUET_VERDICT_DROP_LOOP,		/* came out of this mux before */
+
+	__DUET_VERDICT_MAX,
+	DUET_VERDICT_MAX = __DUET_VERDICT_MAX - 1
+};
+
+enum duet_attr {
+	DUET_A_IFINDEX = 1,	/* u32 */
+	DUET_A_IFNAME,		/* string */
+	DUET_A_MODE,		/* u32, enum duet_mode */
+	DUET_A_SEED,		/* u32, the deployment's hash seed */
+	DUET_A_LOCAL4,		/* 4 bytes, source of IPv4 outer headers */
+	DUET_A_LOCAL6,		/* 16 bytes, source of IPv6 outer headers */
+	DUET_A_GENERATION,	/* u64, of the device's configuration */
+	DUET_A_LIMITS,		/* nest, enum duet_table_attr */
+	DUET_A_USED,		/* nest, enum duet_table_attr */
+	DUET_A_PORTS,		/* array of nests, enum duet_port_attr */
+	DUET_A_PORT_IFINDEX,	/* u32 */
+	DUET_A_STATS,		/* nest, enum duet_dev_stats_attr */
+	DUET_A_VIP,		/* nest, enum duet_vip_attr */
+	DUET_A_DIP,		/* nest, enum duet_dip_attr */
+	DUET_A_FLUSH,		/* flag */
+	DUET_A_DELETED,		/* flag */
+	DUET_A_FLOW,		/* nest, enum duet_flow_attr */
+	DUET_A_HASH,		/* u32 */
+	DUET_A_BUCKET,		/* u32 */
+	DUET_A_VERDICT,		/* u32, enum duet_verdict */
+	DUET_A_PAD,
+
+	__DUET_A_MAX,
+	DUET_A_MAX = __DUET_A_MAX - 1
+};
+
+/* Table sizes. In LIMITS 0 means unbounded. */
+enum duet_table_attr {
+	DUET_A_TABLE_VIPS = 1,	/* u32, host table: VIPs */
+	DUET_A_TABLE_RULES,	/* u32, ACL table: rules with a protocol or port */
+	DUET_A_TABLE_MEMBERS,	/* u32, ECMP table: DIPs of all sets */
+	DUET_A_TABLE_TUNNELS,	/* u32, tunnelling table: distinct DIP addresses */
+
+	__DUET_A_TABLE_MAX,
+	DUET_A_TABLE_MAX = __DUET_A_TABLE_MAX - 1
+};
+
+enum duet_port_attr {
+	DUET_A_PORT_INDEX = 1,	/* u32, ifindex */
+	DUET_A_PORT_NAME,	/* string */
+
+	__DUET_A_PORT_MAX,
+	DUET_A_PORT_MAX = __DUET_A_PORT_MAX - 1
+};
+
+enum duet_dev_stats_attr {
+	DUET_A_DEV_STATS_VERDICTS = 1,	/* array: nest type n = verdict n - 1,
+					 * enum duet_stats_attr inside
+					 */
+
+	__DUET_A_DEV_STATS_MAX,
+	DUET_A_DEV_STATS_MAX = __DUET_A_DEV_STATS_MAX - 1
+};
+
+enum duet_stats_attr {
+	DUET_A_STATS_PACKETS = 1,	/* u64 */
+	DUET_A_STATS_BYTES,		/* u64, of the inner packets */
+	DUET_A_STATS_PAD,
+
+	__DUET_A_STATS_MAX,
+	DUET_A_STATS_MAX = __DUET_A_STATS_MAX - 1
+};
+
+enum duet_vip_attr {
+	DUET_A_VIP_ADDR = 1,	/* 4 or 16 bytes */
+	DUET_A_VIP_RULES,	/* array of nests, enum duet_rule_attr */
+	DUET_A_VIP_STATS,	/* nest, enum duet_stats_attr: packets encapsulated */
+	DUET_A_VIP_PAD,
+
+	__DUET_A_VIP_MAX,
+	DUET_A_VIP_MAX = __DUET_A_VIP_MAX - 1
+};
+
+/* A packet belongs to the rule with its protocol whose port range holds its
+ * destination port; else to the one with its protocol and no port; else to the
+ * one with neither (the VIP's default, which also takes ICMP echo and every
+ * protocol without ports). Ranges of one protocol must not overlap.
+ */
+enum duet_rule_attr {
+	DUET_A_RULE_PROTO = 1,	/* u8, IP protocol; absent: any */
+	DUET_A_RULE_PORT,	/* u16, first port; absent: any */
+	DUET_A_RULE_PORT_LAST,	/* u16; absent: PORT */
+	DUET_A_RULE_FIELDS,	/* u32, enum duet_fields; absent: 5-tuple */
+	DUET_A_RULE_DIPS,	/* array of nests, enum duet_dip_attr */
+	DUET_A_RULE_BUCKETS,	/* u32, size of the table (reply) */
+	DUET_A_RULE_DIGEST,	/* u64, duet_table_digest(); 0: all down (reply) */
+	DUET_A_RULE_PAD,
+
+	__DUET_A_RULE_MAX,
+	DUET_A_RULE_MAX = __DUET_A_RULE_MAX - 1
+};
+
+enum duet_dip_attr {
+	DUET_A_DIP_ADDR = 1,	/* 4 or 16 bytes, outer destination */
+	DUET_A_DIP_WEIGHT,	/* u16; absent: 1; 0: provisioned, not in the table */
+	DUET_A_DIP_STATE,	/* u32, enum duet_dip_state; absent: up */
+	DUET_A_DIP_BUCKETS,	/* u32, buckets it has now (reply) */
+	DUET_A_DIP_STATS,	/* nest, enum duet_stats_attr (reply) */
+	DUET_A_DIP_PAD,
+
+	__DUET_A_DIP_MAX,
+	DUET_A_DIP_MAX = __DUET_A_DIP_MAX - 1
+};
+
+enum duet_flow_attr {
+	DUET_A_FLOW_SRC = 1,	/* 4 or 16 bytes */
+	DUET_A_FLOW_DST,	/* the same family */
+	DUET_A_FLOW_PROTO,	/* u8 */
+	DUET_A_FLOW_SPORT,	/* u16; ICMP echo: the identifier */
+	DUET_A_FLOW_DPORT,	/* u16 */
+
+	__DUET_A_FLOW_MAX,
+	DUET_A_FLOW_MAX = __DUET_A_FLOW_MAX - 1
+};
+
+#endif

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* Addresses of both families in one form: 16 bytes, IPv4 mapped. */
+#ifndef DUET_LIB_ADDR_H
+#define DUET_LIB_ADDR_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* An IPv4 address is ::ffff:a.b.c.d, network byte order; all zero is "none". */
+struct addr {
+	uint8_t b[16];
+};
+
+#define ADDR_STRLEN 46
+
+/* addr_parse - "10.1.2.3" or "2001:db8::1"; returns 0 or -EINVAL, *a then untouched */
+int addr_parse(const char *s, struct addr *a);
+/* addr_str - text form in buf (ADDR_STRLEN bytes), returns buf */
+const char *addr_str(const struct addr *a, char *buf);
+bool addr_is_v4(const struct addr *a);
+bool addr_is_none(const struct addr *a);
+int addr_cmp(const struct addr *a, const struct addr *b);
+/* addr_raw - the 4 or 16 bytes as netlink wants them, *len set */
+const void *addr_raw(const struct addr *a, size_t *len);
+/* addr_from_raw - len 4 or 16; returns 0 or -EINVAL */
+int addr_from_raw(const void *raw, size_t len, struct addr *a);
+
+/* A prefix "203.0.113.0/24"; host bits must be 0. len counts in the address's family. */
+struct prefix {
+	struct addr addr;
+	unsigned int len;
+};
+
+int prefix_parse(const char *s, struct prefix *p);
+bool prefix_holds(const struct prefix *p, const struct addr *a);
+
+/* "10.250.0.1:8470", "[2001:db8::1]:8470" */
+int addr_port_parse(const char *s, struct addr *a, uint16_t *port);
+
+#endif

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What every daemon does alike: options (-c FILE, --check-config, --version,
+ * --help), event loop, SIGTERM and SIGINT as a clean stop, sd_notify and watchdog.
+ */
+#ifndef DUET_LIB_DAEMON_H
+#define DUET_LIB_DAEMON_H
+
+#include <stdbool.h>
+#include <systemd/sd-event.h>
+#include "conf.h"
+
+struct daemon_opts {
+	const char *config;	/* -c FILE */
+	bool check;		/* --check-config: read, say "FILE: ok", exit */
+	const char *role;	/* --role=, controller only; else NULL */
+};
+
+/* daemon_options - parse argv; exits on --help, --version and usage errors (2) */
+void daemon_options(int argc, char **argv, const char *program, const char *what,
+		    bool has_role, struct daemon_opts *opts);
+/* daemon_loop - new default loop with signals and watchdog wired */
+int daemon_loop(sd_event **loop);
+/* daemon_run - READY=1, run until told to stop, STOPPING=1; returns the exit code */
+int daemon_run(sd_event *loop);
+/* daemon_instance - random id of this process, 16 hex digits */
+const char *daemon_instance(void);
+
+#define DUET_VERSION "0.1"
+
+#endif

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Client of the kernel's "duet" family (include/uapi/linux/duet.h) on libmnl:
+ * everything that talks to the module goes through here.
+ */
+#ifndef DUET_LIB_DUET_NL_H
+#define DUET_LIB_DUET_NL_H
+
+#include "vip.h"
+
+struct duet_nl;
+
+/* duet_nl_open - -ENOENT with a sentence if the module is not loaded (asks the
+ * kernel to load it first)
+ */
+int duet_nl_open(struct duet_nl **nl, struct err *e);
+void duet_nl_close(struct duet_nl *nl);
+
+struct duet_tables {
+	uint32_t vips, rules, members, tunnels;
+};
+
+struct duet_port {
+	uint32_t ifindex;
+	char name[16];
+};
+
+struct duet_dev {
+	uint32_t ifindex;
+	char name[16];
+	enum duet_mode mode;
+	uint32_t seed;
+	struct addr local4, local6;	/* none if unset */
+	uint64_t generation;
+	struct duet_tables limits, used;
+	struct duet_port *ports;
+	unsigned int n_ports;
+	struct stats verdicts[__DUET_VERDICT_MAX];
+};
+
+/* All return 0 or -errno with the kernel's extack sentence in *e.
+ * -ENODEV: no such device; -ENOSPC: a table is full.
+ */
+int duet_nl_dev_get(struct duet_nl *nl, const char *dev, struct duet_dev *out, struct err *e);
+void duet_dev_release(struct duet_dev *dev);	/* frees ports */
+int duet_nl_dev_dump(struct duet_nl *nl, struct duet_dev **devs, unsigned int *n, struct err *e);
+
+#define DUET_SET_MODE	0x1
+#define DUET_SET_SEED	0x2
+#define DUET_SET_LOCAL4	0x4
+#define DUET_SET_LOCAL6	0x8
+#define DUET_SET_LIMITS	0x10
+/* duet_nl_dev_set - the members of *dev that `what` names */
+int duet_nl_dev_set(struct duet_nl *nl, const char *dev, unsigned int what, const struct duet_dev *values, struct err *e);
+int duet_nl_port(struct duet_nl *nl, const char *dev, const char *port, bool add, struct err *e);
+
+int duet_nl_vip_set(struct duet_nl *nl, const char *dev, const struct vip *vip, bool must_be_new, struct err *e);
+int duet_nl_vip_del(struct duet_nl *nl, const char *dev, const struct addr *vip, struct err *e);
+int duet_nl_vip_flush(struct duet_nl *nl, const char *dev, struct err *e);
+/* *out owned by the caller */
+int duet_nl_vip_get(struct duet_nl *nl, const char *dev, const struct addr *vip, struct vip **out, struct err *e);
+/* duet_nl_vip_dump - all VIPs sorted by address, of one generation (asks again if interrupted) */
+int duet_nl_vip_dump(struct duet_nl *nl, const char *dev, struct vip ***vips, unsigned int *n,
+		     uint64_t *generation, struct err *e);
+int duet_nl_dip_set(struct duet_nl *nl, const char *dev, const struct addr *vip /* or NULL */,
+		    const struct addr *dip, enum duet_dip_state state, struct err *e);
+
+/* A batch: many changes in few system calls. Each ends with its own result. */
+struct duet_op {
+	enum { DUET_OP_VIP_SET, DUET_OP_VIP_DEL, DUET_OP_DIP_SET } op;
+	const struct vip *vip;		/* VIP_SET */
+	struct addr addr;		/* VIP_DEL, DIP_SET: the VIP */
+	struct addr dip;		/* DIP_SET */
+	enum duet_dip_state state;	/* DIP_SET */
+	int result;			/* out: 0 or -errno */
+	char why[160];			/* out: extack sentence */
+};
+/* returns 0 if every op was answered (look at each result), -errno if not */
+int duet_nl_batch(struct duet_nl *nl, const char *dev, struct duet_op *ops, unsigned int n, struct err *e);
+
+struct duet_flow {
+	struct addr src, dst;
+	uint8_t proto;
+	uint16_t sport, dport;
+};
+struct duet_trace {
+	struct vip *vip;	/* the rule and DIP that take it; NULL: not ours. Owned by the caller */
+	uint32_t hash, bucket;
+	enum duet_verdict verdict;
+};
+int duet_nl_trace(struct duet_nl *nl, const char *dev, const struct duet_flow *flow, struct duet_trace *out, struct err *e);
+
+/* Events: an fd for the loop, joined to group "events" on first use; each call
+ * reads what is there and calls back. -ENOBUFS: events were lost, dump again.
+ */
+struct duet_event {
+	enum duet_cmd cmd;	/* DUET_CMD_*_NTF */
+	uint32_t ifindex;
+	char dev[16];		/* DEV_NTF only */
+	uint64_t generation;
+	bool deleted;
+	struct vip *vip;	/* VIP_NTF; borrowed */
+	struct addr vip_addr;	/* DIP_NTF, may be none */
+	struct addr dip;	/* DIP_NTF */
+	enum duet_dip_state state;
+};
+int duet_nl_events_fd(struct duet_nl *nl, struct err *e);
+int duet_nl_events_read(struct duet_nl *nl, void (*event)(const struct duet_event *ev, void *ctx), void *ctx);
+
+#endif

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* Trigger routes, links and addresses: rtnetlink by libnl-route-3. */
+#ifndef DUET_LIB_ROUTE_H
+#define DUET_LIB_ROUTE_H
+
+#include "addr.h"
+#include "conf.h"
+
+#define DUET_ROUTE_TABLE	199
+#define DUET_PROTO_UP		199	/* rtm_protocol: announce */
+#define DUET_PROTO_DRAIN	198	/* announce with graceful shutdown */
+
+struct rt;
+
+int rt_open(struct rt **rt, struct err *e);
+void rt_close(struct rt *rt);
+
+/* rt_link_ensure - make link `name` of kind `kind` if it isn't there, set it up.
+ * *created says which. -EEXIST if a link of another kind has the name.
+ */
+int rt_link_ensure(struct rt *rt, const char *name, const char *kind, bool *created, struct err *e);
+
+/* rt_trigger_set - route p via device dev in `table` with rtm_protocol proto (create or replace) */
+int rt_trigger_set(struct rt *rt, const struct prefix *p, const char *dev, unsigned int table,
+		   unsigned int proto, struct err *e);
+/* rt_trigger_del - 0 also if it isn't there */
+int rt_trigger_del(struct rt *rt, const struct prefix *p, const char *dev, unsigned int table, struct err *e);
+
+struct rt_trigger {
+	struct prefix prefix;
+	unsigned int proto;
+};
+/* rt_trigger_dump - all routes of the table on dev, sorted; *out malloc'd */
+int rt_trigger_dump(struct rt *rt, const char *dev, unsigned int table, struct rt_trigger **out,
+		    unsigned int *n, struct err *e);
+
+/* rt_addr_ensure, rt_addr_del - /32 or /128 on a link (the VIP on lo); *changed may be NULL */
+int rt_addr_ensure(struct rt *rt, const char *dev, const struct addr *a, bool *changed, struct err *e);
+int rt_addr_del(struct rt *rt, const char *dev, const struct addr *a, struct err *e);
+
+#endif
