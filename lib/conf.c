@@ -26,11 +26,10 @@ int err_set(struct err *e, int error, const char *fmt, ...)
 }
 
 struct reader {
-	const char *file;
 	const struct conf_key *keys;
 	size_t n;
 	void *out;
-	struct err *e;
+	struct err refusal;
 	bool *seen;
 	int error;
 };
@@ -96,16 +95,17 @@ static const char *wants(const struct conf_key *k, char *buf, size_t size)
 	}
 }
 
-static int refuse(struct reader *r, int line, int error, const char *why,
+/* The line is not known here: inih returns it in the end, for the first refusal. */
+static int refuse(struct reader *r, int error, const char *why,
 		  const char *section, const char *key, const char *value)
 {
-	r->error = err_set(r->e, error, "%s:%d: [%s] %s = %s: %s", r->file,
-			   line, section, key, value, why);
+	r->error = err_set(&r->refusal, error, "[%s] %s = %s: %s", section, key,
+			   value, why);
 	return 0;
 }
 
 static int handle(void *user, const char *section, const char *name,
-		  const char *value, int line)
+		  const char *value)
 {
 	struct reader *r = user;
 	char buf[96], why[128];
@@ -119,17 +119,17 @@ static int handle(void *user, const char *section, const char *name,
 		    !strcmp(r->keys[i].key, name))
 			break;
 	if (i == r->n)
-		return refuse(r, line, -EINVAL, "no such key", section, name, value);
+		return refuse(r, -EINVAL, "no such key", section, name, value);
 	if (r->seen[i])
-		return refuse(r, line, -EINVAL, "given twice", section, name, value);
+		return refuse(r, -EINVAL, "given twice", section, name, value);
 	r->seen[i] = true;
 	ret = set(&r->keys[i], value, r->out);
 	if (ret == -ENOMEM)
-		return refuse(r, line, ret, "out of memory", section, name, value);
+		return refuse(r, ret, "out of memory", section, name, value);
 	if (ret) {
 		snprintf(why, sizeof(why), "must be %s",
 			 wants(&r->keys[i], buf, sizeof(buf)));
-		return refuse(r, line, -EINVAL, why, section, name, value);
+		return refuse(r, -EINVAL, why, section, name, value);
 	}
 	return 1;
 }
@@ -137,7 +137,7 @@ static int handle(void *user, const char *section, const char *name,
 int conf_read(const char *file, const struct conf_key *keys, size_t n,
 	      void *out, struct err *e)
 {
-	struct reader r = { .file = file, .keys = keys, .n = n, .out = out, .e = e };
+	struct reader r = { .keys = keys, .n = n, .out = out };
 	size_t i;
 	int ret;
 
@@ -147,7 +147,7 @@ int conf_read(const char *file, const struct conf_key *keys, size_t n,
 
 	ret = ini_parse(file, handle, &r);
 	if (r.error) {
-		ret = r.error;
+		ret = err_set(e, r.error, "%s:%d: %s", file, ret, r.refusal.text);
 		goto err_free;
 	}
 	if (ret == -1) {
