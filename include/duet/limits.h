@@ -15,7 +15,11 @@
 #define DUET_PAPER_MEMBERS	4096	/* ECMP table: DIPs of all sets		*/
 #define DUET_PAPER_TUNNELS	512	/* tunnelling table: distinct DIPs	*/
 
-#define DUET_SET_DIPS_MAX	1024	/* DIPs in one set			*/
+/* A netlink attribute holds 64 KiB, and a VIP with all its DIPs and their
+ * counters must fit in one. Larger services take a TIP (paper, section 5).
+ */
+#define DUET_SET_DIPS_MAX	512	/* DIPs in one set			*/
+#define DUET_VIP_DIPS_MAX	704	/* DIPs in all sets of one VIP		*/
 #define DUET_VIP_RULES_MAX	64	/* rules of one VIP			*/
 #define DUET_WEIGHT_MAX		65535
 #define DUET_PORTS_MAX		512	/* ports attached to one device		*/
@@ -24,7 +28,7 @@
  * least DUET_BUCKETS_PER_DIP * n buckets: shares are then within about 1 %.
  */
 #define DUET_BUCKETS_PER_DIP	100
-#define DUET_BUCKETS_MAX	131071
+#define DUET_BUCKETS_MAX	65521
 
 #define DUET_OUTER_TTL		64	/* TTL of the outer header		*/
 

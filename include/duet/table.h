@@ -40,7 +40,10 @@
 #include <duet/hash.h>
 #include <duet/limits.h>
 
-#ifndef __KERNEL__
+#ifdef __KERNEL__
+#include <linux/errno.h>
+#include <linux/string.h>
+#else
 #include <errno.h>
 #include <string.h>
 #endif
@@ -100,7 +103,7 @@ DUET_INLINE __u32 duet_dip_key(const struct duet_dip *d)
 DUET_INLINE __u32 duet_table_buckets(__u32 n)
 {
 	static const __u32 primes[] = {
-		251, 509, 1021, 2039, 4093, 8191, 16381, 32749, 65521,
+		251, 509, 1021, 2039, 4093, 8191, 16381, 32749,
 		DUET_BUCKETS_MAX,
 	};
 	unsigned int i;

@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The net_device of a mux, its life, and the namespaces it lives in.
+ *
+ * A device belongs to one namespace for good: its VIPs
+ * and ports are meaningless elsewhere.
+ */
+#include "device.h"
+#include "compat.h"
+#include "netlink.h"
+#include "port.h"
+#include "rx.h"
+#include "vip.h"
+
+#include <linux/if_arp.h>
+#include <linux/ip.h>
+#include <linux/module.h>
+#include <net/rtnetlink.h>
+
+static unsigned int duet_net_id __read_mostly;
+
+struct duet_net *duet_pernet(const struct net *net)
+{
+	return net_generic(net, duet_net_id);
+}
+
+struct duet_dev *duet_dev_find(struct duet_net *dn, u32 ifindex, const char *name)
+{
+	struct duet_dev *dd;
+
+	list_for_each_entry(dd, &dn->devices, node) {
+		if (ifindex ? dd->dev->ifindex == ifindex :
+			      name && !strcmp(dd->dev->name, name))
+			return dd;
+	}
+	return NULL;
+}
+
+void duet_dev_preset(struct duet_dev *dd, enum duet_mode mode)
+{
+	static const struct duet_tables paper = {
+		.vips = DUET_PAPER_VIPS,
+		.rules = DUET_PAPER_RULES,
+		.members = DUET_PAPER_MEMBERS,
+		.tunnels = DUET_PAPER_TUNNELS,
+	};
+
+	if (mode == DUET_MODE_HMUX)
+		dd->limits = paper;
+	else
+		memset(&dd->limits, 0, sizeof(dd->limits));
+	dd->mode = mode;
+}
+
+static int duet_open(struct net_device *dev)
+{
+	struct duet_dev *dd = netdev_priv(dev);
+
+	WRITE_ONCE(dd->running, true);
+	return 0;
+}
+
+static int duet_stop(struct net_device *dev)
+{
+	struct duet_dev *dd = netdev_priv(dev);
+
+	WRITE_ONCE(dd->running, false);
+	return 0;
+}
+
+static netdev_tx_t duet_start_xmit(struct sk_buff *skb, struct net_device *dev)
+{
+	/* the stack calls with BH off and under rcu_read_lock_bh() */
+	rcu_read_lock();
+	skb_reset_network_header(skb);
+	duet_rx_route(netdev_priv(dev), skb);
+	rcu_read_unlock();
+	return NETDEV_TX_OK;
+}
+
+static void duet_get_stats64(struct net_device *dev,
+			     struct rtnl_link_stats64 *stats)
+{
+	struct duet_dev *dd = netdev_priv(dev);
+	struct duet_stats_sum sum;
+	int v, cpu;
+
+	for (v = DUET_VERDICT_ENCAP; v < __DUET_VERDICT_MAX; v++) {
+		memset(&sum, 0, sizeof(sum));
+		for_each_possible_cpu(cpu) {
+			const struct duet_stats *s =
+				&per_cpu_ptr(dd->verdicts, cpu)->v[v];
+			unsigned int start;
+			u64 packets, bytes;
+
+			do {
+				start = u64_stats_fetch_begin(&s->syncp);
+				packets = u64_stats_read(&s->packets);
+				bytes = u64_stats_read(&s->bytes);
+			} while (u64_stats_fetch_retry(&s->syncp, start));
+			sum.packets += packets;
+			sum.bytes += bytes;
+		}
+		if (v == DUET_VERDICT_ENCAP) {
+			stats->tx_packets = sum.packets;
+			stats->tx_bytes = sum.bytes;
+		} else {
+			stats->tx_dropped += sum.packets;
+		}
+	}
+}
+
+static const struct net_device_ops duet_netdev_ops = {
+	.ndo_open	 = duet_open,
+	.ndo_stop	 = duet_stop,
+	.ndo_start_xmit	 = duet_start_xmit,
+	.ndo_get_stats64 = duet_get_stats64,
+};
+
+static const struct device_type duet_type = { .name = "duet" };
+
+static void duet_destructor(struct net_device *dev)
+{
+	struct duet_dev *dd = netdev_priv(dev);
+
+	free_percpu(dd->verdicts);
+	kvfree(dd->vips);
+}
+
+static void duet_setup(struct net_device *dev)
+{
+	dev->netdev_ops = &duet_netdev_ops;
+	SET_NETDEV_DEVTYPE(dev, &duet_type);
+	dev->type = ARPHRD_NONE;
+	dev->flags = IFF_NOARP;
+	dev->priv_flags |= IFF_NO_QUEUE;
+	dev->hard_header_len = 0;
+	dev->addr_len = 0;
+	dev->needed_headroom = LL_MAX_HEADER + sizeof(struct iphdr);
+	/* packets are judged against the route to the DIP, not here */
+	dev->mtu = 65535 - sizeof(struct iphdr);
+	dev->max_mtu = dev->mtu;
+	dev->min_mtu = 68;
+	dev->features |= NETIF_F_SG | NETIF_F_FRAGLIST | NETIF_F_HIGHDMA |
+			 NETIF_F_GSO_SOFTWARE | NETIF_F_HW_CSUM;
+	dev->hw_features |= dev->features;
+	duet_set_netdev_flags(dev);
+	netif_keep_dst(dev);
+	dev->needs_free_netdev = true;
+}
+
+static int duet_newlink(struct net *src_net, struct net_device *dev,
+			struct nlattr *tb[], struct nlattr *data[],
+			struct netlink_ext_ack *extack)
+{
+	struct duet_dev *dd = netdev_priv(dev);
+	struct duet_net *dn = duet_pernet(dev_net(dev));
+	int cpu, v, ret = -ENOMEM;
+
+	dd->dev = dev;
+	dd->net = dev_net(dev);
+	INIT_LIST_HEAD(&dd->ports);
+	INIT_LIST_HEAD(&dd->node);
+	duet_dev_preset(dd, DUET_MODE_HMUX);
+
+	dd->vips = kvcalloc(1 << DUET_VIP_HASH_BITS, sizeof(*dd->vips), GFP_KERNEL);
+	if (!dd->vips)
+		return ret;
+	dd->verdicts = alloc_percpu(struct duet_verdicts);
+	if (!dd->verdicts)
+		goto err_free_vips;
+	for_each_possible_cpu(cpu)
+		for (v = 0; v < __DUET_VERDICT_MAX; v++)
+			u64_stats_init(&per_cpu_ptr(dd->verdicts, cpu)->v[v].syncp);
+
+	ret = register_netdevice(dev);
+	if (ret)
+		goto err_free_verdicts;
+	/* only now: register_netdevice() would call it on failure */
+	dev->priv_destructor = duet_destructor;
+
+	mutex_lock(&dn->lock);
+	list_add_tail(&dd->node, &dn->devices);
+	duet_nl_notify_dev(dd, false);
+	mutex_unlock(&dn->lock);
+	return 0;
+
+err_free_verdicts:
+	free_percpu(dd->verdicts);
+err_free_vips:
+	kvfree(dd->vips);
+	return ret;
+}
+
+static void duet_dellink(struct net_device *dev, struct list_head *head)
+{
+	struct duet_dev *dd = netdev_priv(dev);
+	struct duet_net *dn = duet_pernet(dd->net);
+
+	mutex_lock(&dn->lock);
+	WRITE_ONCE(dd->running, false);
+	duet_port_flush(dd);
+	duet_vip_flush(dd);
+	list_del_init(&dd->node);
+	duet_nl_notify_dev(dd, true);
+	mutex_unlock(&dn->lock);
+	unregister_netdevice_queue(dev, head);
+}
+
+struct rtnl_link_ops duet_link_ops __read_mostly = {
+	.kind	   = "duet",
+	.priv_size = sizeof(struct duet_dev),
+	.setup	   = duet_setup,
+	.newlink   = duet_newlink,
+	.dellink   = duet_dellink,
+};
+
+/* Netdevs that leave their namespace stop being ports. */
+static int duet_netdev_event(struct notifier_block *nb, unsigned long event,
+			     void *ptr)
+{
+	struct net_device *dev = netdev_notifier_info_to_dev(ptr);
+	struct duet_net *dn = duet_pernet(dev_net(dev));
+	struct duet_dev *dd;
+
+	if (event != NETDEV_UNREGISTER)
+		return NOTIFY_DONE;
+	mutex_lock(&dn->lock);
+	list_for_each_entry(dd, &dn->devices, node)
+		if (duet_port_gone(dd, dev))
+			duet_nl_notify_dev(dd, false);
+	mutex_unlock(&dn->lock);
+	return NOTIFY_DONE;
+}
+
+static struct notifier_block duet_notifier = {
+	.notifier_call = duet_netdev_event,
+};
+
+static int __net_init duet_net_init(struct net *net)
+{
+	struct duet_net *dn = duet_pernet(net);
+
+	mutex_init(&dn->lock);
+	INIT_LIST_HEAD(&dn->devices);
+	return 0;
+}
+
+/* Devices of a namespace that dies go by rtnl's own clean-up (the link ops'
+ * dellink), before this.
+ */
+static void __net_exit duet_net_exit(struct net *net)
+{
+	WARN_ON_ONCE(!list_empty(&duet_pernet(net)->devices));
+}
+
+static struct pernet_operations duet_pernet_ops = {
+	.init = duet_net_init,
+	.exit = duet_net_exit,
+	.id   = &duet_net_id,
+	.size = sizeof(struct duet_net),
+};
+
+int duet_device_init(void)
+{
+	int ret;
+
+	ret = register_pernet_subsys(&duet_pernet_ops);
+	if (ret)
+		return ret;
+	ret = register_netdevice_notifier(&duet_notifier);
+	if (ret)
+		goto err_pernet;
+	ret = rtnl_link_register(&duet_link_ops);
+	if (ret)
+		goto err_notifier;
+	return 0;
+
+err_notifier:
+	unregister_netdevice_notifier(&duet_notifier);
+err_pernet:
+	unregister_pernet_subsys(&duet_pernet_ops);
+	return ret;
+}
+
+void duet_device_exit(void)
+{
+	rtnl_link_unregister(&duet_link_ops);
+	unregister_netdevice_notifier(&duet_notifier);
+	unregister_pernet_subsys(&duet_pernet_ops);
+	rcu_barrier();
+}

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * A mux: one net_device of kind "duet" with its tables.
+ *
+ * Locking. duet_net->lock protects the configuration of all devices of a
+ * network namespace: everything below but what is marked otherwise. It nests
+ * inside rtnl_lock. The data path holds rcu_read_lock() and nothing else; it
+ * sees VIPs, sets and tunnels that were complete when they were published and
+ * are freed a grace period after they were unlinked.
+ */
+#ifndef DUET_DEVICE_H
+#define DUET_DEVICE_H
+
+#include <linux/duet.h>
+#include <linux/etherdevice.h>
+#include <linux/list.h>
+#include <linux/mutex.h>
+#include <linux/netdevice.h>
+#include <net/netns/generic.h>
+
+#include "stats.h"
+
+#define DUET_VIP_HASH_BITS	14
+#define DUET_TUNNEL_HASH_BITS	9
+
+struct duet_net {
+	struct mutex lock;		/* see above */
+	struct list_head devices;	/* of duet_dev.node */
+};
+
+struct duet_tables {
+	u32 vips;
+	u32 rules;
+	u32 members;
+	u32 tunnels;
+};
+
+struct duet_verdicts {
+	struct duet_stats v[__DUET_VERDICT_MAX];
+};
+
+struct duet_dev {
+	/* read by the data path; written under the lock with WRITE_ONCE */
+	struct hlist_head *vips;	/* RCU, 1 << DUET_VIP_HASH_BITS */
+	struct duet_verdicts __percpu *verdicts;
+	__be32 local4;
+	u32 seed;
+	bool running;			/* up: ports take packets */
+
+	/* configuration, under the lock */
+	struct net_device *dev;
+	struct net *net;
+	struct list_head node;		/* in duet_net.devices */
+	struct hlist_head tunnels[1 << DUET_TUNNEL_HASH_BITS];
+	struct list_head ports;		/* of duet_port.node */
+	unsigned int n_ports;
+	enum duet_mode mode;
+	u64 generation;
+	struct in6_addr local6;
+	struct duet_tables limits;	/* 0: unbounded */
+	struct duet_tables used;
+};
+
+extern struct rtnl_link_ops duet_link_ops;
+
+struct duet_net *duet_pernet(const struct net *net);
+
+/* duet_dev_find - by ifindex, else by name; duet_net->lock held */
+struct duet_dev *duet_dev_find(struct duet_net *dn, u32 ifindex, const char *name);
+
+/* duet_dev_changed - new generation after a change; lock held */
+static inline void duet_dev_changed(struct duet_dev *dd)
+{
+	dd->generation++;
+}
+
+/* duet_dev_preset - limits a mode starts with */
+void duet_dev_preset(struct duet_dev *dd, enum duet_mode mode);
+
+/* duet_count - count a packet of len bytes; BH off */
+static inline void duet_count(struct duet_dev *dd, enum duet_verdict verdict,
+			      unsigned int len)
+{
+	duet_stats_add(&this_cpu_ptr(dd->verdicts)->v[verdict], len);
+}
+
+int duet_device_init(void);
+void duet_device_exit(void);
+
+#endif

@@ -1,0 +1,1023 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Generic netlink: requests are parsed once into config structs, so that the
+ * rest of the module never sees an attribute.
+ */
+#include "netlink.h"
+#include "compat.h"
+#include "netlink_get.h"
+#include "port.h"
+
+#include <linux/rtnetlink.h>
+#include <linux/sort.h>
+#include <net/genetlink.h>
+#include <net/ipv6.h>
+
+static struct genl_family duet_family;
+
+enum { DUET_GROUP_EVENTS };
+
+/* Addresses are 4 or 16 bytes: the policy bounds, duet_parse_addr() decides. */
+#define DUET_NLA_ADDR	{ .type = NLA_BINARY, .len = 16 }
+#define DUET_NLA_NAME	{ .type = NLA_NUL_STRING, .len = IFNAMSIZ - 1 }
+
+static const struct nla_policy duet_dip_policy[DUET_A_DIP_MAX + 1] = {
+	[DUET_A_DIP_ADDR]   = DUET_NLA_ADDR,
+	[DUET_A_DIP_WEIGHT] = { .type = NLA_U16 },
+	[DUET_A_DIP_STATE]  = NLA_POLICY_MAX(NLA_U32, DUET_DIP_DOWN),
+};
+
+static const struct nla_policy duet_rule_policy[DUET_A_RULE_MAX + 1] = {
+	[DUET_A_RULE_PROTO]	= NLA_POLICY_MIN(NLA_U8, 1),
+	[DUET_A_RULE_PORT]	= NLA_POLICY_MIN(NLA_U16, 1),
+	[DUET_A_RULE_PORT_LAST] = NLA_POLICY_MIN(NLA_U16, 1),
+	[DUET_A_RULE_FIELDS]	= NLA_POLICY_MAX(NLA_U32, DUET_FIELDS_SRC),
+	[DUET_A_RULE_DIPS]	= NLA_POLICY_NESTED_ARRAY(duet_dip_policy),
+};
+
+static const struct nla_policy duet_vip_policy[DUET_A_VIP_MAX + 1] = {
+	[DUET_A_VIP_ADDR]  = DUET_NLA_ADDR,
+	[DUET_A_VIP_RULES] = NLA_POLICY_NESTED_ARRAY(duet_rule_policy),
+};
+
+static const struct nla_policy duet_table_policy[DUET_A_TABLE_MAX + 1] = {
+	[DUET_A_TABLE_VIPS]    = { .type = NLA_U32 },
+	[DUET_A_TABLE_RULES]   = { .type = NLA_U32 },
+	[DUET_A_TABLE_MEMBERS] = { .type = NLA_U32 },
+	[DUET_A_TABLE_TUNNELS] = { .type = NLA_U32 },
+};
+
+static const struct nla_policy duet_flow_policy[DUET_A_FLOW_MAX + 1] = {
+	[DUET_A_FLOW_SRC]   = DUET_NLA_ADDR,
+	[DUET_A_FLOW_DST]   = DUET_NLA_ADDR,
+	[DUET_A_FLOW_PROTO] = { .type = NLA_U8 },
+	[DUET_A_FLOW_SPORT] = { .type = NLA_U16 },
+	[DUET_A_FLOW_DPORT] = { .type = NLA_U16 },
+};
+
+#define DUET_DEV_POLICY							\
+	[DUET_A_IFINDEX] = NLA_POLICY_MIN(NLA_S32, 1),			\
+	[DUET_A_IFNAME]	 = DUET_NLA_NAME
+
+static const struct nla_policy duet_get_policy[DUET_A_MAX + 1] = {
+	DUET_DEV_POLICY,
+};
+
+static const struct nla_policy duet_set_policy[DUET_A_MAX + 1] = {
+	DUET_DEV_POLICY,
+	[DUET_A_MODE]	= NLA_POLICY_MAX(NLA_U32, DUET_MODE_SMUX),
+	[DUET_A_SEED]	= { .type = NLA_U32 },
+	[DUET_A_LOCAL4] = NLA_POLICY_EXACT_LEN(4),
+	[DUET_A_LOCAL6] = NLA_POLICY_EXACT_LEN(16),
+	[DUET_A_LIMITS] = NLA_POLICY_NESTED(duet_table_policy),
+};
+
+static const struct nla_policy duet_port_policy[DUET_A_MAX + 1] = {
+	DUET_DEV_POLICY,
+	[DUET_A_PORT_IFINDEX] = NLA_POLICY_MIN(NLA_S32, 1),
+};
+
+static const struct nla_policy duet_vip_cmd_policy[DUET_A_MAX + 1] = {
+	DUET_DEV_POLICY,
+	[DUET_A_VIP] = NLA_POLICY_NESTED(duet_vip_policy),
+};
+
+static const struct nla_policy duet_vip_del_policy[DUET_A_MAX + 1] = {
+	DUET_DEV_POLICY,
+	[DUET_A_VIP]   = NLA_POLICY_NESTED(duet_vip_policy),
+	[DUET_A_FLUSH] = { .type = NLA_FLAG },
+};
+
+static const struct nla_policy duet_dip_cmd_policy[DUET_A_MAX + 1] = {
+	DUET_DEV_POLICY,
+	[DUET_A_VIP] = NLA_POLICY_NESTED(duet_vip_policy),
+	[DUET_A_DIP] = NLA_POLICY_NESTED(duet_dip_policy),
+};
+
+static const struct nla_policy duet_trace_policy[DUET_A_MAX + 1] = {
+	DUET_DEV_POLICY,
+	[DUET_A_FLOW] = NLA_POLICY_NESTED(duet_flow_policy),
+};
+
+/* duet_nl_dev - the device a request names, duet_net->lock taken; ERR_PTR with
+ * extack filled and no lock held if there is none
+ */
+static struct duet_dev *duet_nl_dev(struct net *net, struct nlattr **attrs,
+				    struct netlink_ext_ack *extack)
+{
+	struct duet_net *dn = duet_pernet(net);
+	const char *name = NULL;
+	struct duet_dev *dd;
+	u32 ifindex = 0;
+
+	if (attrs[DUET_A_IFINDEX])
+		ifindex = nla_get_u32(attrs[DUET_A_IFINDEX]);
+	else if (attrs[DUET_A_IFNAME])
+		name = nla_data(attrs[DUET_A_IFNAME]);
+	if (!ifindex && !name) {
+		NL_SET_ERR_MSG(extack, "no device is named");
+		return ERR_PTR(-EINVAL);
+	}
+	mutex_lock(&dn->lock);
+	dd = duet_dev_find(dn, ifindex, name);
+	if (dd)
+		return dd;
+	mutex_unlock(&dn->lock);
+	if (name)
+		DUET_EXTACK_FMT(extack, "no duet device %s here", name);
+	else
+		DUET_EXTACK_FMT(extack, "no duet device with index %u here", ifindex);
+	return ERR_PTR(-ENODEV);
+}
+
+static void duet_nl_unlock(struct duet_dev *dd)
+{
+	mutex_unlock(&duet_pernet(dd->net)->lock);
+}
+
+static int duet_parse_addr(const struct nlattr *attr, const char *what,
+			   struct in6_addr *addr, struct netlink_ext_ack *extack)
+{
+	if (!attr) {
+		DUET_EXTACK_FMT(extack, "%s: no address", what);
+		return -EINVAL;
+	}
+	if (nla_len(attr) == 4) {
+		__be32 v4 = nla_get_in_addr(attr);
+
+		if (ipv4_is_zeronet(v4) || ipv4_is_multicast(v4) ||
+		    ipv4_is_loopback(v4) || ipv4_is_lbcast(v4)) {
+			DUET_EXTACK_FMT(extack, "%s %pI4 is no unicast address of a host",
+					what, &v4);
+			NL_SET_BAD_ATTR(extack, attr);
+			return -EINVAL;
+		}
+		ipv6_addr_set_v4mapped(v4, addr);
+		return 0;
+	}
+	if (nla_len(attr) == 16) {
+		DUET_EXTACK_FMT(extack, "%s: IPv6 is not served by this version", what);
+		NL_SET_BAD_ATTR(extack, attr);
+		return -EAFNOSUPPORT;
+	}
+	DUET_EXTACK_FMT(extack, "%s: an address is 4 or 16 bytes, not %d", what,
+			nla_len(attr));
+	NL_SET_BAD_ATTR(extack, attr);
+	return -EINVAL;
+}
+
+/* duet_parse_vip_addr - DUET_A_VIP_ADDR of the nest DUET_A_VIP */
+static int duet_parse_vip_addr(const struct nlattr *nest, struct in6_addr *addr,
+			       struct netlink_ext_ack *extack)
+{
+	struct nlattr *tb[DUET_A_VIP_MAX + 1];
+	int ret;
+
+	if (!nest) {
+		NL_SET_ERR_MSG(extack, "no VIP is named");
+		return -EINVAL;
+	}
+	ret = nla_parse_nested(tb, DUET_A_VIP_MAX, nest, duet_vip_policy, extack);
+	if (ret)
+		return ret;
+	return duet_parse_addr(tb[DUET_A_VIP_ADDR], "VIP", addr, extack);
+}
+
+static int duet_dip_sort_cmp(const void *a, const void *b)
+{
+	return duet_dip_cmp(a, b);
+}
+
+/* duet_parse_dips - DIPs of one rule into dips, of which room are free */
+static int duet_parse_dips(const struct nlattr *array,
+			   struct duet_rule_config *rule, u32 room,
+			   struct netlink_ext_ack *extack)
+{
+	struct nlattr *tb[DUET_A_DIP_MAX + 1], *attr;
+	struct in6_addr addr;
+	int rem, ret;
+	u32 i;
+
+	nla_for_each_nested(attr, array, rem) {
+		struct duet_dip *dip = &rule->dips[rule->n_dips];
+
+		if (rule->n_dips == DUET_SET_DIPS_MAX || rule->n_dips == room) {
+			DUET_EXTACK_FMT(extack, "too many DIPs: a rule has at most %u, a VIP %u",
+					DUET_SET_DIPS_MAX, DUET_VIP_DIPS_MAX);
+			return -E2BIG;
+		}
+		ret = nla_parse_nested(tb, DUET_A_DIP_MAX, attr, duet_dip_policy, extack);
+		if (ret)
+			return ret;
+		ret = duet_parse_addr(tb[DUET_A_DIP_ADDR], "DIP", &addr, extack);
+		if (ret)
+			return ret;
+		memset(dip, 0, sizeof(*dip));
+		memcpy(dip->addr, &addr, sizeof(addr));
+		dip->weight = tb[DUET_A_DIP_WEIGHT] ?
+			      nla_get_u16(tb[DUET_A_DIP_WEIGHT]) : 1;
+		dip->down = tb[DUET_A_DIP_STATE] &&
+			    nla_get_u32(tb[DUET_A_DIP_STATE]) == DUET_DIP_DOWN;
+		rule->n_dips++;
+	}
+	sort(rule->dips, rule->n_dips, sizeof(*rule->dips), duet_dip_sort_cmp, NULL);
+	for (i = 1; i < rule->n_dips; i++) {
+		if (!duet_dip_cmp(&rule->dips[i - 1], &rule->dips[i])) {
+			DUET_EXTACK_FMT(extack, "DIP %pI4 is given twice",
+					&rule->dips[i].addr[12]);
+			return -EINVAL;
+		}
+	}
+	return 0;
+}
+
+static int duet_parse_rule(const struct nlattr *attr,
+			   struct duet_rule_config *rule, u32 room,
+			   struct netlink_ext_ack *extack)
+{
+	struct nlattr *tb[DUET_A_RULE_MAX + 1];
+	int ret;
+
+	ret = nla_parse_nested(tb, DUET_A_RULE_MAX, attr, duet_rule_policy, extack);
+	if (ret)
+		return ret;
+	if (tb[DUET_A_RULE_PROTO])
+		rule->proto = nla_get_u8(tb[DUET_A_RULE_PROTO]);
+	if (tb[DUET_A_RULE_PORT])
+		rule->port = nla_get_u16(tb[DUET_A_RULE_PORT]);
+	rule->port_last = tb[DUET_A_RULE_PORT_LAST] ?
+			  nla_get_u16(tb[DUET_A_RULE_PORT_LAST]) : rule->port;
+	if (tb[DUET_A_RULE_FIELDS])
+		rule->fields = nla_get_u32(tb[DUET_A_RULE_FIELDS]);
+
+	if (!rule->port && rule->port_last) {
+		NL_SET_ERR_MSG_ATTR(extack, tb[DUET_A_RULE_PORT_LAST],
+				    "rule: last port without a first");
+		return -EINVAL;
+	}
+	if (rule->port_last < rule->port) {
+		DUET_EXTACK_FMT(extack, "rule: port range %u-%u runs backwards",
+				rule->port, rule->port_last);
+		return -EINVAL;
+	}
+	if (rule->port && rule->proto != IPPROTO_TCP &&
+	    rule->proto != IPPROTO_UDP && rule->proto != IPPROTO_SCTP &&
+	    rule->proto != IPPROTO_UDPLITE && rule->proto != IPPROTO_DCCP) {
+		NL_SET_ERR_MSG_ATTR(extack, attr,
+				    "rule: a port needs a protocol that has ports");
+		return -EINVAL;
+	}
+	if (tb[DUET_A_RULE_DIPS]) {
+		ret = duet_parse_dips(tb[DUET_A_RULE_DIPS], rule, room, extack);
+		if (ret)
+			return ret;
+	}
+	if (!rule->n_dips) {
+		NL_SET_ERR_MSG_ATTR(extack, attr, "rule has no DIPs");
+		return -EINVAL;
+	}
+	return 0;
+}
+
+/* Rules in the order the data path tries them: those with a port, then those
+ * with a protocol only, the default last.
+ */
+static int duet_rule_sort_cmp(const void *a, const void *b)
+{
+	const struct duet_rule_config *x = a, *y = b;
+
+	if (!x->port != !y->port)
+		return x->port ? -1 : 1;
+	if (!x->proto != !y->proto)
+		return x->proto ? -1 : 1;
+	if (x->proto != y->proto)
+		return x->proto < y->proto ? -1 : 1;
+	return (int)x->port - y->port;
+}
+
+static int duet_check_overlap(const struct duet_vip_config *config,
+			      struct netlink_ext_ack *extack)
+{
+	u32 i;
+
+	for (i = 1; i < config->n_rules; i++) {
+		const struct duet_rule_config *x = &config->rules[i - 1];
+		const struct duet_rule_config *y = &config->rules[i];
+
+		if (x->proto == y->proto && !x->port == !y->port &&
+		    y->port <= x->port_last) {
+			DUET_EXTACK_FMT(extack, "rules overlap: protocol %u, port %u-%u and %u-%u",
+					x->proto, x->port, x->port_last,
+					y->port, y->port_last);
+			return -EINVAL;
+		}
+	}
+	return 0;
+}
+
+static int duet_parse_vip(const struct nlattr *nest,
+			  struct duet_vip_config *config,
+			  struct netlink_ext_ack *extack)
+{
+	struct nlattr *tb[DUET_A_VIP_MAX + 1], *attr;
+	u32 used = 0;
+	int rem, ret;
+
+	if (!nest) {
+		NL_SET_ERR_MSG(extack, "no VIP is given");
+		return -EINVAL;
+	}
+	ret = nla_parse_nested(tb, DUET_A_VIP_MAX, nest, duet_vip_policy, extack);
+	if (ret)
+		return ret;
+	ret = duet_parse_addr(tb[DUET_A_VIP_ADDR], "VIP", &config->addr, extack);
+	if (ret)
+		return ret;
+	if (tb[DUET_A_VIP_RULES]) {
+		nla_for_each_nested(attr, tb[DUET_A_VIP_RULES], rem) {
+			struct duet_rule_config *rule;
+
+			if (config->n_rules == DUET_VIP_RULES_MAX) {
+				DUET_EXTACK_FMT(extack, "too many rules: a VIP has at most %u",
+						DUET_VIP_RULES_MAX);
+				return -E2BIG;
+			}
+			rule = &config->rules[config->n_rules++];
+			rule->dips = config->dips + used;
+			ret = duet_parse_rule(attr, rule,
+					      DUET_VIP_DIPS_MAX - used, extack);
+			if (ret)
+				return ret;
+			used += rule->n_dips;
+		}
+	}
+	if (!config->n_rules) {
+		NL_SET_ERR_MSG(extack, "VIP has no rules, so no DIPs");
+		return -EINVAL;
+	}
+	sort(config->rules, config->n_rules, sizeof(config->rules[0]),
+	     duet_rule_sort_cmp, NULL);
+	return duet_check_overlap(config, extack);
+}
+
+static struct sk_buff *duet_nl_msg(size_t size, u32 portid, u32 seq, int flags,
+				   u8 cmd, void **hdr)
+{
+	struct sk_buff *msg = genlmsg_new(size, GFP_KERNEL);
+
+	if (!msg)
+		return NULL;
+	*hdr = genlmsg_put(msg, portid, seq, &duet_family, flags, cmd);
+	if (!*hdr) {
+		nlmsg_free(msg);
+		return NULL;
+	}
+	return msg;
+}
+
+static int duet_dev_get(struct sk_buff *skb, struct genl_info *info)
+{
+	struct duet_dev *dd;
+	struct sk_buff *msg;
+	void *hdr;
+
+	dd = duet_nl_dev(genl_info_net(info), info->attrs, info->extack);
+	if (IS_ERR(dd))
+		return PTR_ERR(dd);
+	msg = duet_nl_msg(duet_dev_size(dd), info->snd_portid, info->snd_seq, 0,
+			  DUET_CMD_DEV_GET, &hdr);
+	if (!msg) {
+		duet_nl_unlock(dd);
+		return -ENOMEM;
+	}
+	if (WARN_ON_ONCE(duet_put_dev(msg, dd))) {
+		duet_nl_unlock(dd);
+		nlmsg_free(msg);
+		return -EMSGSIZE;
+	}
+	duet_nl_unlock(dd);
+	genlmsg_end(msg, hdr);
+	return genlmsg_reply(msg, info);
+}
+
+static int duet_dev_dump(struct sk_buff *msg, struct netlink_callback *cb)
+{
+	struct duet_net *dn = duet_pernet(sock_net(msg->sk));
+	long skip = cb->args[0], i = 0;
+	struct duet_dev *dd;
+	void *hdr;
+
+	mutex_lock(&dn->lock);
+	list_for_each_entry(dd, &dn->devices, node) {
+		if (i++ < skip)
+			continue;
+		hdr = genlmsg_put(msg, NETLINK_CB(cb->skb).portid,
+				  cb->nlh->nlmsg_seq, &duet_family,
+				  NLM_F_MULTI, DUET_CMD_DEV_GET);
+		if (!hdr)
+			break;
+		if (duet_put_dev(msg, dd)) {
+			genlmsg_cancel(msg, hdr);
+			break;
+		}
+		genlmsg_end(msg, hdr);
+		cb->args[0] = i;
+	}
+	mutex_unlock(&dn->lock);
+	return msg->len;
+}
+
+static int duet_parse_limits(struct duet_dev *dd, const struct nlattr *nest,
+			     struct duet_tables *limits,
+			     struct netlink_ext_ack *extack)
+{
+	struct {
+		u32 *limit, used;
+		const char *name;
+	} tables[] = {
+		[DUET_A_TABLE_VIPS]    = { &limits->vips, dd->used.vips, "host" },
+		[DUET_A_TABLE_RULES]   = { &limits->rules, dd->used.rules, "ACL" },
+		[DUET_A_TABLE_MEMBERS] = { &limits->members, dd->used.members, "ECMP" },
+		[DUET_A_TABLE_TUNNELS] = { &limits->tunnels, dd->used.tunnels, "tunnelling" },
+	};
+	struct nlattr *tb[DUET_A_TABLE_MAX + 1];
+	int i, ret;
+
+	ret = nla_parse_nested(tb, DUET_A_TABLE_MAX, nest, duet_table_policy, extack);
+	if (ret)
+		return ret;
+	for (i = DUET_A_TABLE_VIPS; i <= DUET_A_TABLE_MAX; i++) {
+		if (!tb[i])
+			continue;
+		*tables[i].limit = nla_get_u32(tb[i]);
+		if (*tables[i].limit && *tables[i].limit < tables[i].used) {
+			DUET_EXTACK_FMT(extack, "%s table: %u entries are in use, the limit can't be %u",
+					tables[i].name, tables[i].used,
+					*tables[i].limit);
+			return -EBUSY;
+		}
+	}
+	return 0;
+}
+
+static int duet_dev_set(struct sk_buff *skb, struct genl_info *info)
+{
+	struct netlink_ext_ack *extack = info->extack;
+	struct nlattr **attrs = info->attrs;
+	struct duet_tables limits;
+	struct in6_addr local6;
+	enum duet_mode mode;
+	struct duet_dev *dd;
+	__be32 local4;
+	int ret = 0;
+	u32 seed;
+
+	dd = duet_nl_dev(genl_info_net(info), attrs, extack);
+	if (IS_ERR(dd))
+		return PTR_ERR(dd);
+
+	mode = attrs[DUET_A_MODE] ? nla_get_u32(attrs[DUET_A_MODE]) : dd->mode;
+	seed = attrs[DUET_A_SEED] ? nla_get_u32(attrs[DUET_A_SEED]) : dd->seed;
+	local4 = attrs[DUET_A_LOCAL4] ? nla_get_in_addr(attrs[DUET_A_LOCAL4]) :
+					dd->local4;
+	local6 = attrs[DUET_A_LOCAL6] ? nla_get_in6_addr(attrs[DUET_A_LOCAL6]) :
+					dd->local6;
+	limits = dd->limits;
+
+	if ((mode != dd->mode || seed != dd->seed) && dd->used.vips) {
+		NL_SET_ERR_MSG(extack, "mode and seed can't change while the mux has VIPs");
+		ret = -EBUSY;
+		goto out;
+	}
+	if (attrs[DUET_A_LOCAL4] && local4 &&
+	    (ipv4_is_multicast(local4) || ipv4_is_zeronet(local4) ||
+	     ipv4_is_loopback(local4) || ipv4_is_lbcast(local4))) {
+		NL_SET_ERR_MSG_ATTR(extack, attrs[DUET_A_LOCAL4],
+				    "local address is no unicast address of a host");
+		ret = -EINVAL;
+		goto out;
+	}
+	if (mode != dd->mode) {
+		struct duet_tables was = dd->limits;
+		enum duet_mode old = dd->mode;
+
+		duet_dev_preset(dd, mode);
+		limits = dd->limits;
+		dd->limits = was;
+		dd->mode = old;
+	}
+	if (attrs[DUET_A_LIMITS]) {
+		ret = duet_parse_limits(dd, attrs[DUET_A_LIMITS], &limits, extack);
+		if (ret)
+			goto out;
+	}
+	if (mode == dd->mode && seed == dd->seed && local4 == dd->local4 &&
+	    ipv6_addr_equal(&local6, &dd->local6) &&
+	    !memcmp(&limits, &dd->limits, sizeof(limits)))
+		goto out;
+
+	dd->mode = mode;
+	WRITE_ONCE(dd->seed, seed);
+	WRITE_ONCE(dd->local4, local4);
+	dd->local6 = local6;
+	dd->limits = limits;
+	duet_dev_changed(dd);
+	duet_nl_notify_dev(dd, false);
+out:
+	duet_nl_unlock(dd);
+	return ret;
+}
+
+/* Port changes take rtnl first: netdevs come and go under it. */
+static int duet_port_change(struct genl_info *info, bool add)
+{
+	struct net *net = genl_info_net(info);
+	struct net_device *dev;
+	struct duet_dev *dd;
+	u32 ifindex;
+	int ret;
+
+	if (!info->attrs[DUET_A_PORT_IFINDEX]) {
+		NL_SET_ERR_MSG(info->extack, "no port is named");
+		return -EINVAL;
+	}
+	ifindex = nla_get_u32(info->attrs[DUET_A_PORT_IFINDEX]);
+
+	rtnl_lock();
+	dd = duet_nl_dev(net, info->attrs, info->extack);
+	if (IS_ERR(dd)) {
+		ret = PTR_ERR(dd);
+		goto out_rtnl;
+	}
+	dev = __dev_get_by_index(net, ifindex);
+	if (!dev) {
+		NL_SET_ERR_MSG(info->extack, "no netdev with the port's index here");
+		ret = -ENODEV;
+		goto out_lock;
+	}
+	if (add)
+		ret = duet_port_add(duet_pernet(net), dd, dev, info->extack);
+	else
+		ret = duet_port_del(dd, ifindex, info->extack);
+	if (!ret)
+		duet_nl_notify_dev(dd, false);
+out_lock:
+	duet_nl_unlock(dd);
+out_rtnl:
+	rtnl_unlock();
+	return ret;
+}
+
+static int duet_port_add_cmd(struct sk_buff *skb, struct genl_info *info)
+{
+	return duet_port_change(info, true);
+}
+
+static int duet_port_del_cmd(struct sk_buff *skb, struct genl_info *info)
+{
+	return duet_port_change(info, false);
+}
+
+static int duet_vip_set_cmd(struct sk_buff *skb, struct genl_info *info)
+{
+	struct duet_vip_config *config;
+	struct duet_dev *dd;
+	bool changed;
+	int ret;
+
+	config = kvzalloc(sizeof(*config), GFP_KERNEL);
+	if (!config)
+		return -ENOMEM;
+	ret = duet_parse_vip(info->attrs[DUET_A_VIP], config, info->extack);
+	if (ret)
+		goto out_free;
+	dd = duet_nl_dev(genl_info_net(info), info->attrs, info->extack);
+	if (IS_ERR(dd)) {
+		ret = PTR_ERR(dd);
+		goto out_free;
+	}
+	ret = duet_vip_set(dd, config, info->nlhdr->nlmsg_flags, &changed,
+			   info->extack);
+	if (!ret && changed)
+		duet_nl_notify_vip(dd, &config->addr, info);
+	duet_nl_unlock(dd);
+out_free:
+	kvfree(config);
+	return ret;
+}
+
+static int duet_vip_del_cmd(struct sk_buff *skb, struct genl_info *info)
+{
+	struct nlattr **attrs = info->attrs;
+	struct in6_addr addr;
+	struct duet_dev *dd;
+	int ret = 0;
+
+	if (!attrs[DUET_A_VIP] == !attrs[DUET_A_FLUSH]) {
+		NL_SET_ERR_MSG(info->extack, "either one VIP or flush is to be given");
+		return -EINVAL;
+	}
+	if (attrs[DUET_A_VIP]) {
+		ret = duet_parse_vip_addr(attrs[DUET_A_VIP], &addr, info->extack);
+		if (ret)
+			return ret;
+	}
+	dd = duet_nl_dev(genl_info_net(info), attrs, info->extack);
+	if (IS_ERR(dd))
+		return PTR_ERR(dd);
+	if (attrs[DUET_A_VIP]) {
+		ret = duet_vip_del(dd, &addr, info->extack);
+		if (!ret)
+			duet_nl_notify_vip(dd, &addr, info);
+	} else {
+		duet_vip_flush(dd);
+		duet_nl_notify_dev(dd, false);
+	}
+	duet_nl_unlock(dd);
+	return ret;
+}
+
+static int duet_vip_get_cmd(struct sk_buff *skb, struct genl_info *info)
+{
+	const struct duet_vip *vip;
+	struct in6_addr addr;
+	struct duet_dev *dd;
+	struct sk_buff *msg;
+	void *hdr;
+	int ret;
+
+	ret = duet_parse_vip_addr(info->attrs[DUET_A_VIP], &addr, info->extack);
+	if (ret)
+		return ret;
+	dd = duet_nl_dev(genl_info_net(info), info->attrs, info->extack);
+	if (IS_ERR(dd))
+		return PTR_ERR(dd);
+	vip = duet_vip_find(dd, &addr);
+	if (!vip) {
+		NL_SET_ERR_MSG(info->extack, "the mux has no such VIP");
+		ret = -ENOENT;
+		goto out;
+	}
+	ret = -ENOMEM;
+	msg = duet_nl_msg(duet_vip_size(vip), info->snd_portid, info->snd_seq, 0,
+			  DUET_CMD_VIP_GET, &hdr);
+	if (!msg)
+		goto out;
+	ret = -EMSGSIZE;
+	if (nla_put_u32(msg, DUET_A_IFINDEX, dd->dev->ifindex) ||
+	    nla_put_u64_64bit(msg, DUET_A_GENERATION, dd->generation, DUET_A_PAD) ||
+	    WARN_ON_ONCE(duet_put_vip(msg, vip, true))) {
+		nlmsg_free(msg);
+		goto out;
+	}
+	duet_nl_unlock(dd);
+	genlmsg_end(msg, hdr);
+	return genlmsg_reply(msg, info);
+out:
+	duet_nl_unlock(dd);
+	return ret;
+}
+
+/* Room for the largest VIP there may be: a dump's buffers are made once. */
+static int duet_vip_dump_start(struct netlink_callback *cb)
+{
+	cb->min_dump_alloc = 65536;
+	return 0;
+}
+
+static int duet_vip_dump(struct sk_buff *msg, struct netlink_callback *cb)
+{
+	long bucket = cb->args[0], skip = cb->args[1], i;
+	const struct duet_vip *vip;
+	struct duet_dev *dd;
+	void *hdr;
+
+	dd = duet_nl_dev(sock_net(msg->sk), duet_dump_attrs(cb), cb->extack);
+	if (IS_ERR(dd))
+		return PTR_ERR(dd);
+	cb->seq = (unsigned int)dd->generation;
+	for (; bucket < 1 << DUET_VIP_HASH_BITS; bucket++, skip = 0) {
+		i = 0;
+		hlist_for_each_entry(vip, &dd->vips[bucket], node) {
+			if (i++ < skip)
+				continue;
+			hdr = genlmsg_put(msg, NETLINK_CB(cb->skb).portid,
+					  cb->nlh->nlmsg_seq, &duet_family,
+					  NLM_F_MULTI, DUET_CMD_VIP_GET);
+			if (!hdr)
+				goto out;
+			genl_dump_check_consistent(cb, hdr);
+			if (nla_put_u32(msg, DUET_A_IFINDEX, dd->dev->ifindex) ||
+			    nla_put_u64_64bit(msg, DUET_A_GENERATION,
+					      dd->generation, DUET_A_PAD) ||
+			    duet_put_vip(msg, vip, true)) {
+				genlmsg_cancel(msg, hdr);
+				goto out;
+			}
+			genlmsg_end(msg, hdr);
+			skip = i;
+		}
+	}
+out:
+	cb->args[0] = bucket;
+	cb->args[1] = skip;
+	duet_nl_unlock(dd);
+	return msg->len;
+}
+
+static int duet_dip_set_cmd(struct sk_buff *skb, struct genl_info *info)
+{
+	struct netlink_ext_ack *extack = info->extack;
+	struct nlattr *tb[DUET_A_DIP_MAX + 1];
+	struct in6_addr vip, dip;
+	enum duet_dip_state state;
+	struct duet_dev *dd;
+	bool changed, one;
+	int ret;
+
+	if (!info->attrs[DUET_A_DIP]) {
+		NL_SET_ERR_MSG(extack, "no DIP is named");
+		return -EINVAL;
+	}
+	ret = nla_parse_nested(tb, DUET_A_DIP_MAX, info->attrs[DUET_A_DIP],
+			       duet_dip_policy, extack);
+	if (ret)
+		return ret;
+	ret = duet_parse_addr(tb[DUET_A_DIP_ADDR], "DIP", &dip, extack);
+	if (ret)
+		return ret;
+	if (!tb[DUET_A_DIP_STATE]) {
+		NL_SET_ERR_MSG(extack, "no state is given for the DIP");
+		return -EINVAL;
+	}
+	if (tb[DUET_A_DIP_WEIGHT]) {
+		NL_SET_ERR_MSG(extack, "a weight changes by setting the VIP");
+		return -EINVAL;
+	}
+	state = nla_get_u32(tb[DUET_A_DIP_STATE]);
+	one = info->attrs[DUET_A_VIP];
+	if (one) {
+		ret = duet_parse_vip_addr(info->attrs[DUET_A_VIP], &vip, extack);
+		if (ret)
+			return ret;
+	}
+	dd = duet_nl_dev(genl_info_net(info), info->attrs, extack);
+	if (IS_ERR(dd))
+		return PTR_ERR(dd);
+	ret = duet_dip_set(dd, one ? &vip : NULL, &dip, state, &changed, extack);
+	if (!ret && changed)
+		duet_nl_notify_dip(dd, one ? &vip : NULL, &dip, state, info);
+	duet_nl_unlock(dd);
+	return ret;
+}
+
+static int duet_parse_flow(const struct nlattr *nest, struct duet_flow4 *flow,
+			   struct netlink_ext_ack *extack)
+{
+	struct nlattr *tb[DUET_A_FLOW_MAX + 1];
+	struct in6_addr addr;
+	int ret;
+
+	if (!nest) {
+		NL_SET_ERR_MSG(extack, "no flow is given");
+		return -EINVAL;
+	}
+	ret = nla_parse_nested(tb, DUET_A_FLOW_MAX, nest, duet_flow_policy, extack);
+	if (ret)
+		return ret;
+	memset(flow, 0, sizeof(*flow));
+	ret = duet_parse_addr(tb[DUET_A_FLOW_SRC], "flow's source", &addr, extack);
+	if (ret)
+		return ret;
+	flow->src = be32_to_cpu(addr.s6_addr32[3]);
+	ret = duet_parse_addr(tb[DUET_A_FLOW_DST], "flow's destination", &addr, extack);
+	if (ret)
+		return ret;
+	flow->dst = be32_to_cpu(addr.s6_addr32[3]);
+	if (!tb[DUET_A_FLOW_PROTO]) {
+		NL_SET_ERR_MSG(extack, "flow: no protocol");
+		return -EINVAL;
+	}
+	flow->proto = nla_get_u8(tb[DUET_A_FLOW_PROTO]);
+	if (tb[DUET_A_FLOW_SPORT])
+		flow->sport = nla_get_u16(tb[DUET_A_FLOW_SPORT]);
+	if (tb[DUET_A_FLOW_DPORT])
+		flow->dport = nla_get_u16(tb[DUET_A_FLOW_DPORT]);
+	switch (flow->proto) {
+	case IPPROTO_TCP:
+	case IPPROTO_UDP:
+	case IPPROTO_SCTP:
+	case IPPROTO_UDPLITE:
+	case IPPROTO_DCCP:
+		flow->ports = true;
+	}
+	return 0;
+}
+
+static int duet_trace_cmd(struct sk_buff *skb, struct genl_info *info)
+{
+	enum duet_verdict verdict = DUET_VERDICT_PASS;
+	struct duet_choice choice = {};
+	struct duet_flow4 flow;
+	struct duet_vip *vip;
+	struct duet_dev *dd;
+	struct sk_buff *msg;
+	void *hdr;
+	int ret;
+
+	ret = duet_parse_flow(info->attrs[DUET_A_FLOW], &flow, info->extack);
+	if (ret)
+		return ret;
+	dd = duet_nl_dev(genl_info_net(info), info->attrs, info->extack);
+	if (IS_ERR(dd))
+		return PTR_ERR(dd);
+	ret = -ENOMEM;
+	msg = duet_nl_msg(NLMSG_GOODSIZE, info->snd_portid, info->snd_seq, 0,
+			  DUET_CMD_TRACE, &hdr);
+	if (!msg)
+		goto out;
+
+	rcu_read_lock();
+	vip = duet_vip_lookup4(dd, cpu_to_be32(flow.dst));
+	if (vip)
+		verdict = duet_choose4(dd, vip, &flow, &choice);
+	rcu_read_unlock();
+	/* the lock keeps what was chosen */
+
+	ret = -EMSGSIZE;
+	if ((vip && duet_put_trace(msg, vip, &choice,
+				   verdict == DUET_VERDICT_ENCAP)) ||
+	    (verdict == DUET_VERDICT_ENCAP &&
+	     (nla_put_u32(msg, DUET_A_HASH, choice.hash) ||
+	      nla_put_u32(msg, DUET_A_BUCKET, choice.bucket))) ||
+	    nla_put_u32(msg, DUET_A_VERDICT, verdict)) {
+		nlmsg_free(msg);
+		goto out;
+	}
+	duet_nl_unlock(dd);
+	genlmsg_end(msg, hdr);
+	return genlmsg_reply(msg, info);
+out:
+	duet_nl_unlock(dd);
+	return ret;
+}
+
+/* duet_nl_send - an event; the asker gets it too if it set NLM_F_ECHO */
+static void duet_nl_send(struct duet_dev *dd, struct sk_buff *msg, void *hdr,
+			 struct genl_info *info)
+{
+	genlmsg_end(msg, hdr);
+	if (info)
+		genl_notify(&duet_family, msg, info, DUET_GROUP_EVENTS, GFP_KERNEL);
+	else
+		genlmsg_multicast_netns(&duet_family, dd->net, msg, 0,
+					DUET_GROUP_EVENTS, GFP_KERNEL);
+}
+
+static bool duet_nl_wanted(struct duet_dev *dd, struct genl_info *info)
+{
+	return genl_has_listeners(&duet_family, dd->net, DUET_GROUP_EVENTS) ||
+	       (info && info->nlhdr->nlmsg_flags & NLM_F_ECHO);
+}
+
+void duet_nl_notify_dev(struct duet_dev *dd, bool deleted)
+{
+	struct sk_buff *msg;
+	void *hdr;
+
+	if (!duet_nl_wanted(dd, NULL))
+		return;
+	msg = duet_nl_msg(NLMSG_GOODSIZE, 0, 0, 0, DUET_CMD_DEV_NTF, &hdr);
+	if (!msg)
+		return;
+	if (nla_put_u32(msg, DUET_A_IFINDEX, dd->dev->ifindex) ||
+	    nla_put_string(msg, DUET_A_IFNAME, dd->dev->name) ||
+	    nla_put_u64_64bit(msg, DUET_A_GENERATION, dd->generation, DUET_A_PAD) ||
+	    (deleted && nla_put_flag(msg, DUET_A_DELETED))) {
+		nlmsg_free(msg);
+		return;
+	}
+	duet_nl_send(dd, msg, hdr, NULL);
+}
+
+void duet_nl_notify_vip(struct duet_dev *dd, const struct in6_addr *addr,
+			struct genl_info *info)
+{
+	const struct duet_vip *vip;
+	struct sk_buff *msg;
+	void *hdr;
+
+	if (!duet_nl_wanted(dd, info))
+		return;
+	vip = duet_vip_find(dd, addr);
+	msg = duet_nl_msg(vip ? duet_vip_size(vip) : NLMSG_GOODSIZE,
+			  info->snd_portid, info->snd_seq, 0, DUET_CMD_VIP_NTF, &hdr);
+	if (!msg)
+		return;
+	if (nla_put_u32(msg, DUET_A_IFINDEX, dd->dev->ifindex) ||
+	    nla_put_u64_64bit(msg, DUET_A_GENERATION, dd->generation, DUET_A_PAD))
+		goto err_free;
+	if (vip) {
+		if (WARN_ON_ONCE(duet_put_vip(msg, vip, false)))
+			goto err_free;
+	} else {
+		struct nlattr *nest = nla_nest_start(msg, DUET_A_VIP);
+
+		if (!nest || duet_put_addr(msg, DUET_A_VIP_ADDR, addr))
+			goto err_free;
+		nla_nest_end(msg, nest);
+		if (nla_put_flag(msg, DUET_A_DELETED))
+			goto err_free;
+	}
+	duet_nl_send(dd, msg, hdr, info);
+	return;
+
+err_free:
+	nlmsg_free(msg);
+}
+
+void duet_nl_notify_dip(struct duet_dev *dd, const struct in6_addr *vip,
+			const struct in6_addr *dip, enum duet_dip_state state,
+			struct genl_info *info)
+{
+	struct nlattr *nest;
+	struct sk_buff *msg;
+	void *hdr;
+
+	if (!duet_nl_wanted(dd, info))
+		return;
+	msg = duet_nl_msg(NLMSG_GOODSIZE, info->snd_portid, info->snd_seq, 0,
+			  DUET_CMD_DIP_NTF, &hdr);
+	if (!msg)
+		return;
+	if (nla_put_u32(msg, DUET_A_IFINDEX, dd->dev->ifindex) ||
+	    nla_put_u64_64bit(msg, DUET_A_GENERATION, dd->generation, DUET_A_PAD))
+		goto err_free;
+	if (vip) {
+		nest = nla_nest_start(msg, DUET_A_VIP);
+		if (!nest || duet_put_addr(msg, DUET_A_VIP_ADDR, vip))
+			goto err_free;
+		nla_nest_end(msg, nest);
+	}
+	nest = nla_nest_start(msg, DUET_A_DIP);
+	if (!nest || duet_put_addr(msg, DUET_A_DIP_ADDR, dip) ||
+	    nla_put_u32(msg, DUET_A_DIP_STATE, state))
+		goto err_free;
+	nla_nest_end(msg, nest);
+	duet_nl_send(dd, msg, hdr, info);
+	return;
+
+err_free:
+	nlmsg_free(msg);
+}
+
+#define DUET_OP(c, p, ...) {						\
+	.cmd = c, .policy = p, .maxattr = DUET_A_MAX, __VA_ARGS__	\
+}
+
+static const struct genl_ops duet_ops[] = {
+	DUET_OP(DUET_CMD_DEV_GET, duet_get_policy,
+		.doit = duet_dev_get, .dumpit = duet_dev_dump),
+	DUET_OP(DUET_CMD_DEV_SET, duet_set_policy,
+		.doit = duet_dev_set, .flags = GENL_UNS_ADMIN_PERM),
+	DUET_OP(DUET_CMD_PORT_ADD, duet_port_policy,
+		.doit = duet_port_add_cmd, .flags = GENL_UNS_ADMIN_PERM),
+	DUET_OP(DUET_CMD_PORT_DEL, duet_port_policy,
+		.doit = duet_port_del_cmd, .flags = GENL_UNS_ADMIN_PERM),
+	DUET_OP(DUET_CMD_VIP_SET, duet_vip_cmd_policy,
+		.doit = duet_vip_set_cmd, .flags = GENL_UNS_ADMIN_PERM),
+	DUET_OP(DUET_CMD_VIP_DEL, duet_vip_del_policy,
+		.doit = duet_vip_del_cmd, .flags = GENL_UNS_ADMIN_PERM),
+	DUET_OP(DUET_CMD_VIP_GET, duet_vip_cmd_policy,
+		.doit = duet_vip_get_cmd, .start = duet_vip_dump_start,
+		.dumpit = duet_vip_dump),
+	DUET_OP(DUET_CMD_DIP_SET, duet_dip_cmd_policy,
+		.doit = duet_dip_set_cmd, .flags = GENL_UNS_ADMIN_PERM),
+	DUET_OP(DUET_CMD_TRACE, duet_trace_policy, .doit = duet_trace_cmd),
+};
+
+static const struct genl_multicast_group duet_groups[] = {
+	[DUET_GROUP_EVENTS] = { .name = DUET_GENL_MCGRP_EVENTS },
+};
+
+static struct genl_family duet_family __ro_after_init = {
+	.name	  = DUET_GENL_NAME,
+	.version  = DUET_GENL_VERSION,
+	.maxattr  = DUET_A_MAX,
+	.netnsok  = true,
+	.module	  = THIS_MODULE,
+	.ops	  = duet_ops,
+	.n_ops	  = ARRAY_SIZE(duet_ops),
+	.mcgrps	  = duet_groups,
+	.n_mcgrps = ARRAY_SIZE(duet_groups),
+};
+
+int duet_nl_init(void)
+{
+	return genl_register_family(&duet_family);
+}
+
+void duet_nl_exit(void)
+{
+	genl_unregister_family(&duet_family);
+}

@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Answers: devices, VIPs and their counters as netlink attributes.
+ */
+#include "netlink_get.h"
+#include "port.h"
+
+#include <net/ipv6.h>
+
+#define STATS_SIZE (nla_total_size(0) + 2 * nla_total_size_64bit(8))
+
+int duet_put_addr(struct sk_buff *msg, int type, const struct in6_addr *addr)
+{
+	if (ipv6_addr_v4mapped(addr))
+		return nla_put_in_addr(msg, type, addr->s6_addr32[3]);
+	return nla_put_in6_addr(msg, type, addr);
+}
+
+static int duet_put_sum(struct sk_buff *msg, int type,
+			const struct duet_stats_sum *sum)
+{
+	struct nlattr *nest = nla_nest_start(msg, type);
+
+	if (!nest ||
+	    nla_put_u64_64bit(msg, DUET_A_STATS_PACKETS, sum->packets,
+			      DUET_A_STATS_PAD) ||
+	    nla_put_u64_64bit(msg, DUET_A_STATS_BYTES, sum->bytes,
+			      DUET_A_STATS_PAD))
+		return -EMSGSIZE;
+	nla_nest_end(msg, nest);
+	return 0;
+}
+
+static int duet_put_stats(struct sk_buff *msg, int type,
+			  const struct duet_stats __percpu *stats)
+{
+	struct duet_stats_sum sum = {};
+
+	duet_stats_read(stats, &sum);
+	return duet_put_sum(msg, type, &sum);
+}
+
+static int duet_put_tables(struct sk_buff *msg, int type,
+			   const struct duet_tables *t)
+{
+	struct nlattr *nest = nla_nest_start(msg, type);
+
+	if (!nest || nla_put_u32(msg, DUET_A_TABLE_VIPS, t->vips) ||
+	    nla_put_u32(msg, DUET_A_TABLE_RULES, t->rules) ||
+	    nla_put_u32(msg, DUET_A_TABLE_MEMBERS, t->members) ||
+	    nla_put_u32(msg, DUET_A_TABLE_TUNNELS, t->tunnels))
+		return -EMSGSIZE;
+	nla_nest_end(msg, nest);
+	return 0;
+}
+
+static int duet_put_ports(struct sk_buff *msg, struct duet_dev *dd)
+{
+	struct nlattr *ports = nla_nest_start(msg, DUET_A_PORTS), *nest;
+	struct duet_port *port;
+
+	if (!ports)
+		return -EMSGSIZE;
+	list_for_each_entry(port, &dd->ports, node) {
+		nest = nla_nest_start(msg, 1);
+		if (!nest ||
+		    nla_put_u32(msg, DUET_A_PORT_INDEX, port->dev->ifindex) ||
+		    nla_put_string(msg, DUET_A_PORT_NAME, port->dev->name))
+			return -EMSGSIZE;
+		nla_nest_end(msg, nest);
+	}
+	nla_nest_end(msg, ports);
+	return 0;
+}
+
+static int duet_put_verdicts(struct sk_buff *msg, struct duet_dev *dd)
+{
+	struct nlattr *stats, *verdicts;
+	int v, cpu;
+
+	stats = nla_nest_start(msg, DUET_A_STATS);
+	if (!stats)
+		return -EMSGSIZE;
+	verdicts = nla_nest_start(msg, DUET_A_DEV_STATS_VERDICTS);
+	if (!verdicts)
+		return -EMSGSIZE;
+	for (v = 0; v < __DUET_VERDICT_MAX; v++) {
+		struct duet_stats_sum sum = {};
+
+		for_each_possible_cpu(cpu) {
+			const struct duet_stats *s =
+				&per_cpu_ptr(dd->verdicts, cpu)->v[v];
+			unsigned int start;
+			u64 packets, bytes;
+
+			do {
+				start = u64_stats_fetch_begin(&s->syncp);
+				packets = u64_stats_read(&s->packets);
+				bytes = u64_stats_read(&s->bytes);
+			} while (u64_stats_fetch_retry(&s->syncp, start));
+			sum.packets += packets;
+			sum.bytes += bytes;
+		}
+		if (duet_put_sum(msg, v + 1, &sum))
+			return -EMSGSIZE;
+	}
+	nla_nest_end(msg, verdicts);
+	nla_nest_end(msg, stats);
+	return 0;
+}
+
+size_t duet_dev_size(const struct duet_dev *dd)
+{
+	return 512 + dd->n_ports * nla_total_size(nla_total_size(4) +
+						  nla_total_size(IFNAMSIZ)) +
+	       __DUET_VERDICT_MAX * STATS_SIZE;
+}
+
+int duet_put_dev(struct sk_buff *msg, struct duet_dev *dd)
+{
+	if (nla_put_u32(msg, DUET_A_IFINDEX, dd->dev->ifindex) ||
+	    nla_put_string(msg, DUET_A_IFNAME, dd->dev->name) ||
+	    nla_put_u32(msg, DUET_A_MODE, dd->mode) ||
+	    nla_put_u32(msg, DUET_A_SEED, dd->seed) ||
+	    nla_put_u64_64bit(msg, DUET_A_GENERATION, dd->generation,
+			      DUET_A_PAD) ||
+	    (dd->local4 && nla_put_in_addr(msg, DUET_A_LOCAL4, dd->local4)) ||
+	    (!ipv6_addr_any(&dd->local6) &&
+	     nla_put_in6_addr(msg, DUET_A_LOCAL6, &dd->local6)) ||
+	    duet_put_tables(msg, DUET_A_LIMITS, &dd->limits) ||
+	    duet_put_tables(msg, DUET_A_USED, &dd->used) ||
+	    duet_put_ports(msg, dd) || duet_put_verdicts(msg, dd))
+		return -EMSGSIZE;
+	return 0;
+}
+
+static int duet_put_dip(struct sk_buff *msg, const struct duet_set *set, u32 i,
+			bool stats)
+{
+	const struct duet_member *member = &set->members[i];
+	struct nlattr *nest = nla_nest_start(msg, 1);
+
+	if (!nest ||
+	    duet_put_addr(msg, DUET_A_DIP_ADDR, &member->tunnel->addr) ||
+	    nla_put_u16(msg, DUET_A_DIP_WEIGHT, set->dips[i].weight) ||
+	    nla_put_u32(msg, DUET_A_DIP_STATE,
+			set->dips[i].down ? DUET_DIP_DOWN : DUET_DIP_UP) ||
+	    nla_put_u32(msg, DUET_A_DIP_BUCKETS, member->buckets) ||
+	    (stats && duet_put_stats(msg, DUET_A_DIP_STATS, member->stats)))
+		return -EMSGSIZE;
+	nla_nest_end(msg, nest);
+	return 0;
+}
+
+/* duet_put_rule - with all DIPs (only < 0), one, or none (only >= n) */
+static int duet_put_rule(struct sk_buff *msg, const struct duet_rule *rule,
+			 const struct duet_set *set, s64 only, bool stats)
+{
+	struct nlattr *nest = nla_nest_start(msg, 1), *dips;
+	u32 i;
+
+	if (!nest ||
+	    (rule->proto && nla_put_u8(msg, DUET_A_RULE_PROTO, rule->proto)) ||
+	    (rule->port &&
+	     (nla_put_u16(msg, DUET_A_RULE_PORT, rule->port) ||
+	      nla_put_u16(msg, DUET_A_RULE_PORT_LAST, rule->port_last))) ||
+	    nla_put_u32(msg, DUET_A_RULE_FIELDS, rule->fields) ||
+	    nla_put_u32(msg, DUET_A_RULE_BUCKETS, set->n_buckets) ||
+	    nla_put_u64_64bit(msg, DUET_A_RULE_DIGEST, set->digest,
+			      DUET_A_RULE_PAD))
+		return -EMSGSIZE;
+	dips = nla_nest_start(msg, DUET_A_RULE_DIPS);
+	if (!dips)
+		return -EMSGSIZE;
+	for (i = 0; i < set->n; i++)
+		if ((only < 0 || only == i) && duet_put_dip(msg, set, i, stats))
+			return -EMSGSIZE;
+	nla_nest_end(msg, dips);
+	nla_nest_end(msg, nest);
+	return 0;
+}
+
+size_t duet_vip_size(const struct duet_vip *vip)
+{
+	const struct duet_rules *rules = duet_rules_locked(vip);
+	size_t size = 256;
+	u32 i;
+
+	for (i = 0; i < rules->n; i++)
+		size += 96 + duet_set_locked(&rules->rule[i])->n *
+			(nla_total_size(0) + nla_total_size(16) +
+			 3 * nla_total_size(4) + STATS_SIZE);
+	return size;
+}
+
+int duet_put_vip(struct sk_buff *msg, const struct duet_vip *vip, bool stats)
+{
+	const struct duet_rules *rules = duet_rules_locked(vip);
+	struct nlattr *nest, *array;
+	u32 i;
+
+	nest = nla_nest_start(msg, DUET_A_VIP);
+	if (!nest || duet_put_addr(msg, DUET_A_VIP_ADDR, &vip->addr) ||
+	    (stats && duet_put_stats(msg, DUET_A_VIP_STATS, vip->stats)))
+		return -EMSGSIZE;
+	array = nla_nest_start(msg, DUET_A_VIP_RULES);
+	if (!array)
+		return -EMSGSIZE;
+	for (i = 0; i < rules->n; i++)
+		if (duet_put_rule(msg, &rules->rule[i],
+				  duet_set_locked(&rules->rule[i]), -1, stats))
+			return -EMSGSIZE;
+	nla_nest_end(msg, array);
+	nla_nest_end(msg, nest);
+	return 0;
+}
+
+int duet_put_trace(struct sk_buff *msg, const struct duet_vip *vip,
+		   const struct duet_choice *choice, bool has_dip)
+{
+	struct nlattr *nest, *array;
+
+	nest = nla_nest_start(msg, DUET_A_VIP);
+	if (!nest || duet_put_addr(msg, DUET_A_VIP_ADDR, &vip->addr))
+		return -EMSGSIZE;
+	if (choice->rule) {
+		array = nla_nest_start(msg, DUET_A_VIP_RULES);
+		if (!array ||
+		    duet_put_rule(msg, choice->rule, choice->set,
+				  has_dip ? choice->member : choice->set->n,
+				  false))
+			return -EMSGSIZE;
+		nla_nest_end(msg, array);
+	}
+	nla_nest_end(msg, nest);
+	return 0;
+}

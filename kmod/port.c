@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Ports: netdevs whose ingress hook feeds a mux. The hook sits before routing,
+ * bridging and bonding, so a switch port is taken as it is.
+ */
+#include "port.h"
+#include "compat.h"
+#include "rx.h"
+
+#include <linux/if_vlan.h>
+#include <linux/netfilter_netdev.h>
+
+static unsigned int duet_port_hook(void *priv, struct sk_buff *skb,
+				   const struct nf_hook_state *state)
+{
+	struct duet_dev *dd = priv;
+
+	/* a tagged frame belongs to the VLAN device, which can be a port itself */
+	if (skb->protocol != htons(ETH_P_IP) || skb_vlan_tag_present(skb) ||
+	    skb->pkt_type != PACKET_HOST || !READ_ONCE(dd->running))
+		return NF_ACCEPT;
+
+	return duet_rx_port(dd, skb) ? NF_STOLEN : NF_ACCEPT;
+}
+
+static struct duet_port *duet_port_find(struct duet_dev *dd, u32 ifindex)
+{
+	struct duet_port *port;
+
+	list_for_each_entry(port, &dd->ports, node)
+		if (port->dev->ifindex == ifindex)
+			return port;
+	return NULL;
+}
+
+int duet_port_add(struct duet_net *dn, struct duet_dev *dd,
+		  struct net_device *dev, struct netlink_ext_ack *extack)
+{
+	struct duet_dev *other;
+	struct duet_port *port;
+	int ret;
+
+	if (dev->rtnl_link_ops == &duet_link_ops) {
+		NL_SET_ERR_MSG(extack, "a mux can't be the port of a mux");
+		return -EINVAL;
+	}
+	if (dev->flags & IFF_LOOPBACK) {
+		NL_SET_ERR_MSG(extack, "the loopback device can't be a port");
+		return -EINVAL;
+	}
+	list_for_each_entry(other, &dn->devices, node) {
+		if (!duet_port_find(other, dev->ifindex))
+			continue;
+		if (other == dd) {
+			NL_SET_ERR_MSG(extack, "netdev is a port of this mux already");
+			return -EEXIST;
+		}
+		DUET_EXTACK_FMT(extack, "netdev %s is a port of %s already",
+				dev->name, other->dev->name);
+		return -EBUSY;
+	}
+	if (dd->n_ports >= DUET_PORTS_MAX) {
+		NL_SET_ERR_MSG(extack, "the mux has as many ports as it can");
+		return -ENOSPC;
+	}
+
+	port = kzalloc(sizeof(*port), GFP_KERNEL);
+	if (!port)
+		return -ENOMEM;
+	port->dev = dev;
+	port->ops.hook = duet_port_hook;
+	port->ops.priv = dd;
+	port->ops.dev = dev;
+	port->ops.pf = NFPROTO_NETDEV;
+	port->ops.hooknum = NF_NETDEV_INGRESS;
+	port->ops.priority = 0;
+	ret = nf_register_net_hook(dd->net, &port->ops);
+	if (ret) {
+		NL_SET_ERR_MSG(extack, "can't hook the netdev's ingress");
+		kfree(port);
+		return ret;
+	}
+	netdev_hold(dev, &port->tracker, GFP_KERNEL);
+	list_add_tail(&port->node, &dd->ports);
+	dd->n_ports++;
+	duet_dev_changed(dd);
+	return 0;
+}
+
+static void duet_port_remove(struct duet_dev *dd, struct duet_port *port)
+{
+	list_del(&port->node);
+	dd->n_ports--;
+	nf_unregister_net_hook(dd->net, &port->ops);
+	netdev_put(port->dev, &port->tracker);
+	kfree(port);
+	duet_dev_changed(dd);
+}
+
+int duet_port_del(struct duet_dev *dd, u32 ifindex,
+		  struct netlink_ext_ack *extack)
+{
+	struct duet_port *port = duet_port_find(dd, ifindex);
+
+	if (!port) {
+		NL_SET_ERR_MSG(extack, "netdev is no port of this mux");
+		return -ENOENT;
+	}
+	duet_port_remove(dd, port);
+	return 0;
+}
+
+void duet_port_flush(struct duet_dev *dd)
+{
+	struct duet_port *port, *next;
+
+	list_for_each_entry_safe(port, next, &dd->ports, node)
+		duet_port_remove(dd, port);
+	synchronize_net();
+}
+
+bool duet_port_gone(struct duet_dev *dd, const struct net_device *dev)
+{
+	struct duet_port *port = duet_port_find(dd, dev->ifindex);
+
+	if (!port || port->dev != dev)
+		return false;
+	duet_port_remove(dd, port);
+	return true;
+}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* Ports: netdevs whose ingress hook feeds a mux. */
+#ifndef DUET_PORT_H
+#define DUET_PORT_H
+
+#include <linux/netfilter.h>
+#include "device.h"
+
+struct duet_port {
+	struct list_head node;		/* in duet_dev.ports */
+	struct net_device *dev;		/* held */
+	netdevice_tracker tracker;
+	struct nf_hook_ops ops;
+};
+
+/* duet_port_add, duet_port_del - rtnl and duet_net->lock held */
+int duet_port_add(struct duet_net *dn, struct duet_dev *dd,
+		  struct net_device *dev, struct netlink_ext_ack *extack);
+int duet_port_del(struct duet_dev *dd, u32 ifindex,
+		  struct netlink_ext_ack *extack);
+/* duet_port_flush - all ports of a device; lock held. No packet is in the hook
+ * of any of them when it returns.
+ */
+void duet_port_flush(struct duet_dev *dd);
+/* duet_port_gone - a netdev leaves the namespace; lock held */
+bool duet_port_gone(struct duet_dev *dd, const struct net_device *dev);
+
+#endif
