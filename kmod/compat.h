@@ -8,6 +8,11 @@
 #include <linux/version.h>
 #include <net/genetlink.h>
 
+/* 6.5 gave GSO a header of its own */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 5, 0)
+#include <net/gso.h>
+#endif
+
 /* No transmit lock, no move to another namespace. 6.12: features became bits
  * of struct net_device (netns_immutable by a stable backport).
  */

@@ -7,6 +7,7 @@
  * ip_local_out().
  */
 #include "xmit.h"
+#include "compat.h"
 #include "icmp.h"
 
 #include <linux/ip.h>
