@@ -27,7 +27,7 @@ CFLAGS   ?= -O2 -g
 CFLAGS   += -std=gnu11 -Wall -Wextra -Wno-unused-parameter -Werror
 DEPFLAGS  = -MMD -MP
 
-.PHONY: all help programs module clean
+.PHONY: all help programs module unit clean deps check vmtest test demo lab bench
 all: programs module
 
 # Programs a fragment adds: PROGRAMS += name, name-objs := x.o y.o (paths from
@@ -71,12 +71,39 @@ $(O)/kmod/%/duet.ko: $(KMOD_SRC)
 	$(Q)tar cf - $(KMOD_SRC) | tar xf - -C $(@D)
 	$(Q)$(MAKE) -s -C /lib/modules/$*/build M=$(abspath $(@D)) W=1 modules
 
+# A newcomer's targets begin with the packages; the rest is a second make,
+# because what pkg-config says is read when a makefile is.
+deps:
+	$(Q)scripts/deps
+check:
+	$(Q)scripts/deps --build
+	$(Q)$(MAKE) all unit
+	$(Q)selftests/run check
+vmtest: deps
+	$(Q)$(MAKE) all
+	$(Q)selftests/run vm
+test: deps
+	$(Q)$(MAKE) all unit
+	$(Q)selftests/run all
+demo lab: deps
+	$(Q)$(MAKE) all
+	$(Q)scripts/$@
+bench: deps
+	$(Q)$(MAKE) all
+	$(Q)scripts/vm --insmod --icount --timeout 3000 --name bench -- selftests/bench/datapath.py
+
 clean:
 	$(Q)rm -rf $(O)/bin $(O)/obj $(O)/lib $(O)/kmod $(O)/test
 
 help:
 	@grep -hE '^## ' Makefile */build.mk agents/*/build.mk | sed 's/^## /  make /'
 
+## demo             the paper's testbed with everything in it, shown working (in a VM; DEMO=host: here)
+## lab              the same testbed, left up, with a shell in it
+## test             every test there is; ends in "N passed, N failed"
+## check            the tests that need no root and no VM        vmtest   those of the module
+## bench            instructions per packet of every path, into out/results/datapath.json
+## deps             install the packages that all of this needs (scripts/deps --list)
 ## [all]            programs into out/bin, duet.ko for every kernel whose headers are installed
 ## module           duet.ko only        programs   the daemons and tools only
 ## clean            remove what was built

@@ -1,0 +1,18 @@
+# SPDX-License-Identifier: GPL-2.0
+# Unit tests: every selftests/unit/test_*.c is a program of its own, on the
+# kernel's kselftest harness.
+UNIT_TESTS := $(patsubst selftests/unit/%.c,$(O)/test/%,$(wildcard selftests/unit/test_*.c))
+HARNESS := $(O)/linux-source/tools/testing/selftests
+
+$(O)/test/test_%: selftests/unit/test_%.c $(O)/lib/libduet.a | $(HARNESS)/kselftest_harness.h
+	$(say) TEST $<
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) -I$(HARNESS) $(CFLAGS) -Wno-sign-compare -Wno-unused-result \
+		-fsanitize=address,undefined -fno-sanitize-recover=undefined -MMD -MP -MF $@.d \
+		-o $@ $< $(unit-src-$*) $(O)/lib/libduet.a $(call pc,$(unit-libs-$*) $(lib-libs))
+-include $(wildcard $(O)/test/*.d)
+
+$(HARNESS)/kselftest_harness.h:
+	$(Q)scripts/deps --build
+
+unit: $(UNIT_TESTS)
