@@ -50,11 +50,12 @@ int duet_nl_dev_dump(struct duet_nl *nl, struct duet_dev **devs, unsigned int *n
 #define DUET_SET_LOCAL4	0x4
 #define DUET_SET_LOCAL6	0x8
 #define DUET_SET_LIMITS	0x10
+#define DUET_LIMIT_KEEP	UINT32_MAX	/* in limits: leave this one as it is */
 /* duet_nl_dev_set - the members of *dev that `what` names */
 int duet_nl_dev_set(struct duet_nl *nl, const char *dev, unsigned int what, const struct duet_dev *values, struct err *e);
 int duet_nl_port(struct duet_nl *nl, const char *dev, const char *port, bool add, struct err *e);
 
-int duet_nl_vip_set(struct duet_nl *nl, const char *dev, const struct vip *vip, bool must_be_new, struct err *e);
+int duet_nl_vip_set(struct duet_nl *nl, const char *dev, const struct vip *vip, struct err *e);
 int duet_nl_vip_del(struct duet_nl *nl, const char *dev, const struct addr *vip, struct err *e);
 int duet_nl_vip_flush(struct duet_nl *nl, const char *dev, struct err *e);
 /* *out owned by the caller */
@@ -75,7 +76,9 @@ struct duet_op {
 	int result;			/* out: 0 or -errno */
 	char why[160];			/* out: extack sentence */
 };
-/* returns 0 if every op was answered (look at each result), -errno if not */
+/* returns 0 if every op was answered (look at each result), -errno if not: then
+ * some of the first may be done, none of the last is
+ */
 int duet_nl_batch(struct duet_nl *nl, const char *dev, struct duet_op *ops, unsigned int n, struct err *e);
 
 struct duet_flow {

@@ -36,7 +36,7 @@ struct vip_rule {
 
 struct vip {
 	struct addr addr;
-	struct vip_rule *rules;	/* sorted by (proto, port) */
+	struct vip_rule *rules;	/* in the kernel's order: with a port, with a protocol, default */
 	unsigned int n_rules;
 	struct stats stats;
 };
