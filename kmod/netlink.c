@@ -596,8 +596,7 @@ static int duet_vip_set_cmd(struct sk_buff *skb, struct genl_info *info)
 		ret = PTR_ERR(dd);
 		goto out_free;
 	}
-	ret = duet_vip_set(dd, config, info->nlhdr->nlmsg_flags, &changed,
-			   info->extack);
+	ret = duet_vip_set(dd, config, &changed, info->extack);
 	if (!ret && changed)
 		duet_nl_notify_vip(dd, &config->addr, info);
 	duet_nl_unlock(dd);

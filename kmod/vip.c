@@ -287,7 +287,7 @@ static int duet_check_addresses(struct duet_dev *dd,
 }
 
 int duet_vip_set(struct duet_dev *dd, const struct duet_vip_config *config,
-		 u16 flags, bool *changed, struct netlink_ext_ack *extack)
+		 bool *changed, struct netlink_ext_ack *extack)
 {
 	struct duet_vip *vip = duet_vip_find(dd, &config->addr);
 	struct duet_rules *rules, *old = NULL;
@@ -296,14 +296,6 @@ int duet_vip_set(struct duet_dev *dd, const struct duet_vip_config *config,
 	int ret;
 
 	*changed = false;
-	if (vip && flags & NLM_F_EXCL) {
-		NL_SET_ERR_MSG(extack, "the mux has this VIP already");
-		return -EEXIST;
-	}
-	if (!vip && !(flags & NLM_F_CREATE)) {
-		NL_SET_ERR_MSG(extack, "the mux has no such VIP");
-		return -ENOENT;
-	}
 	if (vip) {
 		old = duet_rules_locked(vip);
 		if (duet_rules_equal(old, config))

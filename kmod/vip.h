@@ -118,11 +118,11 @@ static inline u32 duet_rule_hash4(const struct duet_rule *rule,
 
 /* All below: duet_net->lock held. */
 
-/* duet_vip_set - create or replace; flags: NLM_F_CREATE, NLM_F_EXCL. Sets
+/* duet_vip_set - create or replace. Sets
  * *changed if the device's configuration is another now.
  */
 int duet_vip_set(struct duet_dev *dd, const struct duet_vip_config *config,
-		 u16 flags, bool *changed, struct netlink_ext_ack *extack);
+		 bool *changed, struct netlink_ext_ack *extack);
 int duet_vip_del(struct duet_dev *dd, const struct in6_addr *addr,
 		 struct netlink_ext_ack *extack);
 void duet_vip_flush(struct duet_dev *dd);

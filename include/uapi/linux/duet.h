@@ -44,8 +44,7 @@
  * DUET_CMD_VIP_SET	do
  *	request: device, VIP (nest of enum duet_vip_attr: ADDR, RULES)
  *	Creates the VIP, or replaces all its rules in one step: a packet meets
- *	the old VIP or the new one. NLM_F_EXCL: refused if it exists; without
- *	NLM_F_CREATE: refused if it doesn't. NLM_F_ECHO: answered with the VIP.
+ *	the old VIP or the new one. NLM_F_ECHO: answered with the VIP.
  *
  * DUET_CMD_VIP_DEL	do
  *	request: device, VIP (ADDR); or device and FLUSH for all of them.
