@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Output of the command line tools.
+ */
+#include "out.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define COLUMNS 16
+
+struct table {
+	unsigned int columns, cells, room;
+	int width[COLUMNS];
+	char right[COLUMNS];
+	char **cell;
+};
+
+static void out_of_memory(void)
+{
+	fputs("no memory\n", stderr);
+	exit(1);
+}
+
+void out_json(json_t *json)
+{
+	if (!json)
+		out_of_memory();
+	json_dumpf(json, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
+	putchar('\n');
+	json_decref(json);
+}
+
+static void add(struct table *t, char *text)
+{
+	unsigned int column = t->cells % t->columns;
+
+	if (t->cells == t->room) {
+		t->room = t->room ? 2 * t->room : 64;
+		t->cell = realloc(t->cell, t->room * sizeof(*t->cell));
+		if (!t->cell)
+			out_of_memory();
+	}
+	t->cell[t->cells++] = text;
+	if ((int)strlen(text) > t->width[column])
+		t->width[column] = strlen(text);
+}
+
+struct table *table_new(const char *heading, ...)
+{
+	struct table *t = calloc(1, sizeof(*t));
+	const char *headings[COLUMNS], *one;
+	unsigned int i;
+	va_list ap;
+
+	if (!t)
+		out_of_memory();
+	va_start(ap, heading);
+	for (one = heading; one && t->columns < COLUMNS; one = va_arg(ap, const char *))
+		headings[t->columns++] = one;
+	va_end(ap);
+	for (i = 0; i < t->columns; i++) {
+		t->right[i] = headings[i][0] == '>';
+		add(t, strdup(headings[i] + t->right[i]));
+	}
+	return t;
+}
+
+void table_cell(struct table *t, const char *fmt, ...)
+{
+	va_list ap;
+	char *text;
+
+	va_start(ap, fmt);
+	if (vasprintf(&text, fmt, ap) < 0)
+		out_of_memory();
+	va_end(ap);
+	add(t, text);
+}
+
+void table_print(struct table *t)
+{
+	unsigned int i, c;
+
+	for (i = 0; i < t->cells; i++) {
+		c = i % t->columns;
+		if (t->right[c])
+			printf("%*s", t->width[c], t->cell[i]);
+		else if (c + 1 < t->columns)
+			printf("%-*s", t->width[c], t->cell[i]);
+		else
+			fputs(t->cell[i], stdout);
+		fputs(c + 1 < t->columns ? "  " : "\n", stdout);
+		free(t->cell[i]);
+	}
+	free(t->cell);
+	free(t);
+}

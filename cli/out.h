@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* Output of the command line tools: JSON as it is, or columns that line up. */
+#ifndef DUET_CLI_OUT_H
+#define DUET_CLI_OUT_H
+
+#include <jansson.h>
+
+/* out_json - print and release */
+void out_json(json_t *json);
+
+struct table;
+
+/* table_new - columns by their headings, ended by NULL; a heading that starts
+ * with '>' (not printed) makes a column of numbers, aligned right
+ */
+struct table *table_new(const char *heading, ...) __attribute__((sentinel));
+/* table_cell - the next cell, row by row */
+void table_cell(struct table *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* table_print - print and release */
+void table_print(struct table *t);
+
+#endif
