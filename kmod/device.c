@@ -82,25 +82,12 @@ static void duet_get_stats64(struct net_device *dev,
 			     struct rtnl_link_stats64 *stats)
 {
 	struct duet_dev *dd = netdev_priv(dev);
-	struct duet_stats_sum sum;
-	int v, cpu;
+	int v;
 
 	for (v = DUET_VERDICT_ENCAP; v < __DUET_VERDICT_MAX; v++) {
-		memset(&sum, 0, sizeof(sum));
-		for_each_possible_cpu(cpu) {
-			const struct duet_stats *s =
-				&per_cpu_ptr(dd->verdicts, cpu)->v[v];
-			unsigned int start;
-			u64 packets, bytes;
+		struct duet_stats_sum sum = {};
 
-			do {
-				start = u64_stats_fetch_begin(&s->syncp);
-				packets = u64_stats_read(&s->packets);
-				bytes = u64_stats_read(&s->bytes);
-			} while (u64_stats_fetch_retry(&s->syncp, start));
-			sum.packets += packets;
-			sum.bytes += bytes;
-		}
+		duet_stats_read(&dd->verdicts->v[v], &sum);
 		if (v == DUET_VERDICT_ENCAP) {
 			stats->tx_packets = sum.packets;
 			stats->tx_bytes = sum.bytes;

@@ -16,28 +16,21 @@ int duet_put_addr(struct sk_buff *msg, int type, const struct in6_addr *addr)
 	return nla_put_in6_addr(msg, type, addr);
 }
 
-static int duet_put_sum(struct sk_buff *msg, int type,
-			const struct duet_stats_sum *sum)
+static int duet_put_stats(struct sk_buff *msg, int type,
+			  const struct duet_stats __percpu *stats)
 {
 	struct nlattr *nest = nla_nest_start(msg, type);
+	struct duet_stats_sum sum = {};
 
+	duet_stats_read(stats, &sum);
 	if (!nest ||
-	    nla_put_u64_64bit(msg, DUET_A_STATS_PACKETS, sum->packets,
+	    nla_put_u64_64bit(msg, DUET_A_STATS_PACKETS, sum.packets,
 			      DUET_A_STATS_PAD) ||
-	    nla_put_u64_64bit(msg, DUET_A_STATS_BYTES, sum->bytes,
+	    nla_put_u64_64bit(msg, DUET_A_STATS_BYTES, sum.bytes,
 			      DUET_A_STATS_PAD))
 		return -EMSGSIZE;
 	nla_nest_end(msg, nest);
 	return 0;
-}
-
-static int duet_put_stats(struct sk_buff *msg, int type,
-			  const struct duet_stats __percpu *stats)
-{
-	struct duet_stats_sum sum = {};
-
-	duet_stats_read(stats, &sum);
-	return duet_put_sum(msg, type, &sum);
 }
 
 static int duet_put_tables(struct sk_buff *msg, int type,
@@ -76,7 +69,7 @@ static int duet_put_ports(struct sk_buff *msg, struct duet_dev *dd)
 static int duet_put_verdicts(struct sk_buff *msg, struct duet_dev *dd)
 {
 	struct nlattr *stats, *verdicts;
-	int v, cpu;
+	int v;
 
 	stats = nla_nest_start(msg, DUET_A_STATS);
 	if (!stats)
@@ -84,26 +77,9 @@ static int duet_put_verdicts(struct sk_buff *msg, struct duet_dev *dd)
 	verdicts = nla_nest_start(msg, DUET_A_DEV_STATS_VERDICTS);
 	if (!verdicts)
 		return -EMSGSIZE;
-	for (v = 0; v < __DUET_VERDICT_MAX; v++) {
-		struct duet_stats_sum sum = {};
-
-		for_each_possible_cpu(cpu) {
-			const struct duet_stats *s =
-				&per_cpu_ptr(dd->verdicts, cpu)->v[v];
-			unsigned int start;
-			u64 packets, bytes;
-
-			do {
-				start = u64_stats_fetch_begin(&s->syncp);
-				packets = u64_stats_read(&s->packets);
-				bytes = u64_stats_read(&s->bytes);
-			} while (u64_stats_fetch_retry(&s->syncp, start));
-			sum.packets += packets;
-			sum.bytes += bytes;
-		}
-		if (duet_put_sum(msg, v + 1, &sum))
+	for (v = 0; v < __DUET_VERDICT_MAX; v++)
+		if (duet_put_stats(msg, v + 1, &dd->verdicts->v[v]))
 			return -EMSGSIZE;
-	}
 	nla_nest_end(msg, verdicts);
 	nla_nest_end(msg, stats);
 	return 0;

@@ -26,6 +26,7 @@ sys.path.insert(0, os.path.join(TOP, "selftests", "model"))
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 CLONE_NEWNET = 0x40000000
+SO_RCVBUFFORCE = 33
 ETH_P_IP, ETH_P_ALL = 0x0800, 0x0003
 TESTS = []
 
@@ -111,7 +112,7 @@ class inside:
 def packet_socket(ns, dev, proto=ETH_P_ALL):
     with inside(ns):
         s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(proto))
-        s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+        s.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 64 << 20)
         s.bind((dev, proto))
     s.setblocking(False)
     return s
@@ -276,8 +277,8 @@ def main():
             print(f"ok {number} - {name}", flush=True)
         except Exception as error:  # every failure of a test is its result
             failed += 1
-            for line in (str(error) if isinstance(error, Failed) else traceback.format_exc()).splitlines():
-                print(f"# {line}")
+            for line in (str(error) if isinstance(error, Failed) else traceback.format_exc()).splitlines()[-20:]:
+                print(f"# {line[:500]}")
             print(f"not ok {number} - {name}", flush=True)
     Net.remove()
     sys.exit(1 if failed else 0)

@@ -1,0 +1,349 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Requests, parsed once into config structs, so that the rest of the module
+ * never sees an attribute. Every refusal has its sentence.
+ */
+#include "netlink_parse.h"
+#include "compat.h"
+
+#include <linux/sort.h>
+#include <net/ipv6.h>
+
+/* Addresses are 4 or 16 bytes: the policy bounds, duet_parse_addr() decides. */
+#define DUET_NLA_ADDR	{ .type = NLA_BINARY, .len = 16 }
+
+const struct nla_policy duet_dip_policy[DUET_A_DIP_MAX + 1] = {
+	[DUET_A_DIP_ADDR]   = DUET_NLA_ADDR,
+	[DUET_A_DIP_WEIGHT] = { .type = NLA_U16 },
+	[DUET_A_DIP_STATE]  = NLA_POLICY_MAX(NLA_U32, DUET_DIP_DOWN),
+};
+
+static const struct nla_policy duet_rule_policy[DUET_A_RULE_MAX + 1] = {
+	[DUET_A_RULE_PROTO]	= NLA_POLICY_MIN(NLA_U8, 1),
+	[DUET_A_RULE_PORT]	= NLA_POLICY_MIN(NLA_U16, 1),
+	[DUET_A_RULE_PORT_LAST] = NLA_POLICY_MIN(NLA_U16, 1),
+	[DUET_A_RULE_FIELDS]	= NLA_POLICY_MAX(NLA_U32, DUET_FIELDS_SRC),
+	[DUET_A_RULE_DIPS]	= NLA_POLICY_NESTED_ARRAY(duet_dip_policy),
+};
+
+const struct nla_policy duet_vip_policy[DUET_A_VIP_MAX + 1] = {
+	[DUET_A_VIP_ADDR]  = DUET_NLA_ADDR,
+	[DUET_A_VIP_RULES] = NLA_POLICY_NESTED_ARRAY(duet_rule_policy),
+};
+
+const struct nla_policy duet_table_policy[DUET_A_TABLE_MAX + 1] = {
+	[DUET_A_TABLE_VIPS]    = { .type = NLA_U32 },
+	[DUET_A_TABLE_RULES]   = { .type = NLA_U32 },
+	[DUET_A_TABLE_MEMBERS] = { .type = NLA_U32 },
+	[DUET_A_TABLE_TUNNELS] = { .type = NLA_U32 },
+};
+
+const struct nla_policy duet_flow_policy[DUET_A_FLOW_MAX + 1] = {
+	[DUET_A_FLOW_SRC]   = DUET_NLA_ADDR,
+	[DUET_A_FLOW_DST]   = DUET_NLA_ADDR,
+	[DUET_A_FLOW_PROTO] = { .type = NLA_U8 },
+	[DUET_A_FLOW_SPORT] = { .type = NLA_U16 },
+	[DUET_A_FLOW_DPORT] = { .type = NLA_U16 },
+};
+
+int duet_parse_addr(const struct nlattr *attr, const char *what,
+		    struct in6_addr *addr, struct netlink_ext_ack *extack)
+{
+	if (!attr) {
+		DUET_EXTACK_FMT(extack, "%s: no address", what);
+		return -EINVAL;
+	}
+	if (nla_len(attr) == 4) {
+		__be32 v4 = nla_get_in_addr(attr);
+
+		if (ipv4_is_zeronet(v4) || ipv4_is_multicast(v4) ||
+		    ipv4_is_loopback(v4) || ipv4_is_lbcast(v4)) {
+			DUET_EXTACK_FMT(extack, "%s %pI4 is no unicast address of a host",
+					what, &v4);
+			NL_SET_BAD_ATTR(extack, attr);
+			return -EINVAL;
+		}
+		ipv6_addr_set_v4mapped(v4, addr);
+		return 0;
+	}
+	if (nla_len(attr) == 16) {
+		DUET_EXTACK_FMT(extack, "%s: IPv6 is not served by this version", what);
+		NL_SET_BAD_ATTR(extack, attr);
+		return -EAFNOSUPPORT;
+	}
+	DUET_EXTACK_FMT(extack, "%s: an address is 4 or 16 bytes, not %d", what,
+			nla_len(attr));
+	NL_SET_BAD_ATTR(extack, attr);
+	return -EINVAL;
+}
+
+/* duet_parse_vip_addr - DUET_A_VIP_ADDR of the nest DUET_A_VIP */
+int duet_parse_vip_addr(const struct nlattr *nest, struct in6_addr *addr,
+			struct netlink_ext_ack *extack)
+{
+	struct nlattr *tb[DUET_A_VIP_MAX + 1];
+	int ret;
+
+	if (!nest) {
+		NL_SET_ERR_MSG(extack, "no VIP is named");
+		return -EINVAL;
+	}
+	ret = nla_parse_nested(tb, DUET_A_VIP_MAX, nest, duet_vip_policy, extack);
+	if (ret)
+		return ret;
+	return duet_parse_addr(tb[DUET_A_VIP_ADDR], "VIP", addr, extack);
+}
+
+static int duet_dip_sort_cmp(const void *a, const void *b)
+{
+	return duet_dip_cmp(a, b);
+}
+
+/* duet_parse_dips - DIPs of one rule into dips, of which room are free */
+static int duet_parse_dips(const struct nlattr *array,
+			   struct duet_rule_config *rule, u32 room,
+			   struct netlink_ext_ack *extack)
+{
+	struct nlattr *tb[DUET_A_DIP_MAX + 1], *attr;
+	struct in6_addr addr;
+	int rem, ret;
+	u32 i;
+
+	nla_for_each_nested(attr, array, rem) {
+		struct duet_dip *dip = &rule->dips[rule->n_dips];
+
+		if (rule->n_dips == DUET_SET_DIPS_MAX || rule->n_dips == room) {
+			DUET_EXTACK_FMT(extack, "too many DIPs: a rule has at most %u, a VIP %u",
+					DUET_SET_DIPS_MAX, DUET_VIP_DIPS_MAX);
+			return -E2BIG;
+		}
+		ret = nla_parse_nested(tb, DUET_A_DIP_MAX, attr, duet_dip_policy, extack);
+		if (ret)
+			return ret;
+		ret = duet_parse_addr(tb[DUET_A_DIP_ADDR], "DIP", &addr, extack);
+		if (ret)
+			return ret;
+		memset(dip, 0, sizeof(*dip));
+		memcpy(dip->addr, &addr, sizeof(addr));
+		dip->weight = tb[DUET_A_DIP_WEIGHT] ?
+			      nla_get_u16(tb[DUET_A_DIP_WEIGHT]) : 1;
+		dip->down = tb[DUET_A_DIP_STATE] &&
+			    nla_get_u32(tb[DUET_A_DIP_STATE]) == DUET_DIP_DOWN;
+		rule->n_dips++;
+	}
+	sort(rule->dips, rule->n_dips, sizeof(*rule->dips), duet_dip_sort_cmp, NULL);
+	for (i = 1; i < rule->n_dips; i++) {
+		if (!duet_dip_cmp(&rule->dips[i - 1], &rule->dips[i])) {
+			DUET_EXTACK_FMT(extack, "DIP %pI4 is given twice",
+					&rule->dips[i].addr[12]);
+			return -EINVAL;
+		}
+	}
+	return 0;
+}
+
+static int duet_parse_rule(const struct nlattr *attr,
+			   struct duet_rule_config *rule, u32 room,
+			   struct netlink_ext_ack *extack)
+{
+	struct nlattr *tb[DUET_A_RULE_MAX + 1];
+	int ret;
+
+	ret = nla_parse_nested(tb, DUET_A_RULE_MAX, attr, duet_rule_policy, extack);
+	if (ret)
+		return ret;
+	if (tb[DUET_A_RULE_PROTO])
+		rule->proto = nla_get_u8(tb[DUET_A_RULE_PROTO]);
+	if (tb[DUET_A_RULE_PORT])
+		rule->port = nla_get_u16(tb[DUET_A_RULE_PORT]);
+	rule->port_last = tb[DUET_A_RULE_PORT_LAST] ?
+			  nla_get_u16(tb[DUET_A_RULE_PORT_LAST]) : rule->port;
+	if (tb[DUET_A_RULE_FIELDS])
+		rule->fields = nla_get_u32(tb[DUET_A_RULE_FIELDS]);
+
+	if (!rule->port && rule->port_last) {
+		NL_SET_ERR_MSG_ATTR(extack, tb[DUET_A_RULE_PORT_LAST],
+				    "rule: last port without a first");
+		return -EINVAL;
+	}
+	if (rule->port_last < rule->port) {
+		DUET_EXTACK_FMT(extack, "rule: port range %u-%u runs backwards",
+				rule->port, rule->port_last);
+		return -EINVAL;
+	}
+	if (rule->port && rule->proto != IPPROTO_TCP &&
+	    rule->proto != IPPROTO_UDP && rule->proto != IPPROTO_SCTP &&
+	    rule->proto != IPPROTO_UDPLITE && rule->proto != IPPROTO_DCCP) {
+		NL_SET_ERR_MSG_ATTR(extack, attr,
+				    "rule: a port needs a protocol that has ports");
+		return -EINVAL;
+	}
+	if (tb[DUET_A_RULE_DIPS]) {
+		ret = duet_parse_dips(tb[DUET_A_RULE_DIPS], rule, room, extack);
+		if (ret)
+			return ret;
+	}
+	if (!rule->n_dips) {
+		NL_SET_ERR_MSG_ATTR(extack, attr, "rule has no DIPs");
+		return -EINVAL;
+	}
+	return 0;
+}
+
+/* Rules in the order the data path tries them: those with a port, then those
+ * with a protocol only, the default last.
+ */
+static int duet_rule_sort_cmp(const void *a, const void *b)
+{
+	const struct duet_rule_config *x = a, *y = b;
+
+	if (!x->port != !y->port)
+		return x->port ? -1 : 1;
+	if (!x->proto != !y->proto)
+		return x->proto ? -1 : 1;
+	if (x->proto != y->proto)
+		return x->proto < y->proto ? -1 : 1;
+	return (int)x->port - y->port;
+}
+
+static int duet_check_overlap(const struct duet_vip_config *config,
+			      struct netlink_ext_ack *extack)
+{
+	u32 i;
+
+	for (i = 1; i < config->n_rules; i++) {
+		const struct duet_rule_config *x = &config->rules[i - 1];
+		const struct duet_rule_config *y = &config->rules[i];
+
+		if (x->proto == y->proto && !x->port == !y->port &&
+		    y->port <= x->port_last) {
+			DUET_EXTACK_FMT(extack, "rules overlap: protocol %u, port %u-%u and %u-%u",
+					x->proto, x->port, x->port_last,
+					y->port, y->port_last);
+			return -EINVAL;
+		}
+	}
+	return 0;
+}
+
+int duet_parse_vip(const struct nlattr *nest,
+		   struct duet_vip_config *config,
+		   struct netlink_ext_ack *extack)
+{
+	struct nlattr *tb[DUET_A_VIP_MAX + 1], *attr;
+	u32 used = 0;
+	int rem, ret;
+
+	if (!nest) {
+		NL_SET_ERR_MSG(extack, "no VIP is given");
+		return -EINVAL;
+	}
+	ret = nla_parse_nested(tb, DUET_A_VIP_MAX, nest, duet_vip_policy, extack);
+	if (ret)
+		return ret;
+	ret = duet_parse_addr(tb[DUET_A_VIP_ADDR], "VIP", &config->addr, extack);
+	if (ret)
+		return ret;
+	if (tb[DUET_A_VIP_RULES]) {
+		nla_for_each_nested(attr, tb[DUET_A_VIP_RULES], rem) {
+			struct duet_rule_config *rule;
+
+			if (config->n_rules == DUET_VIP_RULES_MAX) {
+				DUET_EXTACK_FMT(extack, "too many rules: a VIP has at most %u",
+						DUET_VIP_RULES_MAX);
+				return -E2BIG;
+			}
+			rule = &config->rules[config->n_rules++];
+			rule->dips = config->dips + used;
+			ret = duet_parse_rule(attr, rule,
+					      DUET_VIP_DIPS_MAX - used, extack);
+			if (ret)
+				return ret;
+			used += rule->n_dips;
+		}
+	}
+	if (!config->n_rules) {
+		NL_SET_ERR_MSG(extack, "VIP has no rules, so no DIPs");
+		return -EINVAL;
+	}
+	sort(config->rules, config->n_rules, sizeof(config->rules[0]),
+	     duet_rule_sort_cmp, NULL);
+	return duet_check_overlap(config, extack);
+}
+
+int duet_parse_limits(struct duet_dev *dd, const struct nlattr *nest,
+		      struct duet_tables *limits,
+		      struct netlink_ext_ack *extack)
+{
+	struct {
+		u32 *limit, used;
+		const char *name;
+	} tables[] = {
+		[DUET_A_TABLE_VIPS]    = { &limits->vips, dd->used.vips, "host" },
+		[DUET_A_TABLE_RULES]   = { &limits->rules, dd->used.rules, "ACL" },
+		[DUET_A_TABLE_MEMBERS] = { &limits->members, dd->used.members, "ECMP" },
+		[DUET_A_TABLE_TUNNELS] = { &limits->tunnels, dd->used.tunnels, "tunnelling" },
+	};
+	struct nlattr *tb[DUET_A_TABLE_MAX + 1];
+	int i, ret;
+
+	ret = nla_parse_nested(tb, DUET_A_TABLE_MAX, nest, duet_table_policy, extack);
+	if (ret)
+		return ret;
+	for (i = DUET_A_TABLE_VIPS; i <= DUET_A_TABLE_MAX; i++) {
+		if (!tb[i])
+			continue;
+		*tables[i].limit = nla_get_u32(tb[i]);
+		if (*tables[i].limit && *tables[i].limit < tables[i].used) {
+			DUET_EXTACK_FMT(extack,
+					"%s table: %u entries are in use, the limit can't be %u",
+					tables[i].name, tables[i].used,
+					*tables[i].limit);
+			return -EBUSY;
+		}
+	}
+	return 0;
+}
+
+int duet_parse_flow(const struct nlattr *nest, struct duet_flow4 *flow,
+		    struct netlink_ext_ack *extack)
+{
+	struct nlattr *tb[DUET_A_FLOW_MAX + 1];
+	struct in6_addr addr;
+	int ret;
+
+	if (!nest) {
+		NL_SET_ERR_MSG(extack, "no flow is given");
+		return -EINVAL;
+	}
+	ret = nla_parse_nested(tb, DUET_A_FLOW_MAX, nest, duet_flow_policy, extack);
+	if (ret)
+		return ret;
+	memset(flow, 0, sizeof(*flow));
+	ret = duet_parse_addr(tb[DUET_A_FLOW_SRC], "flow's source", &addr, extack);
+	if (ret)
+		return ret;
+	flow->src = be32_to_cpu(addr.s6_addr32[3]);
+	ret = duet_parse_addr(tb[DUET_A_FLOW_DST], "flow's destination", &addr, extack);
+	if (ret)
+		return ret;
+	flow->dst = be32_to_cpu(addr.s6_addr32[3]);
+	if (!tb[DUET_A_FLOW_PROTO]) {
+		NL_SET_ERR_MSG(extack, "flow: no protocol");
+		return -EINVAL;
+	}
+	flow->proto = nla_get_u8(tb[DUET_A_FLOW_PROTO]);
+	if (tb[DUET_A_FLOW_SPORT])
+		flow->sport = nla_get_u16(tb[DUET_A_FLOW_SPORT]);
+	if (tb[DUET_A_FLOW_DPORT])
+		flow->dport = nla_get_u16(tb[DUET_A_FLOW_DPORT]);
+	switch (flow->proto) {
+	case IPPROTO_TCP:
+	case IPPROTO_UDP:
+	case IPPROTO_SCTP:
+	case IPPROTO_UDPLITE:
+	case IPPROTO_DCCP:
+		flow->ports = true;
+	}
+	return 0;
+}

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* Attributes in, config structs out; 0 or -errno with extack filled. */
+#ifndef DUET_NETLINK_PARSE_H
+#define DUET_NETLINK_PARSE_H
+
+#include "vip.h"
+
+#include <net/netlink.h>
+
+extern const struct nla_policy duet_dip_policy[DUET_A_DIP_MAX + 1];
+extern const struct nla_policy duet_vip_policy[DUET_A_VIP_MAX + 1];
+extern const struct nla_policy duet_table_policy[DUET_A_TABLE_MAX + 1];
+extern const struct nla_policy duet_flow_policy[DUET_A_FLOW_MAX + 1];
+
+/* attr may be NULL: refused; `what` begins the sentence */
+int duet_parse_addr(const struct nlattr *attr, const char *what,
+		    struct in6_addr *addr, struct netlink_ext_ack *extack);
+int duet_parse_vip_addr(const struct nlattr *nest, struct in6_addr *addr,
+			struct netlink_ext_ack *extack);
+/* config is zeroed by the caller; rules come out in the data path's order */
+int duet_parse_vip(const struct nlattr *nest, struct duet_vip_config *config,
+		   struct netlink_ext_ack *extack);
+/* *limits: as they are; refused below what is in use */
+int duet_parse_limits(struct duet_dev *dd, const struct nlattr *nest,
+		      struct duet_tables *limits,
+		      struct netlink_ext_ack *extack);
+int duet_parse_flow(const struct nlattr *nest, struct duet_flow4 *flow,
+		    struct netlink_ext_ack *extack);
+
+#endif
