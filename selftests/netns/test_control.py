@@ -150,16 +150,18 @@ def many_vips():
 def monitor():
     """`duet monitor` tells every change"""
     net = Net()
-    watch = subprocess.Popen(["ip", "netns", "exec", "m", DUET, "-j", "monitor"], stdout=subprocess.PIPE, text=True)
+    watch = subprocess.Popen(["ip", "netns", "exec", "m", DUET, "-j", "monitor"], stdout=subprocess.PIPE)
     try:
         os.set_blocking(watch.stdout.fileno(), False)
-        text = ""
+        text = b""
 
         def seen(what):
             nonlocal text
-            part = watch.stdout.read()
-            text += part or ""
-            return what in text
+            try:
+                text += os.read(watch.stdout.fileno(), 65536)
+            except BlockingIOError:
+                pass
+            return what.encode() in text
 
         # joined when the first change is told
         until(lambda: (net.vip([dip(1)]), net.vip([dip(2)]), seen(dip(2)))[-1], "a VIP is told")

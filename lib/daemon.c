@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What every daemon does alike: options, event loop, stopping, systemd.
+ */
+#include "daemon.h"
+#include "log.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <systemd/sd-daemon.h>
+
+static void usage(FILE *out, const char *program, const char *what, bool has_role)
+{
+	fprintf(out, "usage: %s -c FILE [--check-config]%s\n%s\n"
+		"  -c, --config FILE  configuration\n"
+		"      --check-config read it, say what is wrong with it, exit\n%s"
+		"      --version      print the version\n"
+		"      --help         this\n"
+		"DUET_LOG=err|warn|notice|info|debug sets the log level\n",
+		program, has_role ? " [--role ROLE]" : "", what,
+		has_role ? "      --role ROLE    all, monitor, engine or updater\n" : "");
+}
+
+void daemon_options(int argc, char **argv, const char *program, const char *what,
+		    bool has_role, struct daemon_opts *opts)
+{
+	static const struct option options[] = {
+		{ "config", required_argument, NULL, 'c' },
+		{ "check-config", no_argument, NULL, 'k' },
+		{ "role", required_argument, NULL, 'r' },
+		{ "version", no_argument, NULL, 'V' },
+		{ "help", no_argument, NULL, 'h' },
+		{}
+	};
+	int c;
+
+	memset(opts, 0, sizeof(*opts));
+	while ((c = getopt_long(argc, argv, "c:hV", options, NULL)) != -1) {
+		switch (c) {
+		case 'c':
+			opts->config = optarg;
+			break;
+		case 'k':
+			opts->check = true;
+			break;
+		case 'r':
+			if (!has_role)
+				goto bad;
+			opts->role = optarg;
+			break;
+		case 'V':
+			printf("%s " DUET_VERSION "\n", program);
+			exit(0);
+		case 'h':
+			usage(stdout, program, what, has_role);
+			exit(0);
+		default:
+			goto bad;
+		}
+	}
+	if (optind == argc && opts->config)
+		return;
+	if (optind < argc)
+		fprintf(stderr, "%s: \"%s\" is too much\n", program, argv[optind]);
+	else
+		fprintf(stderr, "%s: which configuration? (-c FILE)\n", program);
+bad:
+	usage(stderr, program, what, has_role);
+	exit(2);
+}
+
+static int on_signal(sd_event_source *source, const struct signalfd_siginfo *si, void *ctx)
+{
+	log_notice("stopping: signal %u", si->ssi_signo);
+	return sd_event_exit(sd_event_source_get_event(source), 0);
+}
+
+int daemon_loop(sd_event **out)
+{
+	sd_event *loop;
+	sigset_t set;
+	int ret;
+
+	signal(SIGPIPE, SIG_IGN);
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	if (sigprocmask(SIG_BLOCK, &set, NULL))
+		return -errno;
+	ret = sd_event_default(&loop);
+	if (ret < 0)
+		return ret;
+	ret = sd_event_add_signal(loop, NULL, SIGTERM, on_signal, NULL);
+	if (ret >= 0)
+		ret = sd_event_add_signal(loop, NULL, SIGINT, on_signal, NULL);
+	if (ret >= 0)
+		ret = sd_event_set_watchdog(loop, true);
+	if (ret < 0) {
+		sd_event_unref(loop);
+		return ret;
+	}
+	*out = loop;
+	return 0;
+}
+
+int daemon_run(sd_event *loop)
+{
+	int ret;
+
+	sd_notify(0, "READY=1");
+	ret = sd_event_loop(loop);
+	sd_notify(0, "STOPPING=1");
+	if (ret < 0)
+		log_err("event loop: %s", strerror(-ret));
+	return ret < 0 ? 1 : ret;
+}
+
+const char *daemon_instance(void)
+{
+	static char text[17];
+	uint64_t id;
+
+	if (!text[0]) {
+		if (getrandom(&id, sizeof(id), 0) != sizeof(id))
+			abort();
+		snprintf(text, sizeof(text), "%016llx", (unsigned long long)id);
+	}
+	return text;
+}

@@ -1,0 +1,283 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The HTTP client: libcurl's multi interface, its sockets and its timer in the
+ * program's event loop.
+ */
+#include "http.h"
+#include "log.h"
+
+#include <curl/curl.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct http_client {
+	sd_event *loop;
+	sd_event_source *timer;
+	CURLM *multi;
+	struct http_call *calls;	/* pending, doubly linked */
+	bool stopping;
+};
+
+struct http_call {
+	struct http_client *client;
+	struct http_call *next, **prev;
+	CURL *easy;
+	struct curl_slist *headers;
+	char *request;
+	char *data;
+	size_t len, room;
+	bool too_large;
+	char error[CURL_ERROR_SIZE];
+	void (*done)(const struct http_result *result, void *ctx);
+	void *ctx;
+};
+
+static void call_free(struct http_call *call)
+{
+	curl_multi_remove_handle(call->client->multi, call->easy);
+	curl_easy_cleanup(call->easy);
+	curl_slist_free_all(call->headers);
+	if (call->next)
+		call->next->prev = call->prev;
+	*call->prev = call->next;
+	free(call->request);
+	free(call->data);
+	free(call);
+}
+
+static void call_finish(struct http_call *call, CURLcode code)
+{
+	struct http_result result = {};
+	json_t *body = NULL;
+	curl_off_t usec = 0;
+	long status = 0;
+	char text[256];
+
+	curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
+	curl_easy_getinfo(call->easy, CURLINFO_TOTAL_TIME_T, &usec);
+	result.usec = usec;
+	if (code != CURLE_OK || call->too_large) {
+		result.error = call->too_large ? "the answer is too large" :
+			       call->error[0] ? call->error : curl_easy_strerror(code);
+	} else {
+		result.status = status;
+		if (call->len)
+			body = json_loadb(call->data, call->len, 0, NULL);
+		result.body = body;
+		if (status < 200 || status > 299) {
+			result.error = json_string_value(json_object_get(body, "detail"));
+			if (!result.error) {
+				snprintf(text, sizeof(text), "HTTP status %ld", status);
+				result.error = text;
+			}
+		}
+	}
+	if (call->done)
+		call->done(&result, call->ctx);
+	json_decref(body);
+	call_free(call);
+}
+
+static void reap(struct http_client *client)
+{
+	CURLMsg *msg;
+	int left;
+
+	while ((msg = curl_multi_info_read(client->multi, &left))) {
+		struct http_call *call;
+
+		if (msg->msg != CURLMSG_DONE)
+			continue;
+		curl_easy_getinfo(msg->easy_handle, CURLINFO_PRIVATE, &call);
+		call_finish(call, msg->data.result);
+	}
+}
+
+static int on_io(sd_event_source *source, int fd, uint32_t revents, void *ctx)
+{
+	struct http_client *client = ctx;
+	int running, mask = 0;
+
+	if (revents & (EPOLLIN | EPOLLHUP | EPOLLERR))
+		mask |= CURL_CSELECT_IN;
+	if (revents & EPOLLOUT)
+		mask |= CURL_CSELECT_OUT;
+	curl_multi_socket_action(client->multi, fd, mask, &running);
+	reap(client);
+	return 0;
+}
+
+static int on_timer(sd_event_source *source, uint64_t usec, void *ctx)
+{
+	struct http_client *client = ctx;
+	int running;
+
+	curl_multi_socket_action(client->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+	reap(client);
+	return 0;
+}
+
+static int curl_socket(CURL *easy, curl_socket_t fd, int what, void *ctx, void *socketp)
+{
+	sd_event_source *source = socketp;
+	struct http_client *client = ctx;
+	uint32_t events = 0;
+
+	if (what == CURL_POLL_REMOVE) {
+		sd_event_source_disable_unref(source);
+		curl_multi_assign(client->multi, fd, NULL);
+		return 0;
+	}
+	if (what & CURL_POLL_IN)
+		events |= EPOLLIN;
+	if (what & CURL_POLL_OUT)
+		events |= EPOLLOUT;
+	if (source)
+		return sd_event_source_set_io_events(source, events) < 0 ? -1 : 0;
+	if (sd_event_add_io(client->loop, &source, fd, events, on_io, client) < 0)
+		return -1;
+	curl_multi_assign(client->multi, fd, source);
+	return 0;
+}
+
+static int curl_timer(CURLM *multi, long ms, void *ctx)
+{
+	struct http_client *client = ctx;
+
+	if (client->stopping)
+		return 0;
+	if (ms < 0) {
+		sd_event_source_set_enabled(client->timer, SD_EVENT_OFF);
+		return 0;
+	}
+	sd_event_source_set_time_relative(client->timer, (uint64_t)ms * 1000);
+	sd_event_source_set_enabled(client->timer, SD_EVENT_ONESHOT);
+	return 0;
+}
+
+int http_client_start(sd_event *loop, struct http_client **out)
+{
+	struct http_client *client = calloc(1, sizeof(*client));
+
+	if (!client || curl_global_init(CURL_GLOBAL_DEFAULT))
+		goto err_free;
+	client->loop = loop;
+	client->multi = curl_multi_init();
+	if (!client->multi)
+		goto err_free;
+	if (sd_event_add_time_relative(loop, &client->timer, CLOCK_MONOTONIC, 0, 1000, on_timer, client) < 0)
+		goto err_multi;
+	sd_event_source_set_enabled(client->timer, SD_EVENT_OFF);
+	curl_multi_setopt(client->multi, CURLMOPT_SOCKETFUNCTION, curl_socket);
+	curl_multi_setopt(client->multi, CURLMOPT_SOCKETDATA, client);
+	curl_multi_setopt(client->multi, CURLMOPT_TIMERFUNCTION, curl_timer);
+	curl_multi_setopt(client->multi, CURLMOPT_TIMERDATA, client);
+	*out = client;
+	return 0;
+
+err_multi:
+	curl_multi_cleanup(client->multi);
+err_free:
+	free(client);
+	return -ENOMEM;
+}
+
+void http_client_stop(struct http_client *client)
+{
+	if (!client)
+		return;
+	client->stopping = true;
+	while (client->calls)
+		call_free(client->calls);
+	curl_multi_cleanup(client->multi);
+	sd_event_source_disable_unref(client->timer);
+	free(client);
+}
+
+static size_t on_data(char *data, size_t size, size_t n, void *ctx)
+{
+	struct http_call *call = ctx;
+	size_t len = size * n, room = call->room ? call->room : 4096;
+	char *more;
+
+	if (call->len + len > HTTP_BODY_MAX) {
+		call->too_large = true;
+		return 0;
+	}
+	if (call->len + len > call->room) {
+		while (room < call->len + len)
+			room *= 2;
+		more = realloc(call->data, room);
+		if (!more)
+			return 0;
+		call->data = more;
+		call->room = room;
+	}
+	memcpy(call->data + call->len, data, len);
+	call->len += len;
+	return len;
+}
+
+struct http_call *http_call(struct http_client *client, const char *method, const char *url,
+			    json_t *body, unsigned int timeout_ms,
+			    void (*done)(const struct http_result *result, void *ctx), void *ctx)
+{
+	struct http_call *call = calloc(1, sizeof(*call));
+
+	if (!call)
+		goto err_body;
+	call->client = client;
+	call->done = done;
+	call->ctx = ctx;
+	call->easy = curl_easy_init();
+	if (!call->easy)
+		goto err_free;
+	if (body) {
+		call->request = json_dumps(body, JSON_COMPACT | JSON_PRESERVE_ORDER);
+		if (!call->request)
+			goto err_easy;
+		call->headers = curl_slist_append(NULL, "Content-Type: application/json");
+		/* no "Expect: 100-continue": it costs a round trip, or a second */
+		call->headers = curl_slist_append(call->headers, "Expect:");
+		curl_easy_setopt(call->easy, CURLOPT_HTTPHEADER, call->headers);
+		curl_easy_setopt(call->easy, CURLOPT_POSTFIELDS, call->request);
+		curl_easy_setopt(call->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)strlen(call->request));
+	}
+	curl_easy_setopt(call->easy, CURLOPT_CUSTOMREQUEST, method);
+	curl_easy_setopt(call->easy, CURLOPT_URL, url);
+	curl_easy_setopt(call->easy, CURLOPT_PROTOCOLS_STR, "http,https");
+	curl_easy_setopt(call->easy, CURLOPT_PROXY, "");
+	curl_easy_setopt(call->easy, CURLOPT_TIMEOUT_MS, (long)timeout_ms);
+	curl_easy_setopt(call->easy, CURLOPT_NOSIGNAL, 1L);
+	curl_easy_setopt(call->easy, CURLOPT_TCP_NODELAY, 1L);
+	curl_easy_setopt(call->easy, CURLOPT_WRITEFUNCTION, on_data);
+	curl_easy_setopt(call->easy, CURLOPT_WRITEDATA, call);
+	curl_easy_setopt(call->easy, CURLOPT_ERRORBUFFER, call->error);
+	curl_easy_setopt(call->easy, CURLOPT_PRIVATE, call);
+	if (curl_multi_add_handle(client->multi, call->easy))
+		goto err_easy;
+	call->next = client->calls;
+	call->prev = &client->calls;
+	if (call->next)
+		call->next->prev = &call->next;
+	client->calls = call;
+	json_decref(body);
+	return call;
+
+err_easy:
+	curl_slist_free_all(call->headers);
+	free(call->request);
+	curl_easy_cleanup(call->easy);
+err_free:
+	free(call);
+err_body:
+	json_decref(body);
+	return NULL;
+}
+
+void http_cancel(struct http_call *call)
+{
+	if (call)
+		call_free(call);
+}

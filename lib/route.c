@@ -1,0 +1,364 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Trigger routes, links and addresses, by libnl-route-3. Nothing is cached:
+ * each question is asked of the kernel, so that what others do is seen.
+ */
+#include "route.h"
+
+#include <errno.h>
+#include <linux/if_link.h>
+#include <linux/rtnetlink.h>
+#include <net/if.h>
+#include <netlink/msg.h>
+#include <netlink/netlink.h>
+#include <netlink/route/addr.h>
+#include <netlink/route/link.h>
+#include <netlink/route/nexthop.h>
+#include <netlink/route/route.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct rt {
+	struct nl_sock *s;
+};
+
+/* nl_errno - libnl's error as an errno; only what is told apart here */
+static int nl_errno(int error)
+{
+	switch (error < 0 ? -error : error) {
+	case 0:
+		return 0;
+	case NLE_EXIST:
+		return -EEXIST;
+	case NLE_OBJ_NOTFOUND:
+		return -ENOENT;
+	case NLE_NODEV:
+		return -ENODEV;
+	case NLE_PERM:
+	case NLE_NOACCESS:
+		return -EPERM;
+	case NLE_NOMEM:
+		return -ENOMEM;
+	case NLE_OPNOTSUPP:
+		return -EOPNOTSUPP;
+	}
+	return -EIO;
+}
+
+int rt_open(struct rt **out, struct err *e)
+{
+	struct rt *rt = calloc(1, sizeof(*rt));
+	int ret;
+
+	if (!rt)
+		return err_set(e, -ENOMEM, "no memory");
+	rt->s = nl_socket_alloc();
+	if (!rt->s) {
+		free(rt);
+		return err_set(e, -ENOMEM, "no memory");
+	}
+	ret = nl_connect(rt->s, NETLINK_ROUTE);
+	if (ret) {
+		err_set(e, nl_errno(ret), "can't open an rtnetlink socket: %s", nl_geterror(ret));
+		rt_close(rt);
+		return nl_errno(ret);
+	}
+	nl_socket_set_buffer_size(rt->s, 1 << 20, 1 << 16);
+	*out = rt;
+	return 0;
+}
+
+void rt_close(struct rt *rt)
+{
+	if (!rt)
+		return;
+	nl_socket_free(rt->s);
+	free(rt);
+}
+
+/* link_add - by hand: libnl knows no link type "duet" */
+static int link_add(struct rt *rt, const char *name, const char *kind)
+{
+	struct ifinfomsg ifi = { .ifi_family = AF_UNSPEC };
+	struct nl_msg *msg = nlmsg_alloc_simple(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL);
+	struct nlattr *info;
+	int ret = -NLE_NOMEM;
+
+	if (!msg)
+		return ret;
+	if (nlmsg_append(msg, &ifi, sizeof(ifi), NLMSG_ALIGNTO) || nla_put_string(msg, IFLA_IFNAME, name))
+		goto out;
+	info = nla_nest_start(msg, IFLA_LINKINFO);
+	if (!info || nla_put_string(msg, IFLA_INFO_KIND, kind))
+		goto out;
+	nla_nest_end(msg, info);
+	return nl_send_sync(rt->s, msg);	/* frees msg */
+out:
+	nlmsg_free(msg);
+	return ret;
+}
+
+static int link_up(struct rt *rt, struct rtnl_link *link)
+{
+	struct rtnl_link *change;
+	int ret;
+
+	if (rtnl_link_get_flags(link) & IFF_UP)
+		return 0;
+	change = rtnl_link_alloc();
+	if (!change)
+		return -NLE_NOMEM;
+	rtnl_link_set_flags(change, IFF_UP);
+	ret = rtnl_link_change(rt->s, link, change, 0);
+	rtnl_link_put(change);
+	return ret;
+}
+
+int rt_link_ensure(struct rt *rt, const char *name, const char *kind, bool *created, struct err *e)
+{
+	struct rtnl_link *link;
+	const char *has;
+	int ret;
+
+	*created = false;
+	ret = rtnl_link_get_kernel(rt->s, 0, name, &link);
+	if (nl_errno(ret) == -ENODEV || nl_errno(ret) == -ENOENT) {
+		ret = link_add(rt, name, kind);
+		if (nl_errno(ret) == -EOPNOTSUPP)
+			return err_set(e, -EOPNOTSUPP, "can't make link %s of type %s: the kernel knows no such type (is the module loaded?)",
+				       name, kind);
+		if (ret)
+			return err_set(e, nl_errno(ret), "can't make link %s of type %s: %s", name, kind, nl_geterror(ret));
+		*created = true;
+		ret = rtnl_link_get_kernel(rt->s, 0, name, &link);
+	}
+	if (ret)
+		return err_set(e, nl_errno(ret), "link %s: %s", name, nl_geterror(ret));
+	has = rtnl_link_get_type(link);
+	if (!has || strcmp(has, kind)) {
+		ret = err_set(e, -EEXIST, "there is a link %s already, of type %s and not %s", name, has ?: "physical", kind);
+		goto out;
+	}
+	ret = link_up(rt, link);
+	if (ret)
+		ret = err_set(e, nl_errno(ret), "can't set link %s up: %s", name, nl_geterror(ret));
+out:
+	rtnl_link_put(link);
+	return ret;
+}
+
+static struct nl_addr *nl_prefix(const struct prefix *p)
+{
+	size_t len;
+	const void *raw = addr_raw(&p->addr, &len);
+	struct nl_addr *a = nl_addr_build(len == 4 ? AF_INET : AF_INET6, raw, len);
+
+	if (a)
+		nl_addr_set_prefixlen(a, p->len);
+	return a;
+}
+
+/* trigger_route - the route as an object; NULL: no memory. *index: of dev, 0 if there is no such link */
+static struct rtnl_route *trigger_route(const struct prefix *p, const char *dev, unsigned int table,
+					unsigned int proto, unsigned int *index)
+{
+	struct rtnl_route *route = rtnl_route_alloc();
+	struct nl_addr *dst = nl_prefix(p);
+	struct rtnl_nexthop *nh = rtnl_route_nh_alloc();
+
+	*index = if_nametoindex(dev);
+	if (!route || !dst || !nh)
+		goto err_free;
+	rtnl_route_set_family(route, nl_addr_get_family(dst));
+	if (rtnl_route_set_dst(route, dst))
+		goto err_free;
+	rtnl_route_set_table(route, table);
+	rtnl_route_set_protocol(route, proto);
+	rtnl_route_set_scope(route, RT_SCOPE_LINK);
+	rtnl_route_set_type(route, RTN_UNICAST);
+	rtnl_route_nh_set_ifindex(nh, *index);
+	rtnl_route_add_nexthop(route, nh);
+	nl_addr_put(dst);
+	return route;
+
+err_free:
+	if (nh)
+		rtnl_route_nh_free(nh);
+	nl_addr_put(dst);
+	rtnl_route_put(route);
+	return NULL;
+}
+
+int rt_trigger_set(struct rt *rt, const struct prefix *p, const char *dev, unsigned int table,
+		   unsigned int proto, struct err *e)
+{
+	char text[ADDR_STRLEN];
+	unsigned int index;
+	struct rtnl_route *route = trigger_route(p, dev, table, proto, &index);
+	int ret;
+
+	if (!route)
+		return err_set(e, -ENOMEM, "no memory");
+	if (!index) {
+		rtnl_route_put(route);
+		return err_set(e, -ENODEV, "no device %s, so no route %s/%u into it", dev, addr_str(&p->addr, text), p->len);
+	}
+	ret = rtnl_route_add(rt->s, route, NLM_F_CREATE | NLM_F_REPLACE);
+	rtnl_route_put(route);
+	if (ret)
+		return err_set(e, nl_errno(ret), "can't set route %s/%u dev %s table %u: %s",
+			       addr_str(&p->addr, text), p->len, dev, table, nl_geterror(ret));
+	return 0;
+}
+
+int rt_trigger_del(struct rt *rt, const struct prefix *p, const char *dev, unsigned int table, struct err *e)
+{
+	char text[ADDR_STRLEN];
+	unsigned int index;
+	struct rtnl_route *route = trigger_route(p, dev, table, RTPROT_UNSPEC, &index);
+	int ret;
+
+	if (!route)
+		return err_set(e, -ENOMEM, "no memory");
+	ret = rtnl_route_delete(rt->s, route, 0);
+	rtnl_route_put(route);
+	/* ESRCH, which libnl calls "object not found": gone is gone */
+	if (!ret || nl_errno(ret) == -ENOENT || nl_errno(ret) == -ENODEV || !index)
+		return 0;
+	return err_set(e, nl_errno(ret), "can't delete route %s/%u dev %s table %u: %s",
+		       addr_str(&p->addr, text), p->len, dev, table, nl_geterror(ret));
+}
+
+struct dump {
+	unsigned int table, index, n, room;
+	struct rt_trigger *list;
+	int error;
+};
+
+static void on_route(struct nl_object *obj, void *ctx)
+{
+	struct rtnl_route *route = (struct rtnl_route *)obj;
+	struct nl_addr *dst = rtnl_route_get_dst(route);
+	struct rtnl_nexthop *nh = rtnl_route_nexthop_n(route, 0);
+	struct dump *d = ctx;
+	struct rt_trigger *t;
+
+	if (rtnl_route_get_table(route) != d->table || !dst || !nh ||
+	    (unsigned int)rtnl_route_nh_get_ifindex(nh) != d->index || d->error)
+		return;
+	if (d->n == d->room) {
+		unsigned int room = d->room ? 2 * d->room : 64;
+
+		t = realloc(d->list, room * sizeof(*t));
+		if (!t) {
+			d->error = -ENOMEM;
+			return;
+		}
+		d->list = t;
+		d->room = room;
+	}
+	t = &d->list[d->n];
+	if (addr_from_raw(nl_addr_get_binary_addr(dst), nl_addr_get_len(dst), &t->prefix.addr))
+		return;
+	t->prefix.len = nl_addr_get_prefixlen(dst);
+	t->proto = rtnl_route_get_protocol(route);
+	d->n++;
+}
+
+static int on_msg(struct nl_msg *msg, void *ctx)
+{
+	nl_msg_parse(msg, on_route, ctx);
+	return NL_OK;
+}
+
+static int trigger_cmp(const void *a, const void *b)
+{
+	const struct rt_trigger *x = a, *y = b;
+	int cmp = addr_cmp(&x->prefix.addr, &y->prefix.addr);
+
+	return cmp ? cmp : (int)x->prefix.len - (int)y->prefix.len;
+}
+
+int rt_trigger_dump(struct rt *rt, const char *dev, unsigned int table, struct rt_trigger **out,
+		    unsigned int *n, struct err *e)
+{
+	struct dump d = { .table = table, .index = if_nametoindex(dev) };
+	struct rtmsg rtm = { .rtm_family = AF_UNSPEC };
+	int ret;
+
+	*out = NULL;
+	*n = 0;
+	if (!d.index)
+		return 0;
+	nl_socket_modify_cb(rt->s, NL_CB_VALID, NL_CB_CUSTOM, on_msg, &d);
+	ret = nl_send_simple(rt->s, RTM_GETROUTE, NLM_F_DUMP, &rtm, sizeof(rtm));
+	if (ret >= 0)
+		ret = nl_recvmsgs_default(rt->s);
+	nl_socket_modify_cb(rt->s, NL_CB_VALID, NL_CB_DEFAULT, NULL, NULL);
+	if (ret < 0 || d.error) {
+		free(d.list);
+		return err_set(e, d.error ?: nl_errno(ret), "can't read the routes of table %u: %s", table,
+			       d.error ? strerror(-d.error) : nl_geterror(ret));
+	}
+	if (d.n)
+		qsort(d.list, d.n, sizeof(*d.list), trigger_cmp);
+	*out = d.list;
+	*n = d.n;
+	return 0;
+}
+
+/* host_addr - a/32 or a/128 on dev as an object; NULL: no memory */
+static struct rtnl_addr *host_addr(const char *dev, const struct addr *a, unsigned int *index)
+{
+	struct prefix p = { .addr = *a, .len = addr_is_v4(a) ? 32 : 128 };
+	struct rtnl_addr *addr = rtnl_addr_alloc();
+	struct nl_addr *local = nl_prefix(&p);
+
+	*index = if_nametoindex(dev);
+	if (!addr || !local || rtnl_addr_set_local(addr, local)) {
+		nl_addr_put(local);
+		rtnl_addr_put(addr);
+		return NULL;
+	}
+	nl_addr_put(local);
+	rtnl_addr_set_ifindex(addr, *index);
+	return addr;
+}
+
+int rt_addr_ensure(struct rt *rt, const char *dev, const struct addr *a, bool *changed, struct err *e)
+{
+	char text[ADDR_STRLEN];
+	unsigned int index;
+	struct rtnl_addr *addr = host_addr(dev, a, &index);
+	int ret;
+
+	if (changed)
+		*changed = false;
+	if (!addr)
+		return err_set(e, -ENOMEM, "no memory");
+	ret = index ? rtnl_addr_add(rt->s, addr, NLM_F_CREATE | NLM_F_EXCL) : -NLE_NODEV;
+	rtnl_addr_put(addr);
+	if (nl_errno(ret) == -EEXIST)
+		return 0;
+	if (ret)
+		return err_set(e, nl_errno(ret), "can't put %s on %s: %s", addr_str(a, text), dev, nl_geterror(ret));
+	if (changed)
+		*changed = true;
+	return 0;
+}
+
+int rt_addr_del(struct rt *rt, const char *dev, const struct addr *a, struct err *e)
+{
+	char text[ADDR_STRLEN];
+	unsigned int index;
+	struct rtnl_addr *addr = host_addr(dev, a, &index);
+	int ret;
+
+	if (!addr)
+		return err_set(e, -ENOMEM, "no memory");
+	ret = index ? rtnl_addr_delete(rt->s, addr, 0) : 0;
+	rtnl_addr_put(addr);
+	if (!ret || ret == -NLE_NOADDR || nl_errno(ret) == -ENOENT)
+		return 0;
+	return err_set(e, nl_errno(ret), "can't take %s off %s: %s", addr_str(a, text), dev, nl_geterror(ret));
+}
