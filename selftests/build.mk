@@ -16,3 +16,4 @@ $(HARNESS)/kselftest_harness.h:
 	$(Q)scripts/deps --build
 
 unit: $(UNIT_TESTS)
+include selftests/lab/build.mk

@@ -1,0 +1,561 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * duet-probe - what a client of VIPs sees. Long TCP connections that send a
+ * line every few milliseconds and expect it back, and pings (ICMP echo or UDP) at a
+ * short interval; it keeps, per connection and per ping stream, what was lost,
+ * for how long nothing came, and what was reset. Starts, says {"ready": true}
+ * when everything answers, stops on SIGTERM or SIGINT or after --seconds, waits
+ * for answers still on their way, prints one line of JSON.
+ */
+#include "probe.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <getopt.h>
+#include <linux/icmp.h>
+#include <netinet/in.h>
+#include <netinet/ip.h>
+#include <netinet/tcp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/timerfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#define MAX_STREAMS	64
+#define MAX_CONNS	4096
+#define DRAIN_NS	(3 * 1000000000ull)	/* a TCP retransmission or two fits in */
+#define MS		1000000ull
+
+struct conn {
+	struct in_addr vip;
+	uint16_t port, own_port;
+	int fd;
+	char server[PROBE_GREETING];	/* greeting so far, complete when greeted */
+	unsigned int n_server;
+	bool greeted, ended;
+	int error;			/* 0: closed by the server in order */
+	uint32_t sent, echoed;		/* lines */
+	uint32_t partial;		/* bytes of the line coming in */
+	uint64_t last, max_gap, max_gap_at, ended_at;
+};
+
+struct ping {
+	uint64_t sent, came;	/* came 0: no answer (yet) */
+};
+
+struct stream {
+	struct in_addr vip;
+	uint16_t port;		/* 0: ICMP echo */
+	int fd;
+	struct ping *pings;
+	uint32_t n, size, answered;
+	uint64_t last, max_gap, max_gap_at;
+};
+
+struct message {		/* of a ping */
+	uint32_t index, magic;
+	uint64_t pad;
+};
+#define MAGIC 0x64756574
+
+struct probe {
+	struct conn *conns;
+	struct stream streams[MAX_STREAMS];
+	unsigned int n_conns, n_streams;
+	unsigned int ping_us, line_us, seconds;
+	uint64_t started, stopped;
+	bool ready, asked, stopping;
+	int epoll, ping_timer, line_timer, signals;
+};
+
+uint64_t now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000000000ull + ts.tv_nsec;
+}
+
+void die(const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	fputs("duet-probe: ", stderr);
+	vfprintf(stderr, fmt, ap);
+	fputc('\n', stderr);
+	va_end(ap);
+	exit(1);
+}
+
+static void usage(FILE *f)
+{
+	fputs("usage: duet-probe [option ...]           be a client\n"
+	      "       duet-probe --echo PORT [--name N]  be the server of such clients\n"
+	      "  --tcp ADDR:PORT*N    N long TCP connections\n"
+	      "  --icmp ADDR          a stream of ICMP echo requests\n"
+	      "  --udp ADDR:PORT      a stream of UDP datagrams\n"
+	      "  --ping-ms MS         between pings of a stream, default 3\n"
+	      "  --line-ms MS         between lines of a connection, default 10\n"
+	      "  --seconds S          stop after S seconds (default: on SIGTERM or SIGINT)\n", f);
+}
+
+/* ---- setting up */
+
+static void watch(struct probe *p, int fd, void *who)
+{
+	struct epoll_event ev = { .events = EPOLLIN, .data.ptr = who };
+
+	if (epoll_ctl(p->epoll, EPOLL_CTL_ADD, fd, &ev))
+		die("epoll: %s", strerror(errno));
+}
+
+/* target - "203.0.113.1:7*20"; the port and the count may be absent */
+static void target(const char *s, struct in_addr *addr, uint16_t *port, unsigned int *count)
+{
+	char text[64], *colon, *star;
+
+	snprintf(text, sizeof(text), "%s", s);
+	star = strchr(text, '*');
+	if (star)
+		*star++ = 0;
+	colon = strchr(text, ':');
+	if (colon)
+		*colon++ = 0;
+	*count = star ? strtoul(star, NULL, 10) : 1;
+	*port = colon ? strtoul(colon, NULL, 10) : 0;
+	if (inet_pton(AF_INET, text, addr) != 1 || !*count)
+		die("'%s' is no ADDR[:PORT[*N]]", s);
+}
+
+static void add_conns(struct probe *p, const char *s)
+{
+	struct in_addr vip;
+	unsigned int n;
+	uint16_t port;
+
+	target(s, &vip, &port, &n);
+	if (!port || p->n_conns + n > MAX_CONNS)
+		die("--tcp %s: a port, and at most %u connections in all, are needed", s, MAX_CONNS);
+	p->conns = realloc(p->conns, (p->n_conns + n) * sizeof(*p->conns));
+	if (!p->conns)
+		die("out of memory");
+	while (n--)
+		p->conns[p->n_conns++] = (struct conn){ .vip = vip, .port = port, .fd = -1 };
+}
+
+static void add_stream(struct probe *p, const char *s, bool icmp)
+{
+	struct stream *t = &p->streams[p->n_streams];
+	unsigned int n;
+
+	if (p->n_streams == MAX_STREAMS)
+		die("more than %u ping streams", MAX_STREAMS);
+	memset(t, 0, sizeof(*t));
+	target(s, &t->vip, &t->port, &n);
+	if (icmp != !t->port)
+		die("%s %s: %s", icmp ? "--icmp" : "--udp", s, icmp ? "no port, please" : "needs a port");
+	p->n_streams++;
+}
+
+static void conn_start(struct probe *p, struct conn *c)
+{
+	struct sockaddr_in sin = { .sin_family = AF_INET, .sin_addr = c->vip, .sin_port = htons(c->port) };
+	socklen_t len = sizeof(sin);
+	int one = 1;
+
+	c->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (c->fd < 0)
+		die("socket: %s", strerror(errno));
+	setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	if (connect(c->fd, (struct sockaddr *)&sin, sizeof(sin)) && errno != EINPROGRESS)
+		die("connect: %s", strerror(errno));
+	if (!getsockname(c->fd, (struct sockaddr *)&sin, &len))
+		c->own_port = ntohs(sin.sin_port);
+	watch(p, c->fd, c);
+}
+
+static void stream_start(struct probe *p, struct stream *t)
+{
+	struct sockaddr_in sin = { .sin_family = AF_INET, .sin_addr = t->vip, .sin_port = htons(t->port) };
+	struct icmp_filter only_replies = { .data = ~(1u << ICMP_ECHOREPLY) };
+
+	if (t->port)
+		t->fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	else
+		t->fd = socket(AF_INET, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_ICMP);
+	if (t->fd < 0)
+		die("socket: %s", strerror(errno));
+	if (!t->port)
+		setsockopt(t->fd, SOL_RAW, ICMP_FILTER, &only_replies, sizeof(only_replies));
+	if (connect(t->fd, (struct sockaddr *)&sin, sizeof(sin)))
+		die("connect: %s", strerror(errno));
+	watch(p, t->fd, t);
+}
+
+static int timer(struct probe *p, unsigned int us, void *who)
+{
+	struct itimerspec every = { { us / 1000000, us % 1000000 * 1000 }, { us / 1000000, us % 1000000 * 1000 } };
+	int fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+
+	if (fd < 0 || timerfd_settime(fd, 0, &every, NULL))
+		die("timer: %s", strerror(errno));
+	watch(p, fd, who);
+	return fd;
+}
+
+/* ---- long connections */
+
+static void gap(uint64_t *last, uint64_t *max, uint64_t *at, uint64_t now)
+{
+	if (*last && now - *last > *max) {
+		*max = now - *last;
+		*at = *last;
+	}
+	*last = now;
+}
+
+static void conn_end(struct conn *c, int error)
+{
+	c->ended = true;
+	c->error = error;
+	c->ended_at = now_ns();
+	close(c->fd);
+	c->fd = -1;
+}
+
+static void conn_read(struct conn *c)
+{
+	char buf[4096];
+	ssize_t n, i = 0;
+
+	n = recv(c->fd, buf, sizeof(buf), 0);
+	if (n < 0 && errno == EAGAIN)
+		return;
+	if (n <= 0) {
+		conn_end(c, n ? errno : 0);
+		return;
+	}
+	while (i < n && !c->greeted) {
+		char ch = buf[i++];
+
+		if (ch == '\n')
+			c->greeted = true;
+		else if (c->n_server < sizeof(c->server) - 1)
+			c->server[c->n_server++] = ch;
+	}
+	c->partial += n - i;
+	c->echoed += c->partial / PROBE_LINE;
+	c->partial %= PROBE_LINE;
+	gap(&c->last, &c->max_gap, &c->max_gap_at, now_ns());
+}
+
+static void lines_send(struct probe *p)
+{
+	char line[PROBE_LINE + 1];
+	unsigned int i;
+
+	for (i = 0; i < p->n_conns; i++) {
+		struct conn *c = &p->conns[i];
+
+		if (!c->greeted || c->ended)
+			continue;
+		snprintf(line, sizeof(line), "%*u\n", PROBE_LINE - 1, c->sent);
+		/* EAGAIN: the send buffer is full, the connection stands: nothing was sent */
+		if (send(c->fd, line, PROBE_LINE, MSG_NOSIGNAL) == PROBE_LINE)
+			c->sent++;
+	}
+}
+
+/* ---- pings */
+
+static uint16_t checksum(const void *data, size_t len)
+{
+	const uint16_t *w = data;
+	uint32_t sum = 0;
+
+	for (; len > 1; len -= 2)
+		sum += *w++;
+	sum = (sum >> 16) + (sum & 0xffff);
+	return ~(sum + (sum >> 16));
+}
+
+static void ping_send(struct stream *t, unsigned int number)
+{
+	struct {
+		struct icmphdr icmp;
+		struct message m;
+	} packet = { .icmp.type = ICMP_ECHO, .m = { .index = t->n, .magic = MAGIC + number } };
+	ssize_t n;
+
+	if (t->n == t->size) {
+		t->size = t->size ? 2 * t->size : 4096;
+		t->pings = realloc(t->pings, t->size * sizeof(*t->pings));
+		if (!t->pings)
+			die("out of memory");
+	}
+	t->pings[t->n] = (struct ping){ .sent = now_ns() };
+	if (t->port) {
+		n = send(t->fd, &packet.m, sizeof(packet.m), MSG_NOSIGNAL);
+	} else {
+		packet.icmp.un.echo.id = htons(getpid() + number);
+		packet.icmp.un.echo.sequence = htons(t->n);
+		packet.icmp.checksum = checksum(&packet, sizeof(packet));
+		n = send(t->fd, &packet, sizeof(packet), MSG_NOSIGNAL);
+	}
+	/* an error told by an earlier ping's ICMP: that one is lost, this one not sent */
+	if (n < 0 && (errno == EAGAIN || errno == ENOBUFS))
+		return;
+	t->n++;
+}
+
+static void pings_read(struct stream *t, unsigned int number)
+{
+	char buf[2048];
+	ssize_t n;
+
+	while ((n = recv(t->fd, buf, sizeof(buf), 0)) >= 0 || errno != EAGAIN) {
+		size_t skip = t->port ? 0 : sizeof(struct iphdr) + sizeof(struct icmphdr);
+		struct message m;
+
+		if (n < 0)
+			continue;	/* ICMP error told on the socket: the ping stays unanswered */
+		if ((size_t)n != skip + sizeof(m))
+			continue;
+		memcpy(&m, buf + skip, sizeof(m));
+		if (m.magic != MAGIC + number || m.index >= t->n || t->pings[m.index].came)
+			continue;
+		t->pings[m.index].came = now_ns();
+		t->answered++;
+		gap(&t->last, &t->max_gap, &t->max_gap_at, t->pings[m.index].came);
+	}
+}
+
+/* ---- the run */
+
+static bool all_answer(const struct probe *p)
+{
+	unsigned int i;
+
+	for (i = 0; i < p->n_conns; i++)
+		if (!p->conns[i].ended && !p->conns[i].echoed)
+			return false;
+	for (i = 0; i < p->n_streams; i++)
+		if (!p->streams[i].answered)
+			return false;
+	return true;
+}
+
+static bool all_done(const struct probe *p)
+{
+	unsigned int i;
+
+	for (i = 0; i < p->n_conns; i++)
+		if (!p->conns[i].ended && p->conns[i].echoed < p->conns[i].sent)
+			return false;
+	for (i = 0; i < p->n_streams; i++)
+		if (p->streams[i].answered < p->streams[i].n)
+			return false;
+	return true;
+}
+
+static bool expired(int fd)
+{
+	uint64_t times;
+
+	return read(fd, &times, sizeof(times)) == sizeof(times);
+}
+
+static void handle(struct probe *p, void *who)
+{
+	unsigned int i;
+
+	if (who == &p->ping_timer) {
+		/* late by several intervals: one ping, not a burst */
+		if (expired(p->ping_timer) && !p->stopping)
+			for (i = 0; i < p->n_streams; i++)
+				ping_send(&p->streams[i], i);
+	} else if (who == &p->line_timer) {
+		if (expired(p->line_timer) && !p->stopping)
+			lines_send(p);
+	} else if (who == &p->signals) {
+		struct signalfd_siginfo info;
+
+		if (read(p->signals, &info, sizeof(info)) == sizeof(info))
+			p->asked = true;
+	} else if (who >= (void *)p->streams && who < (void *)(p->streams + MAX_STREAMS)) {
+		struct stream *t = who;
+
+		pings_read(t, t - p->streams);
+	} else if (((struct conn *)who)->fd >= 0) {
+		conn_read(who);
+	}
+}
+
+static void run(struct probe *p)
+{
+	struct epoll_event ev[64];
+	unsigned int i;
+	int n, k;
+
+	for (i = 0; i < p->n_conns; i++)
+		conn_start(p, &p->conns[i]);
+	for (i = 0; i < p->n_streams; i++)
+		stream_start(p, &p->streams[i]);
+	p->started = now_ns();
+	for (;;) {
+		uint64_t now;
+
+		n = epoll_wait(p->epoll, ev, 64, 100);
+		for (k = 0; k < n; k++)
+			handle(p, ev[k].data.ptr);
+		now = now_ns();
+		if (!p->ready && all_answer(p)) {
+			p->ready = true;
+			puts("{\"ready\": true}");
+			fflush(stdout);
+		}
+		if (!p->stopping && (p->asked || (p->seconds && now - p->started > p->seconds * 1000 * MS))) {
+			p->stopping = true;
+			p->stopped = now;
+		}
+		if (p->stopping && (all_done(p) || now - p->stopped > DRAIN_NS))
+			return;
+	}
+}
+
+/* ---- the report */
+
+static double ms(uint64_t ns)
+{
+	return ns / 1e6;
+}
+
+/* outage - longest time between the sending of two answered pings with lost ones between */
+static uint64_t outage(const struct stream *t, uint32_t *lost, uint64_t *at)
+{
+	uint64_t longest = 0;
+	uint32_t i, before = 0;
+	bool any = false;
+
+	*lost = 0;
+	*at = 0;
+	for (i = 0; i < t->n; i++) {
+		if (!t->pings[i].came) {
+			++*lost;
+			continue;
+		}
+		if (any && i > before + 1 && t->pings[i].sent - t->pings[before].sent > longest) {
+			longest = t->pings[i].sent - t->pings[before].sent;
+			*at = t->pings[before].sent;
+		}
+		any = true;
+		before = i;
+	}
+	return longest;
+}
+
+static void report(const struct probe *p)
+{
+	char text[INET_ADDRSTRLEN];
+	unsigned int i;
+
+	printf("{\"started-s\": %.6f, \"seconds\": %.3f, \"ready\": %s, \"pings\": [", p->started / 1e9,
+	       (p->stopped - p->started) / 1e9, p->ready ? "true" : "false");
+	for (i = 0; i < p->n_streams; i++) {
+		const struct stream *t = &p->streams[i];
+		uint64_t longest, at, best = 0;
+		uint32_t lost, k;
+
+		longest = outage(t, &lost, &at);
+		for (k = 0; k < t->n; k++)
+			if (t->pings[k].came && (!best || t->pings[k].came - t->pings[k].sent < best))
+				best = t->pings[k].came - t->pings[k].sent;
+		printf("%s{\"vip\": \"%s\", \"kind\": \"%s\", \"sent\": %u, \"answered\": %u, \"lost\": %u, "
+		       "\"outage-ms\": %.3f, \"outage-at-s\": %.6f, \"max-gap-ms\": %.3f, \"max-gap-at-s\": %.6f, "
+		       "\"rtt-min-ms\": %.3f}", i ? ", " : "", inet_ntop(AF_INET, &t->vip, text, sizeof(text)),
+		       t->port ? "udp" : "icmp", t->n, t->answered, lost, ms(longest), at / 1e9, ms(t->max_gap),
+		       t->max_gap_at / 1e9, ms(best));
+	}
+	printf("], \"connections\": [");
+	for (i = 0; i < p->n_conns; i++) {
+		const struct conn *c = &p->conns[i];
+
+		printf("%s{\"vip\": \"%s\", \"port\": %u, \"own-port\": %u, \"server\": \"%s\", \"state\": \"%s\", "
+		       "\"why\": \"%s\", \"sent\": %u, \"echoed\": %u, \"max-gap-ms\": %.3f, \"ended-at-s\": %.6f}",
+		       i ? ", " : "", inet_ntop(AF_INET, &c->vip, text, sizeof(text)), c->port, c->own_port, c->server,
+		       c->ended ? (c->error ? "reset" : "closed") : c->greeted ? "open" : "never",
+		       c->error ? strerror(c->error) : "", c->sent, c->echoed, ms(c->max_gap), c->ended_at / 1e9);
+	}
+	puts("]}");
+}
+
+static unsigned int number(const char *option, const char *s, double scale)
+{
+	char *end;
+	double v = strtod(s, &end);
+
+	if (end == s || *end || v * scale < 1 || v * scale > 1e9)
+		die("--%s %s: a positive number is needed", option, s);
+	return v * scale;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "echo", required_argument, NULL, 'e' }, { "name", required_argument, NULL, 'n' },
+		{ "tcp", required_argument, NULL, 't' }, { "icmp", required_argument, NULL, 'i' },
+		{ "udp", required_argument, NULL, 'u' }, { "ping-ms", required_argument, NULL, 'p' },
+		{ "line-ms", required_argument, NULL, 'l' }, { "seconds", required_argument, NULL, 's' },
+		{ "help", no_argument, NULL, 'h' }, { NULL, 0, NULL, 0 },
+	};
+	static struct probe p = { .ping_us = 3000, .line_us = 10000 };
+	const char *name = "echo";
+	unsigned int port = 0;
+	sigset_t stop;
+	int c;
+
+	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		switch (c) {
+		case 'e': port = number("echo", optarg, 1); break;
+		case 'n': name = optarg; break;
+		case 't': add_conns(&p, optarg); break;
+		case 'i': add_stream(&p, optarg, true); break;
+		case 'u': add_stream(&p, optarg, false); break;
+		case 'p': p.ping_us = number("ping-ms", optarg, 1000); break;
+		case 'l': p.line_us = number("line-ms", optarg, 1000); break;
+		case 's': p.seconds = number("seconds", optarg, 1); break;
+		case 'h': usage(stdout); return 0;
+		default: usage(stderr); return 2;
+		}
+	}
+	if (port > 65535 || optind < argc || (!port && !p.n_conns && !p.n_streams)) {
+		usage(stderr);
+		return 2;
+	}
+	if (port)
+		return echo_serve(port, name);
+
+	p.epoll = epoll_create1(EPOLL_CLOEXEC);
+	sigemptyset(&stop);
+	sigaddset(&stop, SIGTERM);
+	sigaddset(&stop, SIGINT);
+	sigprocmask(SIG_BLOCK, &stop, NULL);
+	p.signals = signalfd(-1, &stop, SFD_NONBLOCK | SFD_CLOEXEC);
+	if (p.epoll < 0 || p.signals < 0)
+		die("%s", strerror(errno));
+	watch(&p, p.signals, &p.signals);
+	p.ping_timer = timer(&p, p.ping_us, &p.ping_timer);
+	p.line_timer = timer(&p, p.line_us, &p.line_timer);
+	run(&p);
+	report(&p);
+	return 0;
+}
