@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Checks a VIP definition before anything is done with it. Rules and DIPs are
+ * checked by lib/vip, as everywhere; here comes what only the controller
+ * knows: aggregate, traffic sources, health checks.
+ */
+#include "api.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+static const char *const members[] = { "vip", "name", "traffic", "rules", "status", NULL };
+static const char *const rule_members[] = { "proto", "port", "fields", "dips", "check", NULL };
+static const char *const dip_members[] = { "address", "weight", "state", NULL };
+static const char *const check_members[] = { "type", "port", "path", "expect", "interval_ms", "timeout_ms",
+					     "rise", "fall", "rule", NULL };
+
+static int unknown_member(json_t *object, const char *const *known, const char *where, struct err *e)
+{
+	const char *key;
+	json_t *value;
+	unsigned int i;
+
+	json_object_foreach(object, key, value) {
+		for (i = 0; known[i] && strcmp(known[i], key); i++)
+			;
+		if (!known[i])
+			return err_set(e, -EINVAL, "%s: there is no such member as \"%s\"", where, key);
+	}
+	return 0;
+}
+
+static int check_number(json_t *check, const char *key, json_int_t low, json_int_t high, const char *where, struct err *e)
+{
+	json_t *v = json_object_get(check, key);
+
+	if (!v || (json_is_integer(v) && json_integer_value(v) >= low && json_integer_value(v) <= high))
+		return 0;
+	return err_set(e, -EINVAL, "%s: \"%s\" is a number from %lld to %lld", where, key, (long long)low, (long long)high);
+}
+
+static int check_health_check(json_t *check, json_t *rule, const char *where, struct err *e)
+{
+	const char *type = get_str(check, "type", "");
+	json_t *path = json_object_get(check, "path");
+	int ret;
+
+	if (!json_is_object(check))
+		return err_set(e, -EINVAL, "%s: a check is an object", where);
+	if (strcmp(type, "tcp") && strcmp(type, "http") && strcmp(type, "icmp"))
+		return err_set(e, -EINVAL, "%s: the \"type\" of a check is tcp, http or icmp", where);
+	if (path && (!json_is_string(path) || *json_string_value(path) != '/'))
+		return err_set(e, -EINVAL, "%s: the \"path\" of a check begins with /", where);
+	if (strcmp(type, "icmp") && !json_object_get(check, "port") && !json_is_integer(json_object_get(rule, "port")))
+		return err_set(e, -EINVAL, "%s: the check has no \"port\", and the rule has none to take", where);
+	ret = unknown_member(check, check_members, where, e);
+	if (!ret)
+		ret = check_number(check, "port", 1, 65535, where, e);
+	if (!ret)
+		ret = check_number(check, "expect", 100, 599, where, e);
+	if (!ret)
+		ret = check_number(check, "interval_ms", 10, 3600000, where, e);
+	if (!ret)
+		ret = check_number(check, "timeout_ms", 1, 3600000, where, e);
+	if (!ret)
+		ret = check_number(check, "rise", 1, 100, where, e);
+	if (!ret)
+		ret = check_number(check, "fall", 1, 100, where, e);
+	return ret;
+}
+
+static bool is_switch(const struct updater *u, const char *name)
+{
+	json_t *s;
+	size_t i;
+
+	json_array_foreach(json_object_get(u->model, "switches"), i, s)
+		if (!strcmp(get_str(s, "name", ""), name))
+			return true;
+	return false;
+}
+
+static int check_traffic(const struct updater *u, json_t *traffic, const char *where, struct err *e)
+{
+	json_t *mbps = json_object_get(traffic, "mbps"), *sources = json_object_get(traffic, "sources"), *share;
+	double sum = 0;
+	const char *name;
+
+	if (!traffic)
+		return 0;
+	if (!json_is_object(traffic) || !json_is_number(mbps) || json_number_value(mbps) < 0)
+		return err_set(e, -EINVAL, "%s: \"traffic\" has \"mbps\", a number not below 0", where);
+	if (!sources)
+		return 0;
+	if (!json_is_object(sources))
+		return err_set(e, -EINVAL, "%s: the \"sources\" of traffic are an object: name and share", where);
+	json_object_foreach(sources, name, share) {
+		if (strcmp(name, "internet") && !is_switch(u, name))
+			return err_set(e, -EINVAL, "%s: traffic source \"%s\" is neither a switch of the topology nor \"internet\"",
+				       where, name);
+		if (!json_is_number(share) || json_number_value(share) < 0)
+			return err_set(e, -EINVAL, "%s: the share of traffic source \"%s\" is no number", where, name);
+		sum += json_number_value(share);
+	}
+	if (sum < 0.99 || sum > 1.01)
+		return err_set(e, -EINVAL, "%s: the shares of the traffic sources add up to %.3g, not to 1", where, sum);
+	return 0;
+}
+
+/* normal_rule - addresses in their one form; what lib/vip doesn't look at is checked */
+static int normal_rule(const struct updater *u, json_t *rule, const char *where, struct err *e)
+{
+	json_t *dip, *check = json_object_get(rule, "check");
+	char text[ADDR_STRLEN];
+	struct addr a;
+	size_t i;
+	int ret;
+
+	ret = unknown_member(rule, rule_members, where, e);
+	if (ret)
+		return ret;
+	json_array_foreach(json_object_get(rule, "dips"), i, dip) {
+		ret = unknown_member(dip, dip_members, where, e);
+		if (ret)
+			return ret;
+		addr_parse(get_str(dip, "address", ""), &a);
+		addr_str(&a, text);
+		if (prefix_holds(&u->ctl->conf.aggregate, &a))
+			return err_set(e, -EINVAL, "%s: DIP %s is inside the aggregate %s, which is for VIPs", where, text,
+				       u->ctl->conf.aggregate_text);
+		json_object_set_new(dip, "address", json_string(text));
+	}
+	return check ? check_health_check(check, rule, where, e) : 0;
+}
+
+int vip_check(const struct updater *u, json_t *json, json_t **out, struct err *e)
+{
+	char text[ADDR_STRLEN], where[ADDR_STRLEN + 32];
+	json_t *def, *rule;
+	struct vip *vip;
+	struct addr a;
+	size_t i;
+	int ret;
+
+	ret = vip_from_json(json, &vip, e);
+	if (ret)
+		return ret;
+	a = vip->addr;
+	vip_free(vip);
+	addr_str(&a, text);
+	snprintf(where, sizeof(where), "VIP %s", text);
+	if (!prefix_holds(&u->ctl->conf.aggregate, &a))
+		return err_set(e, -EINVAL, "%s is outside the aggregate %s, which the SMuxes announce", where,
+			       u->ctl->conf.aggregate_text);
+	if (json_object_get(json, "name") && !get_str(json, "name", NULL))
+		return err_set(e, -EINVAL, "%s: its \"name\" is a string", where);
+	ret = unknown_member(json, members, where, e);
+	if (!ret)
+		ret = check_traffic(u, json_object_get(json, "traffic"), where, e);
+	if (ret)
+		return ret;
+	def = json_deep_copy(json);
+	if (!def)
+		return err_set(e, -ENOMEM, "out of memory");
+	json_object_del(def, "status");
+	json_object_set_new(def, "vip", json_string(text));
+	json_array_foreach(json_object_get(def, "rules"), i, rule) {
+		snprintf(where, sizeof(where), "VIP %s, rule %zu", text, i + 1);
+		ret = normal_rule(u, rule, where, e);
+		if (ret) {
+			json_decref(def);
+			return ret;
+		}
+	}
+	*out = def;
+	return 0;
+}

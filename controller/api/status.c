@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Is all well, and if not what is it: counts and faults in sentences. A fault
+ * is what somebody should look at: an agent lost, a VIP refused, two muxes
+ * with different tables for one VIP, a route not where it should be.
+ */
+#include "api.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "daemon.h"
+#include "metrics.h"
+
+static void fault(json_t *list, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+static void fault(json_t *list, const char *fmt, ...)
+{
+	char text[512];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	json_array_append_new(list, json_string(text));
+}
+
+/* digests_of - of all rules of a VIP as a mux tells them, in its order */
+static void digests_of(json_t *vip, char *buf, size_t size)
+{
+	json_t *rule;
+	size_t i, n = 0;
+
+	buf[0] = 0;
+	json_array_foreach(json_object_get(vip, "rules"), i, rule)
+		if (n < size)
+			n += snprintf(buf + n, size - n, "%s%s", i ? " " : "", get_str(rule, "digest", "?"));
+}
+
+static bool settled(const struct uvip *v, const struct mux *m)
+{
+	return !v->move && mux_clean(m, v) && !m->lost_ms && m->poll_pushes == m->pushes && !m->poll;
+}
+
+/* compare_tables - all muxes that hold a VIP must have one and the same table */
+static void compare_tables(struct updater *u, json_t *faults)
+{
+	json_t *first = json_object();	/* VIP: [mux, digests] */
+	unsigned int i;
+	json_t *vip;
+	size_t k;
+
+	for (i = 0; i < u->n_muxes; i++) {
+		const struct mux *m = &u->muxes[i];
+
+		json_array_foreach(json_object_get(m->status, "vips"), k, vip) {
+			struct uvip *v = vip_find(u, get_str(vip, "vip", NULL));
+			char digests[512];
+			json_t *known;
+
+			if (!v || !settled(v, m) || desired_hold(m, v) == HOLD_NOT)
+				continue;
+			digests_of(vip, digests, sizeof(digests));
+			known = json_object_get(first, v->text);
+			if (!known)
+				json_object_set_new(first, v->text, json_pack("[s, s]", m->name, digests));
+			else if (strcmp(json_string_value(json_array_get(known, 1)), digests))
+				fault(faults, "VIP %s: %s and %s have different tables for it", v->text,
+				      json_string_value(json_array_get(known, 0)), m->name);
+		}
+	}
+	json_decref(first);
+}
+
+static void mux_faults(struct updater *u, json_t *faults)
+{
+	unsigned int i;
+
+	for (i = 0; i < u->n_muxes; i++) {
+		const struct mux *m = &u->muxes[i];
+		enum mux_state state = mux_state(m);
+		const char *vip;
+		json_t *why;
+
+		if (state == MUX_UNREACHABLE || state == MUX_FENCED || m->why[0])
+			fault(faults, "mux %s is %s: %s", m->name, mux_state_name(state), m->why);
+		json_object_foreach(m->refused, vip, why)
+			fault(faults, "mux %s refuses VIP %s: %s", m->name, vip, json_string_value(why));
+	}
+}
+
+static void host_faults(struct updater *u, json_t *faults)
+{
+	unsigned int i;
+
+	for (i = 0; i < u->n_hosts; i++) {
+		if (u->hosts[i].silent)
+			fault(faults, "host %s is silent; its DIPs are taken to be as it last said", u->hosts[i].name);
+		else if (u->hosts[i].why[0])
+			fault(faults, "host %s can't be told its VIPs: %s", u->hosts[i].name, u->hosts[i].why);
+	}
+}
+
+/* exports - does a mux say it exports a VIP */
+static bool exports(const struct mux *m, const struct uvip *v)
+{
+	json_t *vip;
+	size_t i;
+
+	json_array_foreach(json_object_get(m->status, "vips"), i, vip)
+		if (!strcmp(get_str(vip, "vip", ""), v->text))
+			return json_is_true(json_object_get(vip, "exported"));
+	return false;
+}
+
+static void place_faults(struct updater *u, json_t *faults)
+{
+	unsigned int i;
+
+	for (i = 0; i < u->n_vips; i++) {
+		struct uvip *v = u->vips[i];
+		struct mux *m = mux_find(u, v->mux);
+
+		if (v->move && v->move->note[0])
+			fault(faults, "VIP %s: move %llu waits: %s", v->text, (unsigned long long)v->move->id, v->move->note);
+		if (!m || !settled(v, m) || mux_refusal(m, v))
+			continue;
+		if (!exports(m, v))
+			fault(faults, "VIP %s: %s does not export it; the SMuxes serve it", v->text, m->name);
+	}
+}
+
+struct counts {
+	unsigned int on_hmux, moving, muxes[MUX_FENCED + 1], told, silent, dips, down;
+};
+
+static struct counts count(const struct updater *u)
+{
+	struct counts c = {};
+	unsigned int i;
+
+	for (i = 0; i < u->n_vips; i++) {
+		json_t *rule;
+		size_t r;
+
+		c.on_hmux += strcmp(u->vips[i]->mux, SMUX) != 0;
+		c.moving += u->vips[i]->move != NULL;
+		c.down += json_object_size(u->vips[i]->down);
+		json_array_foreach(json_object_get(u->vips[i]->def, "rules"), r, rule)
+			c.dips += json_array_size(json_object_get(rule, "dips"));
+	}
+	for (i = 0; i < u->n_muxes; i++)
+		c.muxes[mux_state(&u->muxes[i])]++;
+	for (i = 0; i < u->n_hosts; i++) {
+		c.told += u->hosts[i].synced;
+		c.silent += u->hosts[i].silent;
+	}
+	return c;
+}
+
+void api_status_get(struct http_request *req, json_t *body, void *ctx)
+{
+	struct controller *ctl = ctx;
+	struct updater *u = ctl->updater;
+	struct counts c = count(u);
+	json_t *faults = json_array(), *o;
+
+	if (!u->model)
+		fault(faults, "the topology is not known yet");
+	else if (!u->configured)
+		fault(faults, "there has been no configuration yet: agents are looked at, not told anything");
+	mux_faults(u, faults);
+	host_faults(u, faults);
+	place_faults(u, faults);
+	compare_tables(u, faults);
+	o = json_pack("{s:s, s:s, s:I, s:I, s:I, s:s, s:b}", "name", ctl->conf.name, "version", DUET_VERSION,
+		      "epoch", (json_int_t)u->epoch, "generation", (json_int_t)u->generation, "seed", (json_int_t)u->seed,
+		      "aggregate", ctl->conf.aggregate_text, "configured", u->configured);
+	json_object_set_new(o, "vips", json_pack("{s:i, s:i, s:i, s:i}", "total", u->n_vips, "on-hmux", c.on_hmux,
+						 "on-smux", u->n_vips - c.on_hmux, "moving", c.moving));
+	json_object_set_new(o, "muxes", json_pack("{s:i, s:i, s:i, s:i, s:i}", "total", u->n_muxes,
+		"in-sync", c.muxes[MUX_IN_SYNC], "syncing", c.muxes[MUX_SYNCING] + c.muxes[MUX_UNKNOWN],
+		"unreachable", c.muxes[MUX_UNREACHABLE], "refusing", c.muxes[MUX_REFUSING] + c.muxes[MUX_FENCED]));
+	json_object_set_new(o, "hosts", json_pack("{s:i, s:i, s:i}", "total", u->n_hosts, "told", c.told, "silent", c.silent));
+	json_object_set_new(o, "dips", json_pack("{s:i, s:i}", "total", c.dips, "down", c.down));
+	json_object_set_new(o, "ok", json_boolean(!json_array_size(faults)));
+	json_object_set_new(o, "faults", faults);
+	http_reply(req, 200, o);
+}
+
+void api_healthz_get(struct http_request *req, json_t *body, void *ctx)
+{
+	http_reply_text(req, 200, "text/plain", "ok\n");
+}
+
+void api_metrics_get(struct http_request *req, json_t *body, void *ctx)
+{
+	struct updater *u = ((struct controller *)ctx)->updater;
+	struct metrics *m = metrics_new();
+	struct counts c = u ? count(u) : (struct counts){};
+	enum mux_state state;
+
+	if (!m) {
+		http_problem(req, 500, NULL, "out of memory");
+		return;
+	}
+	metrics_family(m, "duet_controller_up", "gauge", "1 while the controller answers");
+	metrics_add(m, 1, NULL);
+	if (u) {
+		metrics_family(m, "duet_controller_epoch", "gauge", "Incarnation that agents fence by");
+		metrics_add(m, u->epoch, NULL);
+		metrics_family(m, "duet_controller_vips", "gauge", "VIPs by where they live");
+		metrics_add(m, c.on_hmux, "on", "hmux", NULL);
+		metrics_add(m, u->n_vips - c.on_hmux, "on", "smux", NULL);
+		metrics_family(m, "duet_controller_moves", "gauge", "VIPs with a move under way");
+		metrics_add(m, c.moving, NULL);
+		metrics_family(m, "duet_controller_muxes", "gauge", "Mux agents by state");
+		for (state = MUX_UNKNOWN; state <= MUX_FENCED; state++)
+			metrics_add(m, c.muxes[state], "state", mux_state_name(state), NULL);
+		metrics_family(m, "duet_controller_hosts", "gauge", "Host agents by state");
+		metrics_add(m, c.told, "state", "told", NULL);
+		metrics_add(m, c.silent, "state", "silent", NULL);
+		metrics_family(m, "duet_controller_dips_down", "gauge", "DIPs of rules that are down");
+		metrics_add(m, c.down, NULL);
+	}
+	http_reply_text(req, 200, "text/plain; version=0.0.4", metrics_text(m));
+	metrics_free(m);
+}

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* Small things all parts of the controller use. */
+#ifndef DUET_CONTROLLER_COMMON_H
+#define DUET_CONTROLLER_COMMON_H
+
+#include <jansson.h>
+#include <stdint.h>
+#include "conf.h"
+
+#define NAME_SIZE	64	/* of a switch, mux, host; with the final 0 */
+#define SMUX		"smux"	/* "on the SMuxes" where a mux's name stands */
+#define SILENT_MS	6000	/* an agent unheard of for so long counts as silent */
+
+/* Members of a JSON object; the fallback if absent or of another type */
+const char *get_str(json_t *object, const char *key, const char *fallback);
+uint64_t get_u64(json_t *object, const char *key, uint64_t fallback);
+double get_num(json_t *object, const char *key, double fallback);
+
+uint64_t wall_ms(void);		/* since 1970: for people */
+uint64_t mono_ms(void);		/* since boot: for deadlines */
+
+/* struct config - controller.conf, [controller] */
+struct config {
+	char *name, *role, *store, *topology, *monitor, *engine, *updater;
+	struct conf_listen listen;
+	struct prefix aggregate;
+	char *aggregate_text;
+	char *seed;
+};
+
+#endif

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * One controller process: whichever of monitor, engine and updater its role
+ * has, one event loop, one listener. The parts reach each other by URL only,
+ * in one process too, so that a part of its own process is the same program.
+ */
+#ifndef DUET_CONTROLLER_H
+#define DUET_CONTROLLER_H
+
+#include <systemd/sd-event.h>
+#include "common.h"
+#include "http.h"
+
+enum role { ROLE_MONITOR = 1, ROLE_ENGINE = 2, ROLE_UPDATER = 4, ROLE_ALL = 7 };
+
+struct monitor;
+struct updater;
+
+struct controller {
+	struct config conf;
+	enum role roles;		/* set of bits */
+	sd_event *loop;
+	struct http_client *client;
+	struct http_server *server;
+	char monitor_url[256], engine_url[256], updater_url[256];
+	struct monitor *monitor;	/* NULL: not this process's part */
+	struct updater *updater;
+};
+
+/* once - call back after ms (again if armed already: then it is put off or
+ * brought forward); *timer is made on first use
+ */
+int once(sd_event *loop, sd_event_source **timer, uint64_t ms, sd_event_time_handler_t call, void *ctx);
+
+#endif

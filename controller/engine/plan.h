@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* The engine as a service: POST /v1/engine/plan, JSON in, JSON out. */
+#ifndef DUET_CONTROLLER_PLAN_H
+#define DUET_CONTROLLER_PLAN_H
+
+#include <jansson.h>
+#include "conf.h"
+#include "http.h"
+
+/* plan_make - {"model": GET /v1/monitor/model, "vips": [VIP file entries],
+ * "current": {VIP: mux}, "options": {"delta", "sticky", "link-share",
+ * "exclude": [switch]}} to {"mru", "assignment": [{"vip", "mux", "mru",
+ * "reason"}], "links", "switches"}. Returns 0, -EINVAL with a sentence, -ENOMEM.
+ */
+int plan_make(json_t *request, json_t **plan, struct err *e);
+
+/* handler of POST /v1/engine/plan */
+void plan_post(struct http_request *req, json_t *body, void *ctx);
+
+#endif

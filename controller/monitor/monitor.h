@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The monitor: fabric from topology.dot, health and traffic from the host
+ * agents' reports. What changes is told to the updater at once.
+ */
+#ifndef DUET_CONTROLLER_MONITOR_H
+#define DUET_CONTROLLER_MONITOR_H
+
+#include "../controller.h"
+
+int monitor_start(struct controller *ctl, struct err *e);
+void monitor_stop(struct controller *ctl);
+
+/* handlers; ctx is the controller */
+void monitor_model_get(struct http_request *req, json_t *body, void *ctx);	/* GET /v1/monitor/model */
+void monitor_topology_get(struct http_request *req, json_t *body, void *ctx);	/* GET /v1/topology */
+void monitor_report_post(struct http_request *req, json_t *body, void *ctx);	/* POST /v1/reports */
+
+#endif

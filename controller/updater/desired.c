@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Keeps nothing: what every agent should hold follows from VIPs, their places
+ * and the moves under way, by the functions here and nothing else.
+ *
+ * SMuxes hold every VIP and announce the aggregate only. A VIP's HMux holds it
+ * and announces it. While a move withdraws it the HMux goes on serving, silent;
+ * it lets go when the new HMux is told, and its agent serves on for a while
+ * even then. So no table needs room for a VIP in two places for long, and two
+ * switches that swap VIPs can't block each other.
+ */
+#include "priv.h"
+
+#include <string.h>
+
+enum hold desired_hold(const struct mux *m, const struct uvip *v)
+{
+	const struct move *mv = v->move;
+
+	if (m->smux)
+		return HOLD_SILENT;
+	if (!strcmp(m->name, v->mux))
+		return mv && mv->state == MOVE_WITHDRAWING ? HOLD_SILENT : HOLD_ANNOUNCED;
+	if (mv && mv->state == MOVE_SWITCHING && !strcmp(m->name, mv->from))
+		return HOLD_SILENT;
+	return HOLD_NOT;
+}
+
+static json_t *desired_rule(const struct uvip *v, json_t *rule, unsigned int index)
+{
+	static const char *const keys[] = { "proto", "port", "fields" };
+	json_t *out = json_object(), *dips = json_array(), *dip, *value;
+	unsigned int k;
+	size_t i;
+
+	for (k = 0; k < sizeof(keys) / sizeof(*keys); k++) {
+		value = json_object_get(rule, keys[k]);
+		if (value)
+			json_object_set(out, keys[k], value);
+	}
+	json_array_foreach(json_object_get(rule, "dips"), i, dip) {
+		const char *address = get_str(dip, "address", "");
+		bool down = !strcmp(get_str(dip, "state", "up"), "down") || vip_dip_down(v, address, index);
+
+		json_array_append_new(dips, json_pack("{s:s, s:I, s:s}", "address", address,
+			"weight", (json_int_t)get_u64(dip, "weight", 1), "state", down ? "down" : "up"));
+	}
+	json_object_set_new(out, "dips", dips);
+	return out;
+}
+
+json_t *desired_vip(const struct uvip *v, enum hold hold)
+{
+	json_t *rules = json_array(), *rule;
+	size_t i;
+
+	json_array_foreach(json_object_get(v->def, "rules"), i, rule)
+		json_array_append_new(rules, desired_rule(v, rule, i));
+	return json_pack("{s:s, s:s, s:o}", "vip", v->text, "announce", hold == HOLD_ANNOUNCED ? "yes" : "no",
+			 "rules", rules);
+}
+
+json_t *desired_mux(const struct mux *m)
+{
+	const struct updater *u = m->u;
+	json_t *vips = json_array(), *state;
+	unsigned int i;
+
+	for (i = 0; i < u->n_vips; i++) {
+		enum hold hold = desired_hold(m, u->vips[i]);
+
+		if (hold != HOLD_NOT)
+			json_array_append_new(vips, desired_vip(u->vips[i], hold));
+	}
+	state = json_pack("{s:I, s:o}", "seed", (json_int_t)u->seed, "vips", vips);
+	json_object_set_new(state, "aggregate", m->smux ? json_string(u->ctl->conf.aggregate_text) : json_null());
+	return state;
+}
+
+/* host_checks - of all rules of a definition that have this DIP; false if none has */
+static bool host_checks(json_t *def, const char *address, json_t *checks)
+{
+	json_t *rule, *dip, *check;
+	bool found = false;
+	size_t r, i;
+
+	json_array_foreach(json_object_get(def, "rules"), r, rule) {
+		json_array_foreach(json_object_get(rule, "dips"), i, dip)
+			if (!strcmp(get_str(dip, "address", ""), address))
+				break;
+		if (i == json_array_size(json_object_get(rule, "dips")))
+			continue;
+		found = true;
+		check = json_object_get(rule, "check");
+		if (check) {
+			check = json_deep_copy(check);
+			json_object_set_new(check, "rule", json_integer(r));
+			json_array_append_new(checks, check);
+		}
+	}
+	return found;
+}
+
+/* desired_host - a DIP of a definition still to come is served already, so that
+ * the host is ready when the first packet comes
+ */
+json_t *desired_host(const struct host *h)
+{
+	const struct updater *u = h->u;
+	json_t *vips = json_array(), *muxes = json_array();
+	unsigned int i;
+
+	for (i = 0; i < u->n_muxes; i++)
+		json_array_append_new(muxes, json_string(u->muxes[i].local));
+	for (i = 0; i < u->n_vips; i++) {
+		const struct uvip *v = u->vips[i];
+		json_t *checks = json_array();
+
+		if (host_checks(v->def, h->address, checks) ||
+		    (v->move && v->move->def && host_checks(v->move->def, h->address, checks)))
+			json_array_append_new(vips, json_pack("{s:s, s:s, s:O}", "vip", v->text, "dip", h->address,
+							      "checks", checks));
+		json_decref(checks);
+	}
+	return json_pack("{s:o, s:o}", "muxes", muxes, "vips", vips);
+}

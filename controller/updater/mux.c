@@ -1,0 +1,356 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Keeps every mux agent equal to the desired state: one request at a time and
+ * mux, whole or per VIP, each with a later generation; looks at its status
+ * every second. What fails is tried again, later and later, and shown.
+ */
+#include "priv.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "log.h"
+
+#define POLL_MS		1000
+#define POLL_LOST_MS	250
+#define POLL_TIMEOUT_MS	3000
+#define PUSH_TIMEOUT_MS	10000
+#define FULL_TIMEOUT_MS	60000
+#define BACKOFF_MIN_MS	100
+#define BACKOFF_MAX_MS	2000
+#define REFUSED_POLLS	10	/* a refused VIP is offered again every so many polls */
+#define FULL_ABOVE	64	/* so many VIPs to tell: tell everything at once */
+
+static const char *const names[] = {
+	[MUX_UNKNOWN] = "unknown", [MUX_UNREACHABLE] = "unreachable", [MUX_SYNCING] = "syncing",
+	[MUX_IN_SYNC] = "in-sync", [MUX_REFUSING] = "refusing", [MUX_FENCED] = "fenced",
+};
+
+const char *mux_state_name(enum mux_state state)
+{
+	return names[state];
+}
+
+enum mux_state mux_state(const struct mux *m)
+{
+	if (m->fenced)
+		return MUX_FENCED;
+	if (m->lost_ms)
+		return MUX_UNREACHABLE;
+	if (!m->heard_ms)
+		return MUX_UNKNOWN;
+	if (m->full || m->push || json_object_size(m->dirty))
+		return MUX_SYNCING;
+	return json_object_size(m->refused) ? MUX_REFUSING : MUX_IN_SYNC;
+}
+
+struct mux *mux_find(struct updater *u, const char *name)
+{
+	unsigned int i;
+
+	for (i = 0; i < u->n_muxes; i++)
+		if (!strcmp(u->muxes[i].name, name))
+			return &u->muxes[i];
+	return NULL;
+}
+
+bool mux_clean(const struct mux *m, const struct uvip *v)
+{
+	if (m->full || json_object_get(m->dirty, v->text))
+		return false;
+	return !m->push || !(m->push_full || !strcmp(m->push_vip, v->text));
+}
+
+const char *mux_refusal(const struct mux *m, const struct uvip *v)
+{
+	return json_string_value(json_object_get(m->refused, v->text));
+}
+
+bool mux_lost(const struct mux *m)
+{
+	return m->lost_ms && mono_ms() - m->lost_ms >= SILENT_MS;
+}
+
+static int retry(sd_event_source *s, uint64_t usec, void *ctx)
+{
+	struct mux *m = ctx;
+
+	m->waiting = false;
+	mux_kick(m);
+	return 0;
+}
+
+/* failed - no answer, or none that makes sense: wait, twice as long each time */
+static void failed(struct mux *m, bool answered, const char *why)
+{
+	if (!answered && !m->lost_ms) {
+		m->lost_ms = mono_ms();
+		store_event(m->u->store, "mux-lost", m->name, "%s", why);
+	}
+	snprintf(m->why, sizeof(m->why), "%s", why);
+	m->backoff_ms = m->backoff_ms ? m->backoff_ms * 2 : BACKOFF_MIN_MS;
+	if (m->backoff_ms > BACKOFF_MAX_MS)
+		m->backoff_ms = BACKOFF_MAX_MS;
+	m->waiting = true;
+	once(m->u->ctl->loop, &m->retry, m->backoff_ms, retry, m);
+}
+
+static void heard(struct mux *m)
+{
+	if (m->lost_ms)
+		store_event(m->u->store, "mux-found", m->name, "it answers again");
+	m->lost_ms = 0;
+	m->heard_ms = mono_ms();
+}
+
+static void succeeded(struct mux *m)
+{
+	m->why[0] = 0;
+	m->backoff_ms = 0;
+}
+
+/* outdated - 409: the agent holds something later than what it was sent */
+static void outdated(struct mux *m, const struct http_result *r)
+{
+	uint64_t epoch = get_u64(r->body, "epoch", 0), generation = get_u64(r->body, "generation", 0);
+
+	m->full = true;
+	if (epoch > m->u->epoch) {
+		if (!m->fenced)
+			store_event(m->u->store, "fenced", m->name,
+				    "it obeys a controller of epoch %llu, this one has %llu: it is left alone",
+				    (unsigned long long)epoch, (unsigned long long)m->u->epoch);
+		m->fenced = true;
+		return;
+	}
+	if (generation >= m->u->generation)
+		m->u->generation = generation;
+	failed(m, true, r->error ? r->error : "409");
+}
+
+static void refuse(struct mux *m, const char *vip, const char *why)
+{
+	const char *before = json_string_value(json_object_get(m->refused, vip));
+
+	if (!before || strcmp(before, why))
+		store_event(m->u->store, "refused", m->name, "VIP %s: %s", vip, why);
+	json_object_set_new(m->refused, vip, json_string(why));
+}
+
+static void pushed_full(const struct http_result *r, void *ctx)
+{
+	struct mux *m = ctx;
+	json_t *list, *item;
+	size_t i;
+
+	m->push = NULL;
+	m->push_full = false;
+	if (r->status)
+		heard(m);
+	if (r->status == 409) {
+		outdated(m, r);
+	} else if (r->status / 100 != 2) {
+		m->full = true;
+		failed(m, r->status, r->error ? r->error : "no answer");
+	} else {
+		succeeded(m);
+		json_object_clear(m->refused);
+		list = json_object_get(r->body, "refused");
+		json_array_foreach(list, i, item)
+			refuse(m, get_str(item, "vip", "?"), get_str(item, "reason", "refused"));
+		mux_look(m);
+	}
+	mux_kick(m);
+	moves_run(m->u);
+}
+
+static void pushed_vip(const struct http_result *r, void *ctx)
+{
+	struct mux *m = ctx;
+	char vip[ADDR_STRLEN];
+
+	snprintf(vip, sizeof(vip), "%s", m->push_vip);
+	m->push = NULL;
+	m->push_vip[0] = 0;
+	if (r->status)
+		heard(m);
+	if (r->status == 409) {
+		outdated(m, r);
+	} else if (r->status / 100 == 2 || r->status == 404) {
+		succeeded(m);
+		json_object_del(m->refused, vip);
+	} else if (r->status == 507 || r->status / 100 == 4) {
+		succeeded(m);
+		refuse(m, vip, r->error ? r->error : "refused");
+	} else {
+		json_object_set_new(m->dirty, vip, json_true());
+		failed(m, r->status, r->error ? r->error : "no answer");
+	}
+	mux_kick(m);
+	moves_run(m->u);
+}
+
+static void push_full(struct mux *m)
+{
+	json_t *state = desired_mux(m);
+	char url[320];
+
+	m->acked = ++m->u->generation;
+	json_object_set_new(state, "epoch", json_integer(m->u->epoch));
+	json_object_set_new(state, "generation", json_integer(m->acked));
+	snprintf(url, sizeof(url), "%s/v1/state", m->url);
+	m->full = false;
+	json_object_clear(m->dirty);
+	m->push_full = true;
+	m->push = http_call(m->u->ctl->client, "PUT", url, state, FULL_TIMEOUT_MS, pushed_full, m);
+	if (!m->push) {
+		m->push_full = false;
+		m->full = true;
+		failed(m, true, "out of memory");
+	}
+}
+
+static void push_vip(struct mux *m, const char *text)
+{
+	struct uvip *v = vip_find(m->u, text);
+	enum hold hold = v ? desired_hold(m, v) : HOLD_NOT;
+	char url[400];
+
+	m->acked = ++m->u->generation;
+	snprintf(m->push_vip, sizeof(m->push_vip), "%s", text);
+	json_object_del(m->dirty, m->push_vip);
+	if (hold == HOLD_NOT) {
+		snprintf(url, sizeof(url), "%s/v1/vips/%s?epoch=%llu&generation=%llu", m->url, m->push_vip,
+			 (unsigned long long)m->u->epoch, (unsigned long long)m->acked);
+		m->push = http_call(m->u->ctl->client, "DELETE", url, NULL, PUSH_TIMEOUT_MS, pushed_vip, m);
+	} else {
+		json_t *body = desired_vip(v, hold);
+
+		json_object_set_new(body, "epoch", json_integer(m->u->epoch));
+		json_object_set_new(body, "generation", json_integer(m->acked));
+		snprintf(url, sizeof(url), "%s/v1/vips/%s", m->url, m->push_vip);
+		m->push = http_call(m->u->ctl->client, "PUT", url, body, PUSH_TIMEOUT_MS, pushed_vip, m);
+	}
+	if (!m->push) {
+		json_object_set_new(m->dirty, m->push_vip, json_true());
+		m->push_vip[0] = 0;
+		failed(m, true, "out of memory");
+	}
+}
+
+void mux_kick(struct mux *m)
+{
+	if (!m->u->configured || m->push || m->waiting || m->fenced)
+		return;
+	if (!m->full && !json_object_size(m->dirty))
+		return;
+	m->pushes++;
+	if (m->full || json_object_size(m->dirty) > FULL_ABOVE)
+		push_full(m);
+	else
+		push_vip(m, json_object_iter_key(json_object_iter(m->dirty)));
+}
+
+void mux_touch(struct mux *m, const struct uvip *v)
+{
+	json_object_set_new(m->dirty, v->text, json_true());
+	mux_kick(m);
+}
+
+/* offer_again - VIPs it refused: the reason may be gone */
+static void offer_again(struct mux *m)
+{
+	const char *vip;
+	json_t *why;
+
+	json_object_foreach(m->refused, vip, why)
+		json_object_set_new(m->dirty, vip, json_true());
+	mux_kick(m);
+}
+
+/* check_status - does it hold what it acknowledged, and is it the one that did */
+static void check_status(struct mux *m, json_t *status)
+{
+	const char *instance = get_str(status, "instance", "");
+	const char *was = m->instance;
+	uint64_t epoch = get_u64(status, "epoch", 0);
+	bool stale = strcmp(was, instance) || !json_is_true(json_object_get(status, "synced")) ||
+		     epoch != m->u->epoch || get_u64(status, "generation", 0) < m->acked;
+
+	if (*was && strcmp(was, instance))
+		store_event(m->u->store, "mux-restarted", m->name, "a new instance, it gets its state again");
+	snprintf(m->instance, sizeof(m->instance), "%s", instance);
+	/* an answer that a push overtook says nothing about it */
+	if (m->push || m->poll_pushes != m->pushes || m->fenced || !stale)
+		return;
+	m->full = true;
+	mux_kick(m);
+}
+
+static void polled(const struct http_result *r, void *ctx)
+{
+	struct mux *m = ctx;
+
+	m->poll = NULL;
+	if (r->status != 200 || !json_is_object(r->body)) {
+		if (!r->status && !m->lost_ms)
+			failed(m, false, r->error ? r->error : "no answer");
+		else if (r->error)
+			snprintf(m->why, sizeof(m->why), "%s", r->error);
+		moves_run(m->u);
+		return;
+	}
+	if (m->lost_ms) {	/* it is back: no reason to wait any longer */
+		m->waiting = false;
+		m->why[0] = 0;
+		m->backoff_ms = 0;
+	}
+	heard(m);
+	json_decref(m->status);
+	m->status = json_incref(r->body);
+	check_status(m, r->body);
+	if (json_object_size(m->refused) && !(++m->polls % REFUSED_POLLS))
+		offer_again(m);
+	mux_kick(m);
+	moves_run(m->u);
+}
+
+void mux_look(struct mux *m)
+{
+	char url[320];
+
+	if (m->poll)
+		return;
+	snprintf(url, sizeof(url), "%s/v1/status", m->url);
+	m->poll_pushes = m->push ? m->pushes - 1 : m->pushes;
+	m->poll = http_call(m->u->ctl->client, "GET", url, NULL, POLL_TIMEOUT_MS, polled, m);
+}
+
+static int poll_again(sd_event_source *s, uint64_t usec, void *ctx)
+{
+	struct mux *m = ctx;
+
+	mux_look(m);
+	return once(m->u->ctl->loop, &m->poll_timer, m->lost_ms ? POLL_LOST_MS : POLL_MS, poll_again, m);
+}
+
+void mux_start(struct mux *m)
+{
+	m->full = true;
+	m->dirty = json_object();
+	m->refused = json_object();
+	mux_look(m);
+	once(m->u->ctl->loop, &m->poll_timer, POLL_MS, poll_again, m);
+	mux_kick(m);
+}
+
+void mux_stop(struct mux *m)
+{
+	sd_event_source_disable_unref(m->retry);
+	sd_event_source_disable_unref(m->poll_timer);
+	json_decref(m->dirty);
+	json_decref(m->refused);
+	json_decref(m->status);
+	free(m->url);
+}
