@@ -134,7 +134,7 @@ DUET_INLINE int duet_table_fill(const struct duet_dip *dips, __u32 n,
 	__u32 i, wmax = 0, used = 0;
 	__u64 round;
 
-	if (!n || buckets != duet_table_buckets(n))
+	if (!buckets || buckets != duet_table_buckets(n))
 		return -EINVAL;
 	for (i = 0; i < n; i++) {
 		__u32 key = duet_dip_key(&dips[i]);
