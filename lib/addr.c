@@ -136,12 +136,13 @@ int addr_port_parse(const char *s, struct addr *a, uint16_t *port)
 	char host[ADDR_STRLEN];
 	struct addr parsed;
 	unsigned int value;
+	bool bracket = s[0] == '[';
 	size_t len;
 
 	if (!colon)
 		return -EINVAL;
 	len = colon - s;
-	if (s[0] == '[') {
+	if (bracket) {
 		if (len < 2 || s[len - 1] != ']')
 			return -EINVAL;
 		s++;
@@ -151,8 +152,9 @@ int addr_port_parse(const char *s, struct addr *a, uint16_t *port)
 		return -EINVAL;
 	memcpy(host, s, len);
 	host[len] = '\0';
-	if (addr_parse(host, &parsed) || parse_uint(colon + 1, 65535, &value) ||
-	    addr_is_v4(&parsed) != !strchr(host, ':'))
+	/* no bracket, no IPv6: "2001:db8::1" has no port, not port 1 */
+	if (bracket != !!strchr(host, ':') || addr_parse(host, &parsed) ||
+	    parse_uint(colon + 1, 65535, &value))
 		return -EINVAL;
 	*a = parsed;
 	*port = value;
