@@ -19,7 +19,9 @@ struct where {
 
 static bool addr_is_host(const struct addr *a)
 {
-	if (addr_is_none(a))
+	static const struct addr loopback = { { [15] = 1 } };
+
+	if (addr_is_none(a) || !addr_cmp(a, &loopback))
 		return false;
 	if (!addr_is_v4(a))
 		return a->b[0] != 0xff;
