@@ -17,3 +17,4 @@ $(HARNESS)/kselftest_harness.h:
 
 unit: $(UNIT_TESTS)
 include selftests/lab/build.mk
+include selftests/model/build.mk
