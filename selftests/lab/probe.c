@@ -31,6 +31,7 @@
 
 #define MAX_STREAMS	64
 #define MAX_CONNS	4096
+#define MAX_RUNS	64
 #define DRAIN_NS	(3 * 1000000000ull)	/* a TCP retransmission or two fits in */
 #define MS		1000000ull
 
@@ -439,28 +440,24 @@ static double ms(uint64_t ns)
 	return ns / 1e6;
 }
 
-/* outage - longest time between the sending of two answered pings with lost ones between */
-static uint64_t outage(const struct stream *t, uint32_t *lost, uint64_t *at)
+/* print_runs - runs of lost pings: [sent at, number, ms from the sending of the
+ * answered one before to that of the answered one after]; the first MAX_RUNS of them
+ */
+static void print_runs(const struct stream *t)
 {
-	uint64_t longest = 0;
-	uint32_t i, before = 0;
-	bool any = false;
+	uint32_t i = 0, from, printed = 0;
 
-	*lost = 0;
-	*at = 0;
-	for (i = 0; i < t->n; i++) {
-		if (!t->pings[i].came) {
-			++*lost;
+	while (i < t->n && printed < MAX_RUNS) {
+		if (t->pings[i].came) {
+			i++;
 			continue;
 		}
-		if (any && i > before + 1 && t->pings[i].sent - t->pings[before].sent > longest) {
-			longest = t->pings[i].sent - t->pings[before].sent;
-			*at = t->pings[before].sent;
-		}
-		any = true;
-		before = i;
+		from = i;
+		while (i < t->n && !t->pings[i].came)
+			i++;
+		printf("%s[%.6f, %u, %.3f]", printed++ ? ", " : "", t->pings[from].sent / 1e9, i - from,
+		       ms(t->pings[i < t->n ? i : t->n - 1].sent - t->pings[from ? from - 1 : 0].sent));
 	}
-	return longest;
 }
 
 static void report(const struct probe *p)
@@ -472,18 +469,18 @@ static void report(const struct probe *p)
 	       (p->stopped - p->started) / 1e9, p->ready ? "true" : "false");
 	for (i = 0; i < p->n_streams; i++) {
 		const struct stream *t = &p->streams[i];
-		uint64_t longest, at, best = 0;
-		uint32_t lost, k;
+		uint64_t best = 0;
+		uint32_t k;
 
-		longest = outage(t, &lost, &at);
 		for (k = 0; k < t->n; k++)
 			if (t->pings[k].came && (!best || t->pings[k].came - t->pings[k].sent < best))
 				best = t->pings[k].came - t->pings[k].sent;
 		printf("%s{\"vip\": \"%s\", \"kind\": \"%s\", \"sent\": %u, \"answered\": %u, \"lost\": %u, "
-		       "\"outage-ms\": %.3f, \"outage-at-s\": %.6f, \"max-gap-ms\": %.3f, \"max-gap-at-s\": %.6f, "
-		       "\"rtt-min-ms\": %.3f}", i ? ", " : "", inet_ntop(AF_INET, &t->vip, text, sizeof(text)),
-		       t->port ? "udp" : "icmp", t->n, t->answered, lost, ms(longest), at / 1e9, ms(t->max_gap),
-		       t->max_gap_at / 1e9, ms(best));
+		       "\"max-gap-ms\": %.3f, \"max-gap-at-s\": %.6f, \"rtt-min-ms\": %.3f, \"lost-runs\": [",
+		       i ? ", " : "", inet_ntop(AF_INET, &t->vip, text, sizeof(text)), t->port ? "udp" : "icmp",
+		       t->n, t->answered, t->n - t->answered, ms(t->max_gap), t->max_gap_at / 1e9, ms(best));
+		print_runs(t);
+		printf("]}");
 	}
 	printf("], \"connections\": [");
 	for (i = 0; i < p->n_conns; i++) {

@@ -324,6 +324,7 @@ class Watch:
     def __init__(self, namespaces):
         self.socks = {}
         self.tables = {}
+        self.changes = []	# (namespace, added?, prefix), in the order they came
         self.poll = select.epoll()
         for ns in namespaces:
             with ns:
@@ -346,6 +347,7 @@ class Watch:
             for added, route in sock.route_events():
                 if route["table"] != RT_MAIN:
                     continue
+                self.changes.append((name, added, route["dst"]))
                 if added:
                     self.tables[name][route["dst"]] = route
                 else:
