@@ -327,7 +327,8 @@ int topology_read(const char *file, struct topology *t, struct err *e)
 	fclose(f);
 	if (!g || syntax_error[0]) {
 		syntax_error[strcspn(syntax_error, "\n")] = 0;
-		ret = err_set(e, -EINVAL, "%s: no graph: %s", file, syntax_error[0] ? syntax_error : "the file is empty");
+		ret = err_set(e, -EINVAL, "%s: no graph: %s%s", file, syntax_error[0] ? syntax_error : "the file is empty",
+			      strstr(syntax_error, "badly delimited") ? " (write it in quotes, as in \"10G\")" : "");
 		goto out_graph;
 	}
 	if (agisdirected(g)) {

@@ -31,8 +31,11 @@ static const char schema[] =
 
 static void failed(struct store *s, const char *what)
 {
-	if (!s->failed)
-		log_err("store %s: %s: %s", s->file, what, sqlite3_errmsg(s->db));
+	if (!s->failed) {
+		s->code = sqlite3_errcode(s->db);
+		snprintf(s->why, sizeof(s->why), "%s", sqlite3_errmsg(s->db));
+		log_debug("store %s: %s: %s", s->file, what, s->why);
+	}
 	s->failed = true;
 }
 
@@ -61,6 +64,7 @@ int store_done(struct store *s, sqlite3_stmt *st, int step)
 		failed(s, sqlite3_sql(st));
 	sqlite3_finalize(st);
 	if (!st || step != SQLITE_DONE) {
+		log_err("store %s can't be read: %s", s->file, s->why);
 		s->failed = false;	/* told here, not by a later commit */
 		return -EIO;
 	}
@@ -89,6 +93,7 @@ int store_commit(struct store *s)
 		exec(s, "COMMIT");
 	if (!s->failed)
 		return 0;
+	log_err("store %s: nothing of this change was kept: %s", s->file, s->why);
 	if (!sqlite3_get_autocommit(s->db))
 		sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL);
 	s->failed = false;
@@ -156,7 +161,7 @@ static int check(struct store *s, struct err *e)
 	exec(s, schema);
 	exec(s, "PRAGMA user_version = 1");
 	if (store_commit(s))
-		return err_set(e, -EIO, "store %s can't be made: %s", s->file, sqlite3_errmsg(s->db));
+		return err_set(e, -EIO, "store %s can't be made: %s", s->file, s->why);
 	return 0;
 }
 
@@ -176,11 +181,13 @@ int store_open(const char *file, struct store **out, struct err *e)
 	exec(s, "PRAGMA locking_mode = EXCLUSIVE");
 	exec(s, "PRAGMA journal_mode = WAL");
 	exec(s, "PRAGMA synchronous = FULL");
-	exec(s, "BEGIN IMMEDIATE");
-	exec(s, "COMMIT");
+	if (!s->failed)
+		exec(s, "BEGIN IMMEDIATE");
+	if (!s->failed)
+		exec(s, "COMMIT");
 	if (s->failed) {
-		err_set(e, ret, "store %s: %s%s", file, sqlite3_errmsg(s->db),
-			sqlite3_errcode(s->db) == SQLITE_BUSY ? ": is another controller running on it?" : "");
+		err_set(e, ret, "store %s: %s%s", file, s->why,
+			s->code == SQLITE_BUSY ? ": another controller has it open" : "");
 		goto err_close;
 	}
 	ret = check(s, e);

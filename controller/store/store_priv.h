@@ -11,6 +11,8 @@ struct store {
 	char *file;
 	unsigned int depth;	/* of store_begin() */
 	bool failed;		/* a write of this transaction failed */
+	char why[256];		/* the first failure's reason */
+	int code;		/* and SQLite's code */
 };
 
 /* NULL after an error, which then fails the transaction; the others take NULL */

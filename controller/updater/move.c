@@ -191,6 +191,8 @@ static void answered(const struct http_result *r, void *ctx)
 	mv->call = NULL;
 	if (mv->state == MOVE_WITHDRAWING) {
 		mv->confirmed = r->status == 404 || (r->status == 200 && !exported);
+		if (!mv->confirmed)
+			note(mv, "%s still exports it", mv->from);
 	} else if (mv->state == MOVE_ANNOUNCING) {
 		mv->confirmed = r->status == 200 && exported;
 		if (r->status == 200 && !exported)

@@ -49,12 +49,12 @@ def topology(agents, servers):
         out.append(f'  "{name}" [{", ".join(attrs)}]')
     for s in range(1, 4):
         if f"smux{s}" in agents:
-            out.append(f'  "smux{s}" [role=smux, agent="{agents[f"smux{s}"]}", local="10.254.1.{s}", capacity=3.6G]')
+            out.append(f'  "smux{s}" [role=smux, agent="{agents[f"smux{s}"]}", local="10.254.1.{s}", capacity="3.6G"]')
     for name, (address, _) in servers.items():
         agent = f', agent="{agents[name]}"' if name in agents else ""
         out.append(f'  "{name}" [role=server, address="{address}"{agent}]')
     for a, b, mbps in fabric_links():
-        out.append(f'  "{a}":"{port(a)}" -- "{b}":"{port(b)}" [speed={mbps // 1000}G]')
+        out.append(f'  "{a}":"{port(a)}" -- "{b}":"{port(b)}" [speed="{mbps // 1000}G"]')
     for s in range(1, 4):
         if f"smux{s}" in agents:
             out.append(f'  "smux{s}":"eth0" -- "tor{s}":"{port(f"tor{s}")}"')
@@ -178,8 +178,8 @@ class Tap:
         self.failed += not good
         print(f"{'ok' if good else 'not ok'} {self.n} - {what}", flush=True)
         if not good:
-            for d in detail:
-                print(f"#   {d}", flush=True)
+            for line in "\n".join(str(d) for d in detail).split("\n"):
+                print(f"#   {line}", flush=True)
         return good
 
     def refused(self, call, status, words, what):

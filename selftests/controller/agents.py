@@ -1,0 +1,236 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Agents that speak the REST contract and keep no kernel: they can be slow,
+full, dead or newer, and they watch what the controller does with all of them
+at once (class Watch). The real agents are in test_controller.py."""
+import json
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, urlsplit
+
+from fabric import rest
+
+
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+    allow_reuse_address = True
+    request_queue_size = 64
+
+    def handle_error(self, request, client_address):
+        pass	# a controller killed in the middle of a request
+
+
+class Agent:
+    """A REST server on a port of the loopback that can be stopped and started."""
+
+    def __init__(self, name, port):
+        self.name, self.port, self.server = name, port, None
+        self.instance_count = 0
+        self.lock = threading.RLock()
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self):
+        agent = self
+        self.instance_count += 1
+        self.instance = f"{self.name}-{self.instance_count}"
+        self.epoch = self.generation = 0
+        self.reset()
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True
+
+            def answer(self):
+                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                url = urlsplit(self.path)
+                query = {k: v[0] for k, v in parse_qs(url.query).items()}
+                try:
+                    status, out = agent.handle(self.command, url.path, json.loads(body) if body else {}, query)
+                except ConnectionAbortedError:
+                    self.close_connection = True
+                    return
+                data = json.dumps(out).encode()
+                self.send_response(status)
+                self.send_header("Content-Type", "application/json" if status < 400 else "application/problem+json")
+                self.send_header("Content-Length", str(len(data)))
+                self.end_headers()
+                self.wfile.write(data)
+
+            do_GET = do_PUT = do_DELETE = answer
+
+            def log_message(self, *args):
+                pass
+
+        self.server = Server(("127.0.0.1", self.port), Handler)
+        threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        return self
+
+    def stop(self):
+        """As kill -9: connections are cut"""
+        server, self.server = self.server, None
+        if server:
+            self.dead = True
+            server.shutdown()
+            server.server_close()
+
+    def reset(self):
+        self.dead = False
+
+    def stale(self, epoch, generation):
+        if (epoch, generation) < (self.epoch, self.generation):
+            return 409, {"title": "stale", "status": 409, "detail": "older than what is held", "epoch": self.epoch,
+                         "generation": self.generation}
+        self.epoch, self.generation = epoch, generation
+        return None
+
+
+def provisioned(vip):
+    """What of a VIP makes its table, health apart"""
+    return json.dumps([[r.get("proto"), r.get("port"), sorted((d["address"], d["weight"]) for d in r["dips"])]
+                       for r in vip["rules"]])
+
+
+class Mux(Agent):
+    """Exports `lag` seconds after it was told, lets go `lag` after too."""
+
+    def __init__(self, name, port, watch, smux=False, tunnels=512, lag=0.005):
+        super().__init__(name, port)
+        self.watch, self.smux, self.tunnels, self.lag = watch, smux, tunnels, lag
+        self.puts, self.refuse = [], None
+        self.vips = {}		# like the kernel's: survive the agent
+        self.export = {}	# VIP: (exported from now on, since when)
+        watch.muxes.append(self)
+
+    def reset(self):
+        super().reset()
+        self.synced = False
+
+    def exported(self, vip):
+        now, was = self.export.get(vip, (False, 0))
+        return now if time.monotonic() - was >= self.lag else not now
+
+    def set(self, vip):
+        old = self.vips.get(vip["vip"])
+        others = {d["address"] for a, v in self.vips.items() if a != vip["vip"] for r in v["rules"] for d in r["dips"]}
+        need = {d["address"] for r in vip["rules"] for d in r["dips"]}
+        if self.refuse:
+            return self.refuse
+        had = {d["address"] for r in old["rules"] for d in r["dips"]} if old else set()
+        if self.tunnels and need - had and len(others | need) > self.tunnels:
+            return f"tunnelling table full: {len(others)} of {self.tunnels} entries used"
+        self.vips[vip["vip"]] = {"vip": vip["vip"], "rules": vip["rules"]}
+        want = vip["announce"] == "yes" and not self.smux
+        if want != self.export.get(vip["vip"], (False, 0))[0]:
+            self.export[vip["vip"]] = (want, time.monotonic())
+        return None
+
+    def drop(self, vip):
+        if self.export.get(vip, (False, 0))[0]:
+            self.export[vip] = (False, time.monotonic())
+        self.vips.pop(vip, None)
+
+    def status_of(self, vip):
+        v = self.vips[vip]
+        return {"vip": vip, "state": "announced" if self.exported(vip) else "programmed", "exported": self.exported(vip),
+                "rules": [dict(r, digest=f"{hash(json.dumps(r['dips'], sort_keys=True)) & (1 << 64) - 1:016x}")
+                          for r in v["rules"]]}
+
+    def handle(self, method, path, body, query):
+        if self.dead:
+            raise ConnectionAbortedError
+        with self.watch.lock:
+            answer = self.locked(method, path, body, query)
+            if method != "GET":
+                self.puts.append((time.monotonic(), method, path, body))
+                self.watch.look()
+            return answer
+
+    def locked(self, method, path, body, query):
+        vip = path.rsplit("/", 1)[1] if path.startswith("/v1/vips/") else None
+        if method == "GET" and path == "/v1/status":
+            return 200, {"name": self.name, "mode": "smux" if self.smux else "hmux", "instance": self.instance,
+                         "epoch": self.epoch, "generation": self.generation, "synced": self.synced,
+                         "device": {"limits": {"tunnels": self.tunnels}, "used": {}}, "bird": {"state": "up"},
+                         "vips": [self.status_of(v) for v in self.vips]}
+        if method == "GET":
+            return (200, self.status_of(vip)) if vip in self.vips else (404, {"detail": f"no VIP {vip}"})
+        source = query if method == "DELETE" else body
+        held = self.stale(int(source["epoch"]), int(source["generation"]))
+        if held:
+            return held
+        if method == "PUT" and path == "/v1/state":
+            refused = []
+            for old in set(self.vips) - {v["vip"] for v in body["vips"]}:
+                self.drop(old)
+            for v in body["vips"]:
+                why = self.set(v)
+                if why:
+                    refused.append({"vip": v["vip"], "reason": why})
+            self.synced = True
+            return 200, {"changed": {}, "refused": refused}
+        if method == "PUT":
+            why = self.set(body)
+            return (507, {"detail": why}) if why else (200, self.status_of(vip))
+        if vip not in self.vips:
+            return 404, {"detail": f"no VIP {vip}"}
+        self.drop(vip)
+        return 202, {}
+
+
+class Host(Agent):
+    def __init__(self, name, port, address):
+        super().__init__(name, port)
+        self.address, self.seq, self.state, self.puts = address, 0, None, 0
+
+    def handle(self, method, path, body, query):
+        if self.dead:
+            raise ConnectionAbortedError
+        with self.lock:
+            if method == "PUT" and path == "/v1/state":
+                held = self.stale(body["epoch"], body["generation"])
+                if held:
+                    return held
+                self.state = body
+                self.puts += 1
+                return 200, {}
+            return 200, {"instance": self.instance}
+
+    def report(self, controller, states):
+        """states: [(VIP, rule, "up" | "down")]"""
+        self.seq += 1
+        return rest("POST", controller + "/v1/reports", {
+            "host": self.name, "instance": self.instance, "seq": self.seq,
+            "dips": [{"vip": v, "dip": self.address, "rule": r, "state": s, "reason": "test", "since-ms": 1}
+                     for v, r, s in states], "traffic": []})
+
+
+class Watch:
+    """What must hold of all muxes at every moment, looked at after every change."""
+
+    def __init__(self):
+        self.lock = threading.RLock()
+        self.muxes, self.must, self.wrong = [], set(), []
+
+    def look(self):
+        smuxes = [m for m in self.muxes if m.smux]
+        for vip in self.must:
+            exporting = [m for m in self.muxes if not m.smux and (m.export.get(vip, (0, 0))[0] or m.exported(vip))
+                         and not m.dead]
+            holders = [m for m in smuxes if vip in m.vips]
+            if not holders:
+                self.say(f"VIP {vip}: no SMux holds it")
+            if len(exporting) > 1:
+                self.say(f"VIP {vip} is exported by {' and '.join(m.name for m in exporting)}")
+            for m in exporting:
+                if vip not in m.vips:
+                    if m.exported(vip):
+                        self.say(f"VIP {vip}: {m.name} exports it and has dropped it")
+                elif any(provisioned(s.vips[vip]) != provisioned(m.vips[vip]) for s in holders):
+                    self.say(f"VIP {vip}: {m.name} exports it with another table than an SMux")
+
+    def say(self, text):
+        if text not in self.wrong:
+            self.wrong.append(text)
