@@ -71,7 +71,7 @@ struct probe {
 	struct conn *conns;
 	struct stream streams[MAX_STREAMS];
 	unsigned int n_conns, n_streams;
-	unsigned int ping_us, line_us, seconds;
+	unsigned int ping_us, line_us, seconds, turn;
 	uint64_t started, stopped;
 	bool ready, asked, stopping;
 	int epoll, ping_timer, line_timer, signals;
@@ -259,13 +259,13 @@ static void conn_read(struct conn *c)
 	gap(&c->last, &c->max_gap, &c->max_gap_at, now_ns());
 }
 
-static void lines_send(struct probe *p)
+/* lines_send - the next n connections' turn: one after the other, not all in a burst */
+static void lines_send(struct probe *p, uint64_t n)
 {
 	char line[PROBE_LINE + 1];
-	unsigned int i;
 
-	for (i = 0; i < p->n_conns; i++) {
-		struct conn *c = &p->conns[i];
+	for (n = n < p->n_conns ? n : p->n_conns; n--; p->turn++) {
+		struct conn *c = &p->conns[p->turn % p->n_conns];
 
 		if (!c->greeted || c->ended)
 			continue;
@@ -368,11 +368,12 @@ static bool all_done(const struct probe *p)
 	return true;
 }
 
-static bool expired(int fd)
+/* expired - how often since it was last asked */
+static uint64_t expired(int fd)
 {
 	uint64_t times;
 
-	return read(fd, &times, sizeof(times)) == sizeof(times);
+	return read(fd, &times, sizeof(times)) == sizeof(times) ? times : 0;
 }
 
 static void handle(struct probe *p, void *who)
@@ -385,8 +386,10 @@ static void handle(struct probe *p, void *who)
 			for (i = 0; i < p->n_streams; i++)
 				ping_send(&p->streams[i], i);
 	} else if (who == &p->line_timer) {
-		if (expired(p->line_timer) && !p->stopping)
-			lines_send(p);
+		uint64_t times = expired(p->line_timer);
+
+		if (!p->stopping)
+			lines_send(p, times);
 	} else if (who == &p->signals) {
 		struct signalfd_siginfo info;
 
@@ -551,7 +554,8 @@ int main(int argc, char **argv)
 		die("%s", strerror(errno));
 	watch(&p, p.signals, &p.signals);
 	p.ping_timer = timer(&p, p.ping_us, &p.ping_timer);
-	p.line_timer = timer(&p, p.line_us, &p.line_timer);
+	if (p.n_conns)
+		p.line_timer = timer(&p, p.line_us / p.n_conns + 1, &p.line_timer);
 	run(&p);
 	report(&p);
 	return 0;
