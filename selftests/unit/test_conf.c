@@ -7,6 +7,7 @@
 
 #include "conf.h"
 #include "kselftest_harness.h"
+#include "leaks.h"
 
 struct sample {
 	char *name;
@@ -104,6 +105,7 @@ TEST_F(refusal, sentence)
 		TH_LOG("got: %s", e.text);
 	}
 	EXPECT_EQ(NULL, s.name);
+	EXPECT_EQ(0, leaks());
 }
 
 /* Debian's inih reads 199 characters of a line: up to there all of it counts,
@@ -111,7 +113,7 @@ TEST_F(refusal, sentence)
  */
 TEST(long_line)
 {
-	char text[2048], want[2048];
+	char text[2048], want[1024];
 	struct sample s;
 	struct err e;
 	int i, n;
@@ -175,6 +177,7 @@ TEST(no_file)
 
 	EXPECT_EQ(-ENOENT, conf_read("/nonexistent/duet.conf", keys, N_KEYS, &s, &e));
 	EXPECT_STREQ("/nonexistent/duet.conf: No such file or directory", e.text);
+	EXPECT_EQ(0, leaks());
 }
 
 TEST_HARNESS_MAIN

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "kselftest_harness.h"
+#include "leaks.h"
 #include "vip.h"
 
 #define GOOD	"{'vip':'203.0.113.1','name':'web1','announce':'yes','rules':["		\
@@ -142,6 +143,7 @@ TEST(compare_and_dup)
 	vip_free(vip);
 	EXPECT_EQ(2, copy->rules[0].dips[0].weight);
 	vip_free(copy);
+	EXPECT_EQ(0, leaks());
 }
 
 /* The digest is a function of addresses, weights and states alone, and 0 when
@@ -267,6 +269,7 @@ TEST_F(refusal, sentence)
 	EXPECT_TRUE(json_equal(before, json));
 	json_decref(before);
 	json_decref(json);
+	EXPECT_EQ(0, leaks());
 }
 
 TEST(not_overlapping)
@@ -521,6 +524,7 @@ TEST(any_json)
 	/* both ways were tried, not one of them only */
 	EXPECT_GT(taken, 1000);
 	EXPECT_GT(refused, 5000);
+	EXPECT_EQ(0, leaks());
 }
 
 /* Bytes of a definition changed, as a broken client or disk would */
@@ -556,6 +560,7 @@ TEST(any_bytes)
 		json_decref(json);
 	}
 	EXPECT_GT(loaded, 2000);
+	EXPECT_EQ(0, leaks());
 }
 
 TEST_HARNESS_MAIN
