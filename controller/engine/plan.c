@@ -376,7 +376,8 @@ static json_t *write_load(const struct input *in, const struct engine_load *load
 	return plan;
 }
 
-static json_t *write_plan(const struct input *in, const struct engine_choice *choices, const struct engine_load *load)
+static json_t *write_plan(const struct input *in, json_t *vips, const struct engine_choice *choices,
+			  const struct engine_load *load)
 {
 	json_t *plan = json_object(), *list = json_array();
 	char text[320];
@@ -387,8 +388,9 @@ static json_t *write_plan(const struct input *in, const struct engine_choice *ch
 		json_t *item;
 
 		reason(in, i, c, text, sizeof(text));
-		item = json_pack("{s:s, s:s, s:s}", "vip", in->model.vips[i].vip, "mux",
-				 c->mux < 0 ? SMUX : in->model.switches[c->mux].name, "reason", text);
+		item = json_pack("{s:s, s:s, s:s, s:s}", "vip", in->model.vips[i].vip,
+				 "name", get_str(json_array_get(vips, i), "name", ""),
+				 "mux", c->mux < 0 ? SMUX : in->model.switches[c->mux].name, "reason", text);
 		json_object_set_new(item, "mru", c->mux < 0 ? json_null() : json_real(c->mru));
 		json_array_append_new(list, item);
 	}
@@ -413,7 +415,7 @@ int plan_make(json_t *request, json_t **plan, struct err *e)
 		err_set(e, ret, "out of memory");
 		goto out;
 	}
-	*plan = write_plan(&in, choices, &load);
+	*plan = write_plan(&in, json_object_get(request, "vips"), choices, &load);
 	engine_load_free(&load);
 out:
 	free(choices);
