@@ -367,7 +367,6 @@ int http_server_start(sd_event *loop, const struct conf_listen *listen,
 				  MHD_OPTION_EXTERNAL_LOGGER, mhd_log, NULL,
 				  MHD_OPTION_SOCK_ADDR, is_v4 ? (void *)&v4 : (void *)&v6,
 				  MHD_OPTION_NOTIFY_COMPLETED, on_done, s,
-				  MHD_OPTION_LISTENING_ADDRESS_REUSE, 1u,
 				  MHD_OPTION_CONNECTION_TIMEOUT, IDLE_SECONDS, MHD_OPTION_END);
 	if (!s->mhd) {
 		ret = err_set(e, errno ? -errno : -EIO, "can't listen on %s port %u: %s",
