@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The data plane as the agent sees it: a struct of hooks, so that nothing above
+ * knows whether the module, a BPF twin or a switch chip is behind it.
+ */
+#ifndef DUET_MUX_BACKEND_H
+#define DUET_MUX_BACKEND_H
+
+#include "duet_nl.h"
+#include "route.h"
+
+struct config;
+
+struct backend {
+	const struct backend_ops *ops;
+};
+
+/* All return 0 or -errno with a sentence. Nothing here waits for the network. */
+struct backend_ops {
+	const char *name;
+	/* open - find or make the device, attach its ports, set it up */
+	int (*open)(const struct config *config, struct backend **out, struct err *e);
+	void (*close)(struct backend *b);
+	/* ensure - the device is there and up; *remade: it wasn't there, so it is empty now */
+	int (*ensure)(struct backend *b, struct rt *rt, bool *remade, struct err *e);
+	/* device - settings, limits, use and counters; released by duet_dev_release() */
+	int (*device)(struct backend *b, struct duet_dev *dev, struct err *e);
+	/* seed - the deployment's hash seed; -EBUSY while there are VIPs under another */
+	int (*seed)(struct backend *b, uint32_t seed, struct err *e);
+	/* dump - all VIPs with states and counters, sorted by address; the caller's */
+	int (*dump)(struct backend *b, struct vip ***vips, unsigned int *n, struct err *e);
+	/* flush - remove every VIP */
+	int (*flush)(struct backend *b, struct err *e);
+	/* apply - each operation ends with its own result; a refused one changed nothing */
+	int (*apply)(struct backend *b, struct duet_op *ops, unsigned int n, struct err *e);
+	/* events_fd - readable when somebody changed something; -1: never */
+	int (*events_fd)(struct backend *b, struct err *e);
+	/* events - read them; *others: some VIP or DIP changed (by us or by others) */
+	int (*events)(struct backend *b, bool *changed);
+};
+
+extern const struct backend_ops backend_kmod, backend_sim;
+
+#endif

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * duet-mux-agent: configuration and start. Stopping leaves device, VIPs and
+ * triggers as they are: traffic goes on, and the next start takes over.
+ */
+#include "agent.h"
+
+#include <errno.h>
+#include <net/if.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon.h"
+#include "log.h"
+
+#define KEY(sec, name, t, member, ...) \
+	{ .section = sec, .key = name, .type = t, .offset = offsetof(struct config, member), __VA_ARGS__ }
+
+static const struct conf_key keys[] = {
+	KEY("agent", "name", CONF_STR, name, .required = true),
+	KEY("agent", "listen", CONF_ADDR_PORT, listen, .required = true),
+	KEY("agent", "run_dir", CONF_STR, run_dir),
+	KEY("device", "name", CONF_STR, device, .required = true),
+	KEY("device", "mode", CONF_STR, mode_name, .required = true),
+	KEY("device", "local", CONF_ADDR, local, .required = true),
+	KEY("device", "ports", CONF_STR, ports, .fallback = ""),
+	KEY("device", "backend", CONF_STR, backend_name, .fallback = "kmod"),
+	KEY("device", "max_vips", CONF_UINT, max_vips),
+	KEY("device", "max_rules", CONF_UINT, max_rules),
+	KEY("device", "max_members", CONF_UINT, max_members),
+	KEY("device", "max_tunnels", CONF_UINT, max_tunnels),
+	KEY("bird", "socket", CONF_STR, bird_socket, .fallback = "/run/bird/bird.ctl"),
+	KEY("bird", "table", CONF_STR, bird_table, .fallback = "duet4"),
+	KEY("bird", "protocol", CONF_STR, bird_protocol, .fallback = "kduet"),
+	KEY("announce", "table", CONF_UINT, table, .min = 1, .fallback = "199"),
+	KEY("announce", "hold_ms", CONF_UINT, hold_ms, .max = 600000, .fallback = "2000"),
+};
+
+#define N_KEYS (sizeof(keys) / sizeof(keys[0]))
+
+static bool is_word(const char *s)
+{
+	return *s && !s[strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.")];
+}
+
+int config_read(const char *file, struct config *config, struct err *e)
+{
+	int ret = conf_read(file, keys, N_KEYS, config, e);
+
+	if (ret)
+		return ret;
+	ret = -EINVAL;
+	if (mode_parse(config->mode_name, &config->mode)) {
+		err_set(e, ret, "%s: [device] mode is hmux or smux, not \"%s\"", file, config->mode_name);
+		goto err_free;
+	}
+	if (strcmp(config->backend_name, "kmod") && strcmp(config->backend_name, "sim")) {
+		err_set(e, ret, "%s: [device] backend is kmod or sim, not \"%s\"", file, config->backend_name);
+		goto err_free;
+	}
+	if (!is_word(config->device) || strlen(config->device) >= IF_NAMESIZE) {
+		err_set(e, ret, "%s: [device] name \"%s\" can't be the name of a device", file, config->device);
+		goto err_free;
+	}
+	if (!addr_is_v4(&config->local)) {
+		err_set(e, ret, "%s: [device] local: IPv6 tunnels are not served by this version", file);
+		goto err_free;
+	}
+	/* these go into BIRD's commands */
+	if (!is_word(config->bird_table) || !is_word(config->bird_protocol)) {
+		err_set(e, ret, "%s: [bird] table and protocol are names of BIRD's", file);
+		goto err_free;
+	}
+	return 0;
+
+err_free:
+	config_free(config);
+	return ret;
+}
+
+void config_free(struct config *config)
+{
+	conf_free(keys, N_KEYS, config);
+}
+
+int main(int argc, char **argv)
+{
+	struct agent a = {};
+	struct daemon_opts opts;
+	struct err e;
+	int ret;
+
+	log_init("duet-mux-agent");
+	daemon_options(argc, argv, "duet-mux-agent", "Keeps one Duet mux as its controller wants it, and BIRD told.",
+		       false, &opts);
+	if (config_read(opts.config, &a.config, &e)) {
+		log_err("%s", e.text);
+		return 1;
+	}
+	if (opts.check) {
+		log_notice("%s: ok", opts.config);
+		config_free(&a.config);
+		return 0;
+	}
+	ret = daemon_loop(&a.loop);
+	if (ret) {
+		log_err("no event loop: %s", strerror(-ret));
+		goto out_config;
+	}
+	ret = rt_open(&a.rt, &e);
+	if (ret)
+		goto out_error;
+	ret = (strcmp(a.config.backend_name, "sim") ? &backend_kmod : &backend_sim)->open(&a.config, &a.backend, &e);
+	if (ret)
+		goto out_error;
+	ret = state_start(&a, &e);
+	if (ret)
+		goto out_error;
+	ret = birdwatch_start(&a, &e);
+	if (ret)
+		goto out_error;
+	ret = http_server_start(a.loop, &a.config.listen, api_routes, &a, &a.http, &e);
+	if (ret)
+		goto out_error;
+	log_notice("%s: %s %s, instance %s, %u VIPs found", a.config.name, a.config.mode_name, a.config.device,
+		   daemon_instance(), a.n_vips);
+	ret = daemon_run(a.loop);
+	goto out;
+
+out_error:
+	log_err("%s", e.text);
+	ret = 1;
+out:
+	http_server_stop(a.http);
+	birdwatch_stop(&a);
+	state_free(&a);
+	if (a.backend)
+		a.backend->ops->close(a.backend);
+	rt_close(a.rt);
+	sd_event_unref(a.loop);
+out_config:
+	config_free(&a.config);
+	return ret ? 1 : 0;
+}

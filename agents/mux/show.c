@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * REST, what the agent answers: status, VIPs, health, metrics. Counters and
+ * digests are the data plane's, read when asked.
+ */
+#include "agent.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon.h"
+#include "metrics.h"
+
+json_t *show_vip(struct agent *a, const struct mux_vip *v, const struct vip *counted)
+{
+	const struct vip *vip = counted ? counted : v->have ? v->have : v->want;
+	enum vip_state state = state_of(a, v);
+	char text[ADDR_STRLEN], digest[17];
+	json_t *json = vip ? vip_to_json(vip, true) : json_pack("{s:s}", "vip", addr_str(&v->addr, text));
+
+	json_object_set_new(json, "state", json_string(state_name(state)));
+	json_object_set_new(json, "reason", v->reason[0] ? json_string(v->reason) : json_null());
+	if (vip && vip->n_rules) {
+		snprintf(digest, sizeof(digest), "%016llx", (unsigned long long)vip->rules[0].digest);
+		json_object_set_new(json, "digest", json_string(digest));
+	}
+	json_object_set_new(json, "announce", json_string(announce_name(v->announce)));
+	json_object_set_new(json, "announced", json_boolean(v->trigger != ANNOUNCE_NO));
+	json_object_set_new(json, "exported", json_boolean(v->exported && a->bird_sessions));
+	return json;
+}
+
+static json_t *tables_json(const struct duet_tables *t)
+{
+	return json_pack("{s:I, s:I, s:I, s:I}", "vips", (json_int_t)t->vips, "rules", (json_int_t)t->rules,
+			 "members", (json_int_t)t->members, "tunnels", (json_int_t)t->tunnels);
+}
+
+static json_t *device_json(const struct duet_dev *dev)
+{
+	json_t *ports = json_array(), *counters = json_object(), *json;
+	char text[ADDR_STRLEN];
+	unsigned int i;
+
+	for (i = 0; i < dev->n_ports; i++)
+		json_array_append_new(ports, json_string(dev->ports[i].name));
+	for (i = 0; i < __DUET_VERDICT_MAX; i++)
+		json_object_set_new(counters, verdict_name(i),
+				    json_pack("{s:I, s:I}", "packets", (json_int_t)dev->verdicts[i].packets,
+					      "bytes", (json_int_t)dev->verdicts[i].bytes));
+	json = json_pack("{s:s, s:s, s:I, s:I}", "name", dev->name, "local", addr_str(&dev->local4, text),
+			 "seed", (json_int_t)dev->seed, "generation", (json_int_t)dev->generation);
+	json_object_set_new(json, "ports", ports);
+	json_object_set_new(json, "limits", tables_json(&dev->limits));
+	json_object_set_new(json, "used", tables_json(&dev->used));
+	json_object_set_new(json, "counters", counters);
+	return json;
+}
+
+/* vips_json - every VIP, with the data plane's counters where it has them */
+static json_t *vips_json(struct agent *a, struct err *e)
+{
+	struct vip **list;
+	unsigned int n, i, k = 0;
+	json_t *vips;
+
+	if (a->backend->ops->dump(a->backend, &list, &n, e))
+		return NULL;
+	vips = json_array();
+	for (i = 0; i < a->n_vips; i++) {
+		const struct vip *counted = NULL;
+
+		while (k < n && addr_cmp(&list[k]->addr, &a->vips[i]->addr) < 0)
+			k++;
+		if (k < n && !addr_cmp(&list[k]->addr, &a->vips[i]->addr))
+			counted = list[k];
+		json_array_append_new(vips, show_vip(a, a->vips[i], counted));
+	}
+	while (n)
+		vip_free(list[--n]);
+	free(list);
+	return vips;
+}
+
+void show_status(struct http_request *req, json_t *body, void *ctx)
+{
+	char text[ADDR_STRLEN + 5] = "";
+	struct agent *a = ctx;
+	struct duet_dev dev;
+	json_t *json, *vips;
+	struct err e;
+
+	if (a->backend->ops->device(a->backend, &dev, &e)) {
+		http_problem(req, 503, NULL, "%s", e.text);
+		return;
+	}
+	vips = vips_json(a, &e);
+	if (!vips) {
+		http_problem(req, 503, NULL, "%s", e.text);
+		goto out;
+	}
+	if (a->aggregate_trigger) {
+		addr_str(&a->aggregate_at.addr, text);
+		snprintf(text + strlen(text), 5, "/%u", a->aggregate_at.len);
+	}
+	json = json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:b}", "name", a->config.name, "mode", mode_name(a->config.mode),
+			 "instance", daemon_instance(), "version", DUET_VERSION, "epoch", (json_int_t)a->epoch,
+			 "generation", (json_int_t)a->generation, "synced", a->synced);
+	json_object_set_new(json, "trouble", state_trouble(a) ? json_string(state_trouble(a)) : json_null());
+	json_object_set_new(json, "device", device_json(&dev));
+	json_object_set_new(json, "bird", json_pack("{s:s, s:s, s:i, s:i, s:i}", "state", birdwatch_state_name(a->bird_state),
+						    "detail", a->bird_detail, "exported", a->bird_sessions ? a->bird_exported : 0,
+						    "sessions", a->bird_sessions, "reloads", a->reloads));
+	json_object_set_new(json, "aggregate", json_pack("{s:o, s:b}", "announced", *text ? json_string(text) : json_null(),
+							 "exported", a->aggregate_exported && a->bird_sessions));
+	json_object_set_new(json, "vips", vips);
+	http_reply(req, 200, json);
+out:
+	duet_dev_release(&dev);
+}
+
+void show_vips(struct http_request *req, json_t *body, void *ctx)
+{
+	json_t *vips;
+	struct err e;
+
+	vips = vips_json(ctx, &e);
+	if (vips)
+		http_reply(req, 200, json_pack("{s:o}", "vips", vips));
+	else
+		http_problem(req, 503, NULL, "%s", e.text);
+}
+
+void show_one(struct http_request *req, json_t *body, void *ctx)
+{
+	const char *segment = http_segment(req, 0);
+	const struct mux_vip *v;
+	struct addr addr;
+
+	if (addr_parse(segment, &addr)) {
+		http_problem(req, 400, NULL, "\"%s\" is no address", segment);
+		return;
+	}
+	v = state_find(ctx, &addr);
+	if (v)
+		http_reply(req, 200, show_vip(ctx, v, NULL));
+	else
+		http_problem(req, 404, NULL, "this mux has no VIP %s", segment);
+}
+
+void show_health(struct http_request *req, json_t *body, void *ctx)
+{
+	struct agent *a = ctx;
+	const char *trouble = state_trouble(a);
+
+	if (trouble)
+		http_problem(req, 503, NULL, "%s", trouble);
+	else
+		http_reply(req, 200, json_pack("{s:s}", "status", "ok"));
+}
+
+static void metrics_vips(struct metrics *m, struct agent *a)
+{
+	unsigned int n[VIP_REFUSED + 1] = {}, i;
+
+	for (i = 0; i < a->n_vips; i++)
+		n[state_of(a, a->vips[i])]++;
+	metrics_family(m, "duet_mux_vips", "gauge", "VIPs by state");
+	for (i = VIP_PROGRAMMING; i <= VIP_REFUSED; i++)
+		metrics_add(m, n[i], "state", state_name(i), NULL);
+}
+
+static void metrics_tables(struct metrics *m, const struct duet_dev *dev)
+{
+	const struct duet_tables *const tables[] = { &dev->used, &dev->limits };
+	static const char *const names[] = { "duet_mux_table_used", "duet_mux_table_limit" };
+	static const char *const help[] = { "Entries in use", "Entries there is room for, 0: no limit" };
+
+	for (int i = 0; i < 2; i++) {
+		metrics_family(m, names[i], "gauge", help[i]);
+		metrics_add(m, tables[i]->vips, "table", "vips", NULL);
+		metrics_add(m, tables[i]->rules, "table", "rules", NULL);
+		metrics_add(m, tables[i]->members, "table", "members", NULL);
+		metrics_add(m, tables[i]->tunnels, "table", "tunnels", NULL);
+	}
+}
+
+void show_metrics(struct http_request *req, json_t *body, void *ctx)
+{
+	struct metrics *m = metrics_new();
+	struct agent *a = ctx;
+	struct duet_dev dev;
+	unsigned int v;
+
+	metrics_vips(m, a);
+	if (!a->backend->ops->device(a->backend, &dev, NULL)) {
+		metrics_tables(m, &dev);
+		metrics_family(m, "duet_mux_packets_total", "counter", "Packets by what became of them");
+		for (v = 0; v < __DUET_VERDICT_MAX; v++)
+			metrics_add(m, dev.verdicts[v].packets, "verdict", verdict_name(v), NULL);
+		duet_dev_release(&dev);
+	}
+	metrics_family(m, "duet_mux_bird_up", "gauge", "BIRD answers");
+	metrics_add(m, a->bird_state == BIRD_UP, NULL);
+	metrics_family(m, "duet_mux_bgp_sessions", "gauge", "BGP sessions established");
+	metrics_add(m, a->bird_sessions, NULL);
+	metrics_family(m, "duet_mux_requests_total", "counter", "Changing requests of the controller");
+	metrics_add(m, a->count.puts, "result", "all", NULL);
+	metrics_add(m, a->count.stale, "result", "stale", NULL);
+	metrics_family(m, "duet_mux_changes_total", "counter", "Changes made");
+	metrics_add(m, a->count.programmed, "change", "programmed", NULL);
+	metrics_add(m, a->count.removed, "change", "removed", NULL);
+	metrics_add(m, a->count.announced, "change", "announced", NULL);
+	metrics_add(m, a->count.withdrawn, "change", "withdrawn", NULL);
+	metrics_add(m, a->count.refused, "change", "refused", NULL);
+	metrics_add(m, a->count.drifts, "change", "drift", NULL);
+	http_reply_text(req, 200, "text/plain; version=0.0.4", metrics_text(m));
+	metrics_free(m);
+}

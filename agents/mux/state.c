@@ -1,0 +1,515 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What is wanted, what is there, and the steps between. One function takes
+ * every step that can be taken now: state_run(). It is run after each request,
+ * when a hold time ends, and when a look at the data plane found it changed.
+ *
+ * What is there is read from the kernel (VIPs from the data plane, triggers
+ * from its routes), never from a file: after a crash the next start knows as
+ * much as this one did. Until the first whole state has come, what was found
+ * is left alone.
+ */
+#include "agent.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "log.h"
+
+#define LOOK_USEC	(5 * 1000 * 1000)	/* between looks, when nothing tells of changes */
+#define EVENT_USEC	(50 * 1000)		/* from an event to the look: one for a burst */
+
+const char *state_name(enum vip_state state)
+{
+	static const char *const names[] = {
+		[VIP_ABSENT] = "absent", [VIP_PROGRAMMING] = "programming", [VIP_PROGRAMMED] = "programmed",
+		[VIP_ANNOUNCED] = "announced", [VIP_DRAINING] = "draining",
+		[VIP_WITHDRAWING] = "withdrawing", [VIP_REFUSED] = "refused",
+	};
+
+	return names[state];
+}
+
+static const char *const announce_names[] = {
+	[ANNOUNCE_NO] = "no", [ANNOUNCE_YES] = "yes", [ANNOUNCE_DRAIN] = "drain",
+};
+
+const char *announce_name(enum announce announce)
+{
+	return announce_names[announce];
+}
+
+int announce_parse(const char *s, enum announce *announce)
+{
+	for (int i = 0; i < 3; i++) {
+		if (!strcmp(s, announce_names[i])) {
+			*announce = i;
+			return 0;
+		}
+	}
+	return -EINVAL;
+}
+
+/* served - is the VIP in the data plane exactly as wanted */
+static bool served(const struct mux_vip *v)
+{
+	return v->want && v->have && vip_compare(v->want, v->have) == VIP_SAME;
+}
+
+enum vip_state state_of(const struct agent *a, const struct mux_vip *v)
+{
+	if (v->want && v->reason[0] && !served(v))
+		return VIP_REFUSED;
+	if (v->want && !served(v))
+		return VIP_PROGRAMMING;
+	if (!v->have)
+		return VIP_ABSENT;
+	if (v->trigger == ANNOUNCE_YES)
+		return VIP_ANNOUNCED;
+	if (v->trigger == ANNOUNCE_DRAIN)
+		return VIP_DRAINING;
+	return !v->want && !v->keep ? VIP_WITHDRAWING : VIP_PROGRAMMED;
+}
+
+bool state_whole(const struct agent *a)
+{
+	unsigned int i;
+
+	if (a->trouble[0])
+		return false;
+	for (i = 0; i < a->n_vips; i++) {
+		const struct mux_vip *v = a->vips[i];
+
+		/* what no mux can serve must not take the others' backstop away */
+		if (v->want && !v->have && !v->invalid)
+			return false;
+	}
+	return true;
+}
+
+const char *state_trouble(const struct agent *a)
+{
+	return a->trouble[0] ? a->trouble : NULL;
+}
+
+/* place - index of addr, or where it would be */
+static unsigned int place(const struct agent *a, const struct addr *addr, bool *there)
+{
+	unsigned int low = 0, high = a->n_vips;
+
+	while (low < high) {
+		unsigned int mid = (low + high) / 2;
+
+		if (addr_cmp(&a->vips[mid]->addr, addr) < 0)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	*there = low < a->n_vips && !addr_cmp(&a->vips[low]->addr, addr);
+	return low;
+}
+
+struct mux_vip *state_find(struct agent *a, const struct addr *addr)
+{
+	bool there;
+	unsigned int i = place(a, addr, &there);
+
+	return there ? a->vips[i] : NULL;
+}
+
+struct mux_vip *state_get(struct agent *a, const struct addr *addr)
+{
+	struct mux_vip **more, *v;
+	bool there;
+	unsigned int i = place(a, addr, &there);
+
+	if (there)
+		return a->vips[i];
+	v = calloc(1, sizeof(*v));
+	more = realloc(a->vips, (a->n_vips + 1) * sizeof(struct mux_vip *));
+	if (more)
+		a->vips = more;
+	if (!v || !more) {
+		free(v);
+		return NULL;
+	}
+	v->addr = *addr;
+	memmove(&more[i + 1], &more[i], (a->n_vips - i) * sizeof(struct mux_vip *));
+	more[i] = v;
+	a->n_vips++;
+	return v;
+}
+
+static void vip_drop(struct mux_vip *v)
+{
+	vip_free(v->want);
+	vip_free(v->have);
+	free(v);
+}
+
+/* forget - entries that are neither wanted nor there */
+static void forget(struct agent *a)
+{
+	unsigned int i, n = 0;
+
+	for (i = 0; i < a->n_vips; i++) {
+		struct mux_vip *v = a->vips[i];
+
+		if (v->want || v->have || v->trigger != ANNOUNCE_NO)
+			a->vips[n++] = v;
+		else
+			vip_drop(v);
+	}
+	a->n_vips = n;
+}
+
+void state_want(struct mux_vip *v, struct vip *vip, enum announce announce)
+{
+	if (!vip || !v->want || vip_compare(vip, v->want) != VIP_SAME) {
+		v->reason[0] = '\0';
+		v->invalid = false;
+	}
+	vip_free(v->want);
+	v->want = vip;
+	v->announce = vip ? announce : ANNOUNCE_NO;
+	v->keep = false;
+}
+
+static bool wants_no_trigger(const struct agent *a, const struct mux_vip *v)
+{
+	if (!v->have)
+		return true;	/* never announce what isn't served */
+	return !v->keep && (!v->want || v->announce == ANNOUNCE_NO);
+}
+
+static int withdraw(struct agent *a, struct changes *c, struct err *e)
+{
+	unsigned int i;
+	int ret;
+
+	for (i = 0; i < a->n_vips; i++) {
+		if (a->vips[i]->trigger == ANNOUNCE_NO || !wants_no_trigger(a, a->vips[i]))
+			continue;
+		ret = announce_set(a, a->vips[i], ANNOUNCE_NO, c, e);
+		if (ret)
+			return ret;
+	}
+	return 0;
+}
+
+static int announce(struct agent *a, struct changes *c, struct err *e)
+{
+	unsigned int i;
+	int ret;
+
+	for (i = 0; i < a->n_vips; i++) {
+		struct mux_vip *v = a->vips[i];
+
+		/* an older table than the wanted one serves too, if it was announced */
+		if (v->announce == ANNOUNCE_NO || !v->have || (!served(v) && v->trigger == ANNOUNCE_NO))
+			continue;
+		ret = announce_set(a, v, v->announce, c, e);
+		if (ret)
+			return ret;
+	}
+	return 0;
+}
+
+static void program_done(struct agent *a, struct duet_op *op, struct changes *c)
+{
+	bool set = op->op == DUET_OP_VIP_SET;
+	struct mux_vip *v = state_find(a, set ? &op->vip->addr : &op->addr);
+	char text[ADDR_STRLEN];
+	struct vip *copy;
+
+	addr_str(&v->addr, text);
+	if (!set) {
+		if (op->result && op->result != -ENOENT) {
+			log_err("VIP %s is not removed: %s", text, op->why);
+			return;
+		}
+		vip_free(v->have);
+		v->have = NULL;
+		c->removed++;
+		a->count.removed++;
+		log_info("remove %s", text);
+		return;
+	}
+	if (op->result) {
+		if (strcmp(v->reason, op->why))
+			log_warn("VIP %s is refused: %s", text, op->why);
+		snprintf(v->reason, sizeof(v->reason), "%s", op->why);
+		v->invalid = op->result == -EINVAL || op->result == -E2BIG || op->result == -EAFNOSUPPORT;
+		a->count.refused++;
+		return;
+	}
+	copy = vip_dup(op->vip);
+	if (!copy)
+		return;		/* seen as not served: set again */
+	if (!v->have)
+		c->added++;
+	else if (vip_compare(v->have, copy) == VIP_STATES)
+		c->dips++;
+	else
+		c->replaced++;
+	vip_free(v->have);
+	v->have = copy;
+	v->reason[0] = '\0';
+	v->invalid = false;
+	a->count.programmed++;
+	log_debug("programmed %s", text);
+}
+
+static int on_hold(sd_event_source *s, uint64_t usec, void *ctx)
+{
+	struct agent *a = ctx;
+	struct changes c = {};
+	struct err e;
+
+	state_run(a, &c, &e);
+	return 0;
+}
+
+static int arm(struct agent *a, sd_event_source **timer, uint64_t delay, sd_event_time_handler_t handler)
+{
+	if (!*timer)
+		return sd_event_add_time_relative(a->loop, timer, CLOCK_MONOTONIC, delay, 1000, handler, a);
+	sd_event_source_set_time_relative(*timer, delay);
+	return sd_event_source_set_enabled(*timer, SD_EVENT_ONESHOT);
+}
+
+/* program - removals first, they make room; then what is new or changed */
+static int program(struct agent *a, struct changes *c, struct err *e)
+{
+	struct duet_op *ops = calloc(a->n_vips + 1, sizeof(*ops));
+	uint64_t now, wait = 0, end;
+	unsigned int i, n = 0;
+	int ret = 0;
+
+	if (!ops)
+		return err_set(e, -ENOMEM, "no memory");
+	sd_event_now(a->loop, CLOCK_MONOTONIC, &now);
+	for (i = 0; i < a->n_vips; i++) {
+		struct mux_vip *v = a->vips[i];
+
+		if (v->want || v->keep || !v->have || v->trigger != ANNOUNCE_NO)
+			continue;
+		end = v->withdrawn_usec ? v->withdrawn_usec + a->config.hold_ms * 1000ull : 0;
+		if (end > now) {
+			if (!wait || end - now < wait)
+				wait = end - now;
+			continue;
+		}
+		ops[n].op = DUET_OP_VIP_DEL;
+		ops[n++].addr = v->addr;
+	}
+	if (wait)
+		arm(a, &a->hold_timer, wait, on_hold);
+	for (i = 0; i < a->n_vips; i++) {
+		struct mux_vip *v = a->vips[i];
+
+		if (!v->want || served(v))
+			continue;
+		ops[n].op = DUET_OP_VIP_SET;
+		ops[n++].vip = v->want;
+	}
+	if (n)
+		ret = a->backend->ops->apply(a->backend, ops, n, e);
+	for (i = 0; !ret && i < n; i++)
+		program_done(a, &ops[i], c);
+	free(ops);
+	return ret;
+}
+
+/* seed - another seed is another deployment: nothing of the old one stays */
+static int seed(struct agent *a, struct changes *c, struct err *e)
+{
+	struct duet_dev dev;
+	unsigned int i;
+	int ret;
+
+	if (!a->synced)
+		return 0;
+	ret = a->backend->ops->device(a->backend, &dev, e);
+	if (ret)
+		return ret;
+	duet_dev_release(&dev);
+	if (dev.seed == a->seed)
+		return 0;
+	if (dev.used.vips) {
+		log_warn("the hash seed changes from %u to %u: every VIP is withdrawn and made anew", dev.seed, a->seed);
+		for (i = 0; i < a->n_vips; i++) {
+			ret = announce_set(a, a->vips[i], ANNOUNCE_NO, c, e);
+			if (ret)
+				return ret;
+			vip_free(a->vips[i]->have);
+			a->vips[i]->have = NULL;
+		}
+		ret = a->backend->ops->flush(a->backend, e);
+		if (ret)
+			return ret;
+	}
+	return a->backend->ops->seed(a->backend, a->seed, e);
+}
+
+int state_run(struct agent *a, struct changes *c, struct err *e)
+{
+	int ret;
+
+	a->trouble[0] = '\0';
+	ret = seed(a, c, e);
+	if (!ret)
+		ret = withdraw(a, c, e);
+	if (!ret)
+		ret = program(a, c, e);
+	if (!ret)
+		ret = announce(a, c, e);
+	if (!ret)
+		ret = announce_aggregate(a, e);
+	if (ret) {
+		log_err("%s", e->text);
+		snprintf(a->trouble, sizeof(a->trouble), "%s", e->text);
+	}
+	forget(a);
+	return ret;
+}
+
+/* adopt - what the data plane holds becomes `have`; drift is what nobody here did */
+static int adopt(struct agent *a, bool starting, struct err *e)
+{
+	struct vip **list;
+	unsigned int n, i, k = 0;
+	char text[ADDR_STRLEN];
+	int ret = a->backend->ops->dump(a->backend, &list, &n, e);
+
+	if (ret)
+		return ret;
+	/* both are sorted; state_get() keeps the order */
+	for (i = 0; i < n; i++) {
+		struct mux_vip *v = state_get(a, &list[i]->addr);
+
+		if (!v) {
+			vip_free(list[i]);
+			continue;
+		}
+		if (!starting && (!v->have || vip_compare(v->have, list[i]) != VIP_SAME)) {
+			log_warn("VIP %s was %s by somebody else", addr_str(&v->addr, text), v->have ? "changed" : "added");
+			a->count.drifts++;
+		}
+		if (!v->want && (starting || (!v->have && !a->synced)))
+			v->keep = true;
+		vip_free(v->have);
+		v->have = list[i];
+	}
+	for (i = 0; i < a->n_vips; i++) {
+		struct mux_vip *v = a->vips[i];
+
+		while (k < n && addr_cmp(&list[k]->addr, &v->addr) < 0)
+			k++;
+		if (!v->have || (k < n && v->have == list[k]))
+			continue;
+		log_warn("VIP %s was removed by somebody else", addr_str(&v->addr, text));
+		a->count.drifts++;
+		vip_free(v->have);
+		v->have = NULL;
+	}
+	free(list);
+	return 0;
+}
+
+/* look - is all still as it was left; repairs what isn't */
+static int look(struct agent *a, struct err *e)
+{
+	struct changes c = {};
+	struct duet_dev dev;
+	unsigned int i;
+	bool remade;
+	int ret = a->backend->ops->ensure(a->backend, a->rt, &remade, e);
+
+	if (ret)
+		return ret;
+	if (remade) {
+		log_warn("%s was gone and is made anew", a->config.device);
+		for (i = 0; i < a->n_vips; i++) {
+			vip_free(a->vips[i]->have);
+			a->vips[i]->have = NULL;
+		}
+	}
+	ret = a->backend->ops->device(a->backend, &dev, e);
+	if (ret)
+		return ret;
+	duet_dev_release(&dev);
+	if (dev.generation != a->seen || remade) {
+		ret = adopt(a, false, e);
+		if (ret)
+			return ret;
+		a->seen = dev.generation;
+	}
+	ret = announce_read(a, e);
+	return ret ? ret : state_run(a, &c, e);
+}
+
+static int on_look(sd_event_source *s, uint64_t usec, void *ctx)
+{
+	struct agent *a = ctx;
+	struct err e;
+
+	if (look(a, &e)) {
+		if (strcmp(a->trouble, e.text))
+			log_err("%s", e.text);
+		snprintf(a->trouble, sizeof(a->trouble), "%s", e.text);
+	}
+	return arm(a, &a->look_timer, LOOK_USEC, on_look);
+}
+
+static int on_event(sd_event_source *s, int fd, uint32_t revents, void *ctx)
+{
+	struct agent *a = ctx;
+	bool changed = false;
+	uint64_t at, now;
+
+	a->backend->ops->events(a->backend, &changed);
+	if (!changed)
+		return 0;
+	sd_event_now(a->loop, CLOCK_MONOTONIC, &now);
+	if (sd_event_source_get_time(a->look_timer, &at) >= 0 && at > now + EVENT_USEC)
+		arm(a, &a->look_timer, EVENT_USEC, on_look);
+	return 0;
+}
+
+int state_start(struct agent *a, struct err *e)
+{
+	struct changes c = {};
+	int ret, fd;
+
+	ret = adopt(a, true, e);
+	if (ret)
+		return ret;
+	ret = announce_read(a, e);
+	if (ret)
+		return ret;
+	fd = a->backend->ops->events_fd(a->backend, e);
+	if (fd >= 0) {
+		ret = sd_event_add_io(a->loop, &a->events, fd, EPOLLIN, on_event, a);
+		if (ret < 0)
+			return err_set(e, ret, "no event source: %s", strerror(-ret));
+	}
+	ret = arm(a, &a->look_timer, LOOK_USEC, on_look);
+	if (ret < 0)
+		return err_set(e, ret, "no timer: %s", strerror(-ret));
+	/* a trigger whose VIP isn't served goes at once */
+	return state_run(a, &c, e);
+}
+
+void state_free(struct agent *a)
+{
+	sd_event_source_disable_unref(a->hold_timer);
+	sd_event_source_disable_unref(a->look_timer);
+	sd_event_source_disable_unref(a->events);
+	while (a->n_vips)
+		vip_drop(a->vips[--a->n_vips]);
+	free(a->vips);
+	a->vips = NULL;
+}
