@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * duet-host-agent: runs on every server. Decapsulates what muxes send to the
+ * VIPs served here, checks the services behind them, reports to the controller.
+ * Leaves decapsulator and addresses in place when it stops, however it stops.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "daemon.h"
+#include "host.h"
+#include "log.h"
+
+#define CONF(section, key, type, member, ...) \
+	{ section, key, type, offsetof(struct conf, member), __VA_ARGS__ }
+
+static const struct conf_key conf_keys[] = {
+	CONF("agent", "name", CONF_STR, name, .required = true),
+	CONF("agent", "listen", CONF_ADDR_PORT, listen, .required = true),
+	CONF("agent", "controller", CONF_STR, controller, .required = true),
+	CONF("host", "interface", CONF_STR, interface, .required = true),
+	CONF("host", "address", CONF_ADDR, address, .required = true),
+	CONF("host", "pin", CONF_STR, pin, .required = false),
+	CONF("host", "manage_sysctl", CONF_BOOL, manage_sysctl, .fallback = "no"),
+};
+#define CONF_KEYS (sizeof(conf_keys) / sizeof(*conf_keys))
+
+static int read_conf(const char *file, struct conf *conf, struct err *e)
+{
+	int ret = conf_read(file, conf_keys, CONF_KEYS, conf, e);
+
+	if (ret)
+		return ret;
+	if (strncmp(conf->controller, "http://", 7) || !conf->controller[7]) {
+		ret = err_set(e, -EINVAL, "%s: [agent] controller = %s: must be http://ADDRESS:PORT", file,
+			      conf->controller);
+		goto err_free;
+	}
+	if (!conf->name[0] || strchr(conf->name, '/')) {
+		ret = err_set(e, -EINVAL, "%s: [agent] name = %s: must be a name without /", file, conf->name);
+		goto err_free;
+	}
+	if (!addr_is_v4(&conf->address)) {
+		ret = err_set(e, -EINVAL, "%s: [host] address: only IPv4 is served so far", file);
+		goto err_free;
+	}
+	if (conf->pin && conf->pin[0] != '/') {
+		ret = err_set(e, -EINVAL, "%s: [host] pin = %s: must be an absolute path", file, conf->pin);
+		goto err_free;
+	}
+	if (!conf->pin && asprintf(&conf->pin, "/sys/fs/bpf/duet-host/%s", conf->name) < 0) {
+		conf->pin = NULL;
+		ret = err_set(e, -ENOMEM, "no memory");
+		goto err_free;
+	}
+	return 0;
+
+err_free:
+	conf_free(conf_keys, CONF_KEYS, conf);
+	return ret;
+}
+
+static void set_sysctl(const char *interface, const char *key, const char *value)
+{
+	char path[128], now[16] = "";
+	ssize_t n;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/sys/net/ipv4/conf/%s/%s", interface, key);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	if (fd < 0) {
+		log_warn("sysctl %s: %s", path, strerror(errno));
+		return;
+	}
+	n = read(fd, now, sizeof(now) - 1);
+	now[n > 0 ? strcspn(now, "\n") : 0] = '\0';
+	if (strcmp(now, value)) {
+		if (pwrite(fd, value, strlen(value), 0) < 0)
+			log_warn("sysctl %s = %s: %s", path, value, strerror(errno));
+		else
+			log_info("sysctl %s: %s -> %s", path, now, value);
+	}
+	close(fd);
+}
+
+/*
+ * Clients' packets may come in where the way back doesn't lead: strict reverse
+ * path filtering would drop them (loose is the higher value, so it wins over
+ * "all"). A VIP on lo must not be told by ARP, it belongs to the muxes. These
+ * are settings of the interface in this network namespace, of nothing else.
+ */
+static void manage_sysctls(const char *interface)
+{
+	set_sysctl(interface, "rp_filter", "2");
+	set_sysctl(interface, "arp_ignore", "1");
+	set_sysctl(interface, "arp_announce", "2");
+}
+
+static void on_change(void *ctx)
+{
+	struct host *host = ctx;
+
+	report_now(host->report);
+}
+
+static int run(struct host *host, struct err *e)
+{
+	struct http_server *server;
+	int ret;
+
+	ret = daemon_loop(&host->loop);
+	if (ret)
+		return err_set(e, ret, "no event loop: %s", strerror(-ret));
+	ret = rt_open(&host->rt, e);
+	if (ret)
+		goto out_loop;
+	ret = dp_open(host->conf.interface, host->conf.pin, &host->dp, e);
+	if (ret)
+		goto out_rt;
+	if (host->conf.manage_sysctl)
+		manage_sysctls(host->conf.interface);
+	ret = checks_start(host->loop, on_change, host, &host->checks);
+	if (ret) {
+		err_set(e, ret, "health checks: %s", strerror(-ret));
+		goto out_dp;
+	}
+	ret = report_start(host, &host->report);
+	if (ret) {
+		err_set(e, ret, "reports: %s", strerror(-ret));
+		goto out_checks;
+	}
+	ret = http_server_start(host->loop, &host->conf.listen, host_routes, host, &server, e);
+	if (ret)
+		goto out_report;
+	ret = daemon_run(host->loop);
+	http_server_stop(server);
+out_report:
+	report_stop(host->report);
+out_checks:
+	checks_stop(host->checks);
+out_dp:
+	dp_close(host->dp);
+out_rt:
+	rt_close(host->rt);
+out_loop:
+	sd_event_unref(host->loop);
+	return ret;
+}
+
+int main(int argc, char **argv)
+{
+	struct daemon_opts opts;
+	struct host host = {};
+	struct err e;
+	int ret;
+
+	daemon_options(argc, argv, "duet-host-agent",
+		       "Decapsulates what muxes send to the VIPs served on this host, checks the services, reports.",
+		       false, &opts);
+	log_init("duet-host-agent");
+	if (read_conf(opts.config, &host.conf, &e)) {
+		fprintf(stderr, "duet-host-agent: %s\n", e.text);
+		return 1;
+	}
+	if (opts.check) {
+		printf("%s: ok\n", opts.config);
+		ret = 0;
+	} else {
+		ret = run(&host, &e);
+		if (ret < 0) {
+			log_err("%s", e.text);
+			ret = 1;
+		}
+	}
+	conf_free(conf_keys, CONF_KEYS, &host.conf);
+	return ret;
+}

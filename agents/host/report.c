@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Tells the controller how the DIPs of this host are and what they received:
+ * at once when a state changes, else every two seconds, which is the heartbeat
+ * too. Every report is whole, so a lost one costs nothing. Counters only grow.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon.h"
+#include "host.h"
+#include "log.h"
+
+#define INTERVAL_MS	2000
+#define TIMEOUT_MS	2000
+#define RETRY_MS	100	/* doubled each time, up to the interval */
+
+struct report {
+	struct host *host;
+	struct http_client *client;
+	struct http_call *call;
+	sd_event_source *timer;
+	char *url;
+	uint64_t seq, sent, failed;
+	unsigned int retry_ms;
+	bool reached, told;		/* told: of the present reached in the log */
+	char error[256];
+};
+
+static void arm(struct report *r, unsigned int ms)
+{
+	sd_event_source_set_time_relative(r->timer, ms * 1000ull);
+	sd_event_source_set_enabled(r->timer, SD_EVENT_ONESHOT);
+}
+
+static void on_done(const struct http_result *result, void *ctx)
+{
+	struct report *r = ctx;
+	bool reached = result->status >= 200 && result->status < 300;
+
+	r->call = NULL;
+	if (reached) {
+		r->sent++;
+		r->retry_ms = 0;
+		r->error[0] = '\0';
+	} else {
+		r->failed++;
+		snprintf(r->error, sizeof(r->error), "%s", result->error ?: "no answer");
+		r->retry_ms = r->retry_ms ? r->retry_ms * 2 : RETRY_MS;
+		if (r->retry_ms > INTERVAL_MS)
+			r->retry_ms = INTERVAL_MS;
+	}
+	if (!r->told || reached != r->reached) {
+		if (reached)
+			log_info("reports reach the controller");
+		else
+			log_warn("report to %s: %s", r->url, r->error);
+	}
+	r->told = true;
+	r->reached = reached;
+	arm(r, reached ? INTERVAL_MS : r->retry_ms);
+}
+
+static json_t *traffic(struct dataplane *dp)
+{
+	json_t *list = json_array(), *j;
+	char vip[ADDR_STRLEN], dip[ADDR_STRLEN];
+	struct decap_key *keys;
+	struct decap_stat stat;
+	unsigned int n, i;
+
+	if (dp_served_get(dp, &keys, &n))
+		return list;
+	for (i = 0; i < n; i++) {
+		if (dp_stat(dp, &keys[i], &stat))
+			continue;
+		j = json_pack("{s:s, s:s, s:I, s:I}", "vip", str4(keys[i].vip, vip), "dip", str4(keys[i].dip, dip),
+			      "bytes", (json_int_t)stat.bytes, "packets", (json_int_t)stat.packets);
+		json_array_append_new(list, j);
+	}
+	free(keys);
+	return list;
+}
+
+void report_now(struct report *r)
+{
+	struct host *host = r->host;
+	json_t *body;
+
+	/* one under way is older than this one: whole reports need no order but the last */
+	http_cancel(r->call);
+	body = json_pack("{s:s, s:s, s:I, s:b, s:o, s:o}", "host", host->conf.name, "instance", daemon_instance(),
+			 "seq", (json_int_t)++r->seq, "synced", host->synced,
+			 "dips", checks_json(host->checks, NULL, true), "traffic", traffic(host->dp));
+	r->call = http_call(r->client, "POST", r->url, body, TIMEOUT_MS, on_done, r);
+	if (!r->call)
+		arm(r, INTERVAL_MS);
+}
+
+static int on_timer(sd_event_source *source, uint64_t usec, void *ctx)
+{
+	report_now(ctx);
+	return 0;
+}
+
+int report_start(struct host *host, struct report **out)
+{
+	struct report *r = calloc(1, sizeof(*r));
+	const char *base = host->conf.controller;
+	int ret = -ENOMEM, len = strlen(base);
+
+	if (!r)
+		return -ENOMEM;
+	r->host = host;
+	while (len && base[len - 1] == '/')
+		len--;
+	if (asprintf(&r->url, "%.*s/v1/reports", len, base) < 0) {
+		r->url = NULL;
+		goto err_free;
+	}
+	ret = http_client_start(host->loop, &r->client);
+	if (ret)
+		goto err_free;
+	ret = sd_event_add_time_relative(host->loop, &r->timer, CLOCK_MONOTONIC, 0, 1000, on_timer, r);
+	if (ret < 0)
+		goto err_client;
+	*out = r;
+	return 0;
+
+err_client:
+	http_client_stop(r->client);
+err_free:
+	free(r->url);
+	free(r);
+	return ret;
+}
+
+void report_stop(struct report *r)
+{
+	if (!r)
+		return;
+	http_client_stop(r->client);
+	sd_event_source_disable_unref(r->timer);
+	free(r->url);
+	free(r);
+}
+
+json_t *report_json(const struct report *r)
+{
+	return json_pack("{s:s, s:b, s:I, s:I, s:I, s:s}", "controller", r->url, "reached", r->reached, "seq",
+			 (json_int_t)r->seq, "sent", (json_int_t)r->sent, "failed", (json_int_t)r->failed, "error",
+			 r->error);
+}
