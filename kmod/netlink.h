@@ -8,8 +8,16 @@
 struct duet_vip;
 struct genl_info;
 
+enum { DUET_GROUP_EVENTS };
+
+extern struct genl_family duet_family;
+
 int duet_nl_init(void);
 void duet_nl_exit(void);
+
+/* duet_nl_msg - a message begun, *hdr for genlmsg_end(); NULL: no memory */
+struct sk_buff *duet_nl_msg(size_t size, u32 portid, u32 seq, int flags,
+			    u8 cmd, void **hdr);
 
 /* Events to group "events"; duet_net->lock held. */
 void duet_nl_notify_dev(struct duet_dev *dd, bool deleted);

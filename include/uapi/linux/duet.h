@@ -63,7 +63,7 @@
  *
  * DUET_CMD_TRACE	do
  *	request: device, FLOW
- *	reply:	 FLOW, VIP (ADDR, RULES: the one rule that matched, with its
+ *	reply:	 VIP (ADDR, RULES: the one rule that matched, with its
  *		 one DIP), HASH, BUCKET, VERDICT
  *	What the data path would do with this packet now, by the data path's own
  *	functions. A VERDICT with no VIP: not ours, passes.
