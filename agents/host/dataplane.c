@@ -232,11 +232,22 @@ static bool is_bpffs(const char *path)
 	return !statfs(path, &fs) && (unsigned long)fs.f_type == BPF_FS_MAGIC;
 }
 
+/* own_mounts - a mount made here is seen by nobody else: our mount namespace
+ * isn't that of process 1 or, where that one is hidden, of who started us
+ */
 static bool own_mounts(void)
 {
-	struct stat own, first;
+	struct stat own, other;
+	char path[32];
 
-	return !stat("/proc/self/ns/mnt", &own) && !stat("/proc/1/ns/mnt", &first) && own.st_ino != first.st_ino;
+	if (stat("/proc/self/ns/mnt", &own))
+		return false;
+	if (stat("/proc/1/ns/mnt", &other)) {
+		snprintf(path, sizeof(path), "/proc/%d/ns/mnt", getppid());
+		if (stat(path, &other))
+			return false;
+	}
+	return own.st_ino != other.st_ino;
 }
 
 static int make_dirs(char *path)

@@ -11,7 +11,6 @@
 #include "bpf/decap.h"
 #include "conf.h"
 #include "http.h"
-#include "route.h"
 
 struct conf {
 	char *name, *controller, *interface, *pin;
@@ -45,6 +44,14 @@ const char *dp_reason_name(enum decap_reason reason);
 int dp_meta_get(struct dataplane *dp, struct decap_meta *meta);
 int dp_meta_set(struct dataplane *dp, const struct decap_meta *meta);
 
+/* ---- lo.c: the VIPs on lo; *changed counts ---- */
+struct nl_sock;
+
+int lo_open(struct nl_sock **s, struct err *e);
+void lo_close(struct nl_sock *s);
+int lo_add(struct nl_sock *s, uint32_t vip, unsigned int *changed, struct err *e);
+int lo_del(struct nl_sock *s, uint32_t vip, unsigned int *changed, struct err *e);
+
 /* ---- check.c: health checks ---- */
 enum check_type { CHECK_TCP, CHECK_HTTP, CHECK_ICMP };
 enum check_state { CHECK_UNKNOWN, CHECK_UP, CHECK_DOWN };
@@ -77,7 +84,7 @@ struct host {
 	struct conf conf;
 	sd_event *loop;
 	struct dataplane *dp;
-	struct rt *rt;
+	struct nl_sock *lo;
 	struct checks *checks;
 	struct report *report;
 	bool synced;		/* this process was told its state */

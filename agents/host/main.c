@@ -116,12 +116,12 @@ static int run(struct host *host, struct err *e)
 	ret = daemon_loop(&host->loop);
 	if (ret)
 		return err_set(e, ret, "no event loop: %s", strerror(-ret));
-	ret = rt_open(&host->rt, e);
+	ret = lo_open(&host->lo, e);
 	if (ret)
 		goto out_loop;
 	ret = dp_open(host->conf.interface, host->conf.pin, &host->dp, e);
 	if (ret)
-		goto out_rt;
+		goto out_lo;
 	if (host->conf.manage_sysctl)
 		manage_sysctls(host->conf.interface);
 	ret = checks_start(host->loop, on_change, host, &host->checks);
@@ -145,8 +145,8 @@ out_checks:
 	checks_stop(host->checks);
 out_dp:
 	dp_close(host->dp);
-out_rt:
-	rt_close(host->rt);
+out_lo:
+	lo_close(host->lo);
 out_loop:
 	sd_event_unref(host->loop);
 	return ret;

@@ -172,19 +172,15 @@ static int apply(struct host *host, const struct desired *d, struct changed *c, 
 {
 	struct decap_key *old;
 	unsigned int n_old, i;
-	struct addr vip;
-	bool made;
 	int ret;
 
 	ret = dp_served_get(host->dp, &old, &n_old);
 	if (ret)
 		return err_set(e, ret, "no memory");
 	for (i = 0; i < d->n_keys; i++) {
-		addr4(d->keys[i].vip, &vip);
-		ret = rt_addr_ensure(host->rt, "lo", &vip, &made, e);
+		ret = lo_add(host->lo, d->keys[i].vip, &c->addresses, e);
 		if (ret)
 			goto out;
-		c->addresses += made;
 	}
 	ret = dp_muxes_set(host->dp, d->muxes, d->n_muxes, &c->muxes, e);
 	if (!ret)
@@ -196,11 +192,9 @@ static int apply(struct host *host, const struct desired *d, struct changed *c, 
 	for (i = 0; i < n_old; i++) {
 		if (has_vip(d->keys, d->n_keys, old[i].vip) || has_vip(old, i, old[i].vip))
 			continue;
-		addr4(old[i].vip, &vip);
-		ret = rt_addr_del(host->rt, "lo", &vip, e);
+		ret = lo_del(host->lo, old[i].vip, &c->addresses, e);
 		if (ret)
 			goto out;
-		c->addresses++;
 	}
 	ret = checks_set(host->checks, d->defs, d->n_defs, &c->checks);
 	if (ret)
@@ -283,8 +277,8 @@ static void get_status(struct http_request *req, json_t *body, void *ctx)
 	}
 	free(list);
 	free(keys);
-	http_reply(req, 200, json_pack("{s:s, s:s, s:I, s:I, s:b, s:o, s:o, s:o, s:o, s:o}", "name", host->conf.name,
-				       "instance", daemon_instance(), "epoch", (json_int_t)meta.epoch, "generation",
+	http_reply(req, 200, json_pack("{s:s, s:s, s:s, s:I, s:I, s:b, s:o, s:o, s:o, s:o, s:o}", "name", host->conf.name,
+				       "address", addr_str(&host->conf.address, dip), "instance", daemon_instance(), "epoch", (json_int_t)meta.epoch, "generation",
 				       (json_int_t)meta.generation, "synced", host->synced, "decapsulator",
 				       dp_json(host->dp), "muxes", muxes, "counters", counters, "reports",
 				       report_json(host->report), "vips", vips));
