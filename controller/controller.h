@@ -22,6 +22,7 @@ struct controller {
 	sd_event *loop;
 	struct http_client *client;
 	struct http_server *server;
+	struct http_route *served;	/* those of its roles */
 	char monitor_url[256], engine_url[256], updater_url[256];
 	struct monitor *monitor;	/* NULL: not this process's part */
 	struct updater *updater;

@@ -182,10 +182,13 @@ static int check(struct controller *ctl, struct err *e)
 
 static int start(struct controller *ctl, struct err *e)
 {
-	struct http_route list[N_ROUTES + 2] = {};
+	struct http_route *list = calloc(N_ROUTES + 2, sizeof(*list));
 	unsigned int i, n = 0;
 	int ret = 0;
 
+	if (!list)
+		return err_set(e, -ENOMEM, "out of memory");
+	ctl->served = list;
 	for (i = 0; i < N_ROUTES; i++)
 		if (routes[i].part & ctl->roles)
 			list[n++] = routes[i].route;
@@ -210,6 +213,7 @@ static void stop(struct controller *ctl)
 		http_client_stop(ctl->client);
 	monitor_stop(ctl);
 	updater_stop(ctl);
+	free(ctl->served);
 }
 
 int main(int argc, char **argv)
