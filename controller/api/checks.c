@@ -10,11 +10,13 @@
 #include <stdio.h>
 #include <string.h>
 
+#define PATH_MAX_LEN	255	/* what a host agent takes at least */
+
 static const char *const members[] = { "vip", "name", "traffic", "rules", "status", NULL };
 static const char *const rule_members[] = { "proto", "port", "fields", "dips", "check", NULL };
 static const char *const dip_members[] = { "address", "weight", "state", NULL };
 static const char *const check_members[] = { "type", "port", "path", "expect", "interval_ms", "timeout_ms",
-					     "rise", "fall", "rule", NULL };
+					     "rise", "fall", NULL };
 
 static int unknown_member(json_t *object, const char *const *known, const char *where, struct err *e)
 {
@@ -50,8 +52,10 @@ static int check_health_check(json_t *check, json_t *rule, const char *where, st
 		return err_set(e, -EINVAL, "%s: a check is an object", where);
 	if (strcmp(type, "tcp") && strcmp(type, "http") && strcmp(type, "icmp"))
 		return err_set(e, -EINVAL, "%s: the \"type\" of a check is tcp, http or icmp", where);
-	if (path && (!json_is_string(path) || *json_string_value(path) != '/'))
-		return err_set(e, -EINVAL, "%s: the \"path\" of a check begins with /", where);
+	if (path && (!json_is_string(path) || *json_string_value(path) != '/' || json_string_length(path) > PATH_MAX_LEN ||
+		     strpbrk(json_string_value(path), " \r\n\t")))
+		return err_set(e, -EINVAL, "%s: the \"path\" of a check begins with /, has no blanks and at most %d characters",
+			       where, PATH_MAX_LEN);
 	if (strcmp(type, "icmp") && !json_object_get(check, "port") && !json_is_integer(json_object_get(rule, "port")))
 		return err_set(e, -EINVAL, "%s: the check has no \"port\", and the rule has none to take", where);
 	ret = unknown_member(check, check_members, where, e);

@@ -72,6 +72,29 @@ static void compare_tables(struct updater *u, json_t *faults)
 	json_decref(first);
 }
 
+/* told_faults - what a mux itself says is not as it should be */
+static void told_faults(const struct mux *m, json_t *faults)
+{
+	json_t *aggregate = json_object_get(m->status, "aggregate"), *bird = json_object_get(m->status, "bird"), *vip;
+	const char *trouble = get_str(m->status, "trouble", NULL);
+	size_t i;
+
+	if (trouble)
+		fault(faults, "mux %s: %s", m->name, trouble);
+	if (strcmp(get_str(bird, "state", "up"), "up"))
+		fault(faults, "mux %s: BIRD is %s%s%s", m->name, get_str(bird, "state", ""),
+		      *get_str(bird, "detail", "") ? ": " : "", get_str(bird, "detail", ""));
+	if (m->smux && m->u->n_vips && mux_state(m) == MUX_IN_SYNC && json_is_false(json_object_get(aggregate, "exported")))
+		fault(faults, "SMux %s does not export the aggregate", m->name);
+	json_array_foreach(json_object_get(m->status, "vips"), i, vip) {
+		struct uvip *v = vip_find(m->u, get_str(vip, "vip", NULL));
+
+		if (!m->smux && v && settled(v, m) && desired_hold(m, v) != HOLD_ANNOUNCED &&
+		    json_is_true(json_object_get(vip, "exported")))
+			fault(faults, "VIP %s: %s exports it and should not", v->text, m->name);
+	}
+}
+
 static void mux_faults(struct updater *u, json_t *faults)
 {
 	unsigned int i;
@@ -86,6 +109,8 @@ static void mux_faults(struct updater *u, json_t *faults)
 			fault(faults, "mux %s is %s: %s", m->name, mux_state_name(state), m->why);
 		json_object_foreach(m->refused, vip, why)
 			fault(faults, "mux %s refuses VIP %s: %s", m->name, vip, json_string_value(why));
+		if (!m->lost_ms && m->status)
+			told_faults(m, faults);
 	}
 }
 

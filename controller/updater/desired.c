@@ -95,6 +95,8 @@ static bool host_checks(json_t *def, const char *address, json_t *checks)
 		if (check) {
 			check = json_deep_copy(check);
 			json_object_set_new(check, "rule", json_integer(r));
+			if (!json_object_get(check, "port") && strcmp(get_str(check, "type", ""), "icmp"))
+				json_object_set(check, "port", json_object_get(rule, "port"));
 			json_array_append_new(checks, check);
 		}
 	}

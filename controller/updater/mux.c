@@ -303,9 +303,10 @@ static void polled(const struct http_result *r, void *ctx)
 	}
 	if (m->lost_ms) {	/* it is back: no reason to wait any longer */
 		m->waiting = false;
-		m->why[0] = 0;
 		m->backoff_ms = 0;
 	}
+	if (!m->waiting)	/* what a failed push said stays until it succeeds */
+		m->why[0] = 0;
 	heard(m);
 	json_decref(m->status);
 	m->status = json_incref(r->body);

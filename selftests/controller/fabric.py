@@ -3,6 +3,7 @@
 10) as topology.dot, daemons run and ended, REST, TAP."""
 import json
 import os
+import select
 import shutil
 import signal
 import socket
@@ -116,13 +117,8 @@ def until(what, seconds=10):
             return got
         if time.monotonic() > deadline:
             return None
-        select_pause(pause)
+        select.select([], [], [], pause)
         pause = min(pause * 1.5, 0.05)
-
-
-def select_pause(seconds):
-    # between two looks, as poll(2) with a timeout
-    signal.sigtimedwait([], seconds)
 
 
 class Place:

@@ -14,7 +14,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lab"))
 import config  # noqa: E402
 from fabric import Tap  # noqa: E402
-from rtnl import Watch  # noqa: E402
+from rtnl import Rtnl, Watch  # noqa: E402
 from testbed import Failed, Testbed, program, until  # noqa: E402
 
 AGGREGATE = "203.0.113.0/24"
@@ -30,6 +30,11 @@ class Lab:
         bed.claim()
         bed.up(wait=False, controller=False)
         for node in bed.topo.muxes:
+            with bed.ns(node):
+                rt = Rtnl()
+            rt.link_del(node.device)	# the testbed's stand-in; the agent makes its own
+            rt.flush()
+            rt.close()
             bed.programs[node.name, "mux-agent"] = [program("duet-mux-agent"), "-c", f"{bed.run}/{node.name}/mux-agent.conf"]
         bed.programs["ctl", "controller"] = [program("duet-controller"), "-c", f"{bed.run}/ctl/controller.conf"]
         self.agents = [(n.name, "mux-agent") for n in bed.topo.muxes]

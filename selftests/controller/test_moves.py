@@ -107,6 +107,14 @@ def first_steps(tap, lab):
            {v["vip"] for v in vips if any(d["address"] == DIPS[0] for d in v["rules"][0]["dips"])},
            "a host is told its VIPs and all muxes", state)
 
+    with_port = vip(9, DIPS[:1], proto="tcp", port=8080, check={"type": "tcp"})
+    lab.put("/v1/config", {"vips": vips + [with_port]})
+    tap.ok(until(lambda: [c for v in lab.host["srv1"].state["vips"] for c in v["checks"] if c["port"] == 8080 and c["rule"] == 0]),
+           "a check with no port of its own takes the rule's", lab.host["srv1"].state)
+    tap.ok(lab.put("/v1/config", {"vips": vips})["removed"] == ["203.0.113.9"] and lab.settled()
+           and until(lambda: all(v["vip"] != "203.0.113.9" for v in lab.host["srv1"].state["vips"])),
+           "a VIP that is no longer in the configuration goes, its hosts are told")
+
     dry = lab.post("/v1/assign?dry_run=1")
     tap.ok(set(lab.places().values()) == {"smux"} and len(dry["assignment"]) == 8, "a dry run moves nothing")
     lab.post("/v1/assign")
