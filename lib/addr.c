@@ -124,6 +124,13 @@ int prefix_parse(const char *s, struct prefix *p)
 	return 0;
 }
 
+struct prefix host_prefix(const struct addr *a)
+{
+	struct prefix p = { .addr = *a, .len = addr_is_v4(a) ? 32 : 128 };
+
+	return p;
+}
+
 bool prefix_holds(const struct prefix *p, const struct addr *a)
 {
 	return addr_is_v4(&p->addr) == addr_is_v4(a) &&

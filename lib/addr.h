@@ -33,6 +33,8 @@ struct prefix {
 };
 
 int prefix_parse(const char *s, struct prefix *p);
+/* host_prefix - a/32 or a/128 */
+struct prefix host_prefix(const struct addr *a);
 bool prefix_holds(const struct prefix *p, const struct addr *a);
 
 /* "10.250.0.1:8470", "[2001:db8::1]:8470" */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Trigger routes, links and addresses, by libnl-route-3. Nothing is cached:
+ * Trigger routes and links, by libnl-route-3. Nothing is cached:
  * each question is asked of the kernel, so that what others do is seen.
  */
 #include "route.h"
@@ -11,15 +11,16 @@
 #include <net/if.h>
 #include <netlink/msg.h>
 #include <netlink/netlink.h>
-#include <netlink/route/addr.h>
 #include <netlink/route/link.h>
 #include <netlink/route/nexthop.h>
 #include <netlink/route/route.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 struct rt {
 	struct nl_sock *s;
+	struct nl_sock *watch;	/* NULL until asked for */
 };
 
 /* nl_errno - libnl's error as an errno; only what is told apart here */
@@ -72,6 +73,7 @@ void rt_close(struct rt *rt)
 {
 	if (!rt)
 		return;
+	nl_socket_free(rt->watch);
 	nl_socket_free(rt->s);
 	free(rt);
 }
@@ -307,58 +309,52 @@ int rt_trigger_dump(struct rt *rt, const char *dev, unsigned int table, struct r
 	return 0;
 }
 
-/* host_addr - a/32 or a/128 on dev as an object; NULL: no memory */
-static struct rtnl_addr *host_addr(const char *dev, const struct addr *a, unsigned int *index)
+int rt_reachable(struct rt *rt, const struct addr *a, bool *yes, struct err *e)
 {
-	struct prefix p = { .addr = *a, .len = addr_is_v4(a) ? 32 : 128 };
-	struct rtnl_addr *addr = rtnl_addr_alloc();
-	struct nl_addr *local = nl_prefix(&p);
-
-	*index = if_nametoindex(dev);
-	if (!addr || !local || rtnl_addr_set_local(addr, local)) {
-		nl_addr_put(local);
-		rtnl_addr_put(addr);
-		return NULL;
-	}
-	nl_addr_put(local);
-	rtnl_addr_set_ifindex(addr, *index);
-	return addr;
-}
-
-int rt_addr_ensure(struct rt *rt, const char *dev, const struct addr *a, bool *changed, struct err *e)
-{
-	char text[ADDR_STRLEN];
-	unsigned int index;
-	struct rtnl_addr *addr = host_addr(dev, a, &index);
+	struct prefix p = host_prefix(a);
+	struct nl_addr *dst = nl_prefix(&p);
+	struct rtnl_route *route = NULL;
 	int ret;
 
-	if (changed)
-		*changed = false;
-	if (!addr)
+	if (!dst)
 		return err_set(e, -ENOMEM, "no memory");
-	ret = index ? rtnl_addr_add(rt->s, addr, NLM_F_CREATE | NLM_F_EXCL) : -NLE_NODEV;
-	rtnl_addr_put(addr);
-	if (nl_errno(ret) == -EEXIST)
-		return 0;
-	if (ret)
-		return err_set(e, nl_errno(ret), "can't put %s on %s: %s", addr_str(a, text), dev, nl_geterror(ret));
-	if (changed)
-		*changed = true;
+	ret = rtnl_route_lookup(rt->s, dst, &route);
+	nl_addr_put(dst);
+	if (ret == -NLE_NOMEM)
+		return err_set(e, -ENOMEM, "no memory");
+	*yes = !ret && route && rtnl_route_get_type(route) != RTN_UNREACHABLE &&
+	       rtnl_route_get_type(route) != RTN_BLACKHOLE && rtnl_route_get_type(route) != RTN_PROHIBIT;
+	rtnl_route_put(route);
 	return 0;
 }
 
-int rt_addr_del(struct rt *rt, const char *dev, const struct addr *a, struct err *e)
+int rt_watch_fd(struct rt *rt, struct err *e)
 {
-	char text[ADDR_STRLEN];
-	unsigned int index;
-	struct rtnl_addr *addr = host_addr(dev, a, &index);
 	int ret;
 
-	if (!addr)
+	if (rt->watch)
+		return nl_socket_get_fd(rt->watch);
+	rt->watch = nl_socket_alloc();
+	if (!rt->watch)
 		return err_set(e, -ENOMEM, "no memory");
-	ret = index ? rtnl_addr_delete(rt->s, addr, 0) : 0;
-	rtnl_addr_put(addr);
-	if (!ret || ret == -NLE_NOADDR || nl_errno(ret) == -ENOENT)
-		return 0;
-	return err_set(e, nl_errno(ret), "can't take %s off %s: %s", addr_str(a, text), dev, nl_geterror(ret));
+	ret = nl_connect(rt->watch, NETLINK_ROUTE);
+	if (!ret)
+		ret = nl_socket_add_memberships(rt->watch, RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE, 0);
+	if (!ret)
+		ret = nl_socket_set_nonblocking(rt->watch);
+	if (ret) {
+		nl_socket_free(rt->watch);
+		rt->watch = NULL;
+		return err_set(e, nl_errno(ret), "can't watch the kernel's routes: %s", nl_geterror(ret));
+	}
+	return nl_socket_get_fd(rt->watch);
+}
+
+void rt_watch_read(struct rt *rt)
+{
+	char buf[16384];
+
+	/* ENOBUFS says that something changed, too */
+	while (recv(nl_socket_get_fd(rt->watch), buf, sizeof(buf), MSG_DONTWAIT) > 0 || errno == ENOBUFS || errno == EINTR)
+		errno = 0;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* Trigger routes, links and addresses: rtnetlink by libnl-route-3. */
+/* Trigger routes and links: rtnetlink by libnl-route-3. */
 #ifndef DUET_LIB_ROUTE_H
 #define DUET_LIB_ROUTE_H
 
@@ -34,8 +34,14 @@ struct rt_trigger {
 int rt_trigger_dump(struct rt *rt, const char *dev, unsigned int table, struct rt_trigger **out,
 		    unsigned int *n, struct err *e);
 
-/* rt_addr_ensure, rt_addr_del - /32 or /128 on a link (the VIP on lo); *changed may be NULL */
-int rt_addr_ensure(struct rt *rt, const char *dev, const struct addr *a, bool *changed, struct err *e);
-int rt_addr_del(struct rt *rt, const char *dev, const struct addr *a, struct err *e);
+/* rt_reachable - has the kernel a route to a (as it would route a packet now)?
+ * An unreachable, blackhole or prohibit route is none. -errno: it can't be asked.
+ */
+int rt_reachable(struct rt *rt, const struct addr *a, bool *yes, struct err *e);
+/* rt_watch_fd - readable when routes changed; joined on first use, closed by
+ * rt_close(). rt_watch_read - take what is there; only that something changed is told.
+ */
+int rt_watch_fd(struct rt *rt, struct err *e);
+void rt_watch_read(struct rt *rt);
 
 #endif

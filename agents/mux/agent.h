@@ -6,6 +6,7 @@
  *	main.c		configuration, start
  *	api.c		REST: what is asked; show.c: what is answered
  *	state.c		what is wanted, what is there, and the steps between
+ *	reach.c		which DIPs the kernel has a route to
  *	announce.c	trigger routes
  *	birdwatch.c	what BIRD really exports
  *	backend_*.c	the data plane
@@ -50,6 +51,8 @@ enum vip_state {
 	VIP_REFUSED,		/* the data plane said no: reason */
 };
 
+enum routes { ROUTES_NONE, ROUTES_SOME, ROUTES_ALL };
+
 struct mux_vip {
 	struct addr addr;
 	struct vip *want;		/* NULL: not wanted (or, before the first full state, not known) */
@@ -59,6 +62,8 @@ struct mux_vip {
 	bool invalid;			/* refused for what it is, not for want of room */
 	bool keep;			/* found at start, not spoken of yet: leave as it is */
 	bool exported;			/* BIRD has it in its table */
+	enum routes routes;		/* to its DIPs that are up */
+	uint64_t held_usec;		/* since when it waits for routes; 0: it doesn't */
 	uint64_t withdrawn_usec;	/* when the trigger went; 0: never was there */
 	char reason[160];		/* why refused */
 };
@@ -82,6 +87,10 @@ struct agent {
 	bool aggregate_trigger;
 	struct prefix aggregate_at;	/* of the trigger that is there */
 	char trouble[512];		/* why the last run ended early; empty: it didn't */
+
+	sd_event_source *routes_io, *routes_timer;
+	bool routes_stale;		/* look at the routes before announcing */
+	uint64_t aggregate_held_usec;
 
 	sd_event_source *hold_timer, *look_timer, *bird_timer, *events;
 	uint64_t seen;			/* generation of the device at the last look */
@@ -124,12 +133,20 @@ bool state_whole(const struct agent *a);
 /* state_trouble - what state_run() last failed with, or NULL */
 const char *state_trouble(const struct agent *a);
 
+/* reach.c */
+int reach_start(struct agent *a, struct err *e);
+void reach_stop(struct agent *a);
+/* reach_update - each VIP's routes, if anything changed since the last time */
+int reach_update(struct agent *a, struct err *e);
+/* reach_vip, reach_aggregate - may it be announced, as far as routes go? */
+bool reach_vip(struct agent *a, struct mux_vip *v);
+bool reach_aggregate(struct agent *a);
+
 /* announce.c */
 int announce_read(struct agent *a, struct err *e);	/* triggers into the VIPs */
 /* announce_set - make the trigger what it is to be; counts into changes */
 int announce_set(struct agent *a, struct mux_vip *v, enum announce to, struct changes *changes, struct err *e);
 int announce_aggregate(struct agent *a, struct err *e);
-struct prefix host_prefix(const struct addr *a);
 
 /* birdwatch.c */
 int birdwatch_start(struct agent *a, struct err *e);

@@ -12,13 +12,6 @@
 
 #include "log.h"
 
-struct prefix host_prefix(const struct addr *a)
-{
-	struct prefix p = { .addr = *a, .len = addr_is_v4(a) ? 32 : 128 };
-
-	return p;
-}
-
 static bool is_host(const struct prefix *p)
 {
 	return p->len == (addr_is_v4(&p->addr) ? 32u : 128u);
@@ -94,7 +87,8 @@ int announce_set(struct agent *a, struct mux_vip *v, enum announce to, struct ch
  */
 int announce_aggregate(struct agent *a, struct err *e)
 {
-	bool want = a->synced && a->aggregate.len && a->config.mode == DUET_MODE_SMUX && state_whole(a);
+	bool want = a->synced && a->aggregate.len && a->config.mode == DUET_MODE_SMUX && state_whole(a) &&
+		    reach_aggregate(a);
 	bool same = a->aggregate_trigger && a->aggregate_at.len == a->aggregate.len &&
 		    !addr_cmp(&a->aggregate_at.addr, &a->aggregate.addr);
 	char text[ADDR_STRLEN];

@@ -114,6 +114,9 @@ int main(int argc, char **argv)
 	ret = (strcmp(a.config.backend_name, "sim") ? &backend_kmod : &backend_sim)->open(&a.config, &a.backend, &e);
 	if (ret)
 		goto out_error;
+	ret = reach_start(&a, &e);
+	if (ret)
+		goto out_error;
 	ret = state_start(&a, &e);
 	if (ret)
 		goto out_error;
@@ -134,6 +137,7 @@ out_error:
 out:
 	http_server_stop(a.http);
 	birdwatch_stop(&a);
+	reach_stop(&a);
 	state_free(&a);
 	if (a.backend)
 		a.backend->ops->close(a.backend);

@@ -27,6 +27,8 @@ json_t *show_vip(struct agent *a, const struct mux_vip *v, const struct vip *cou
 	json_object_set_new(json, "announce", json_string(announce_name(v->announce)));
 	json_object_set_new(json, "announced", json_boolean(v->trigger != ANNOUNCE_NO));
 	json_object_set_new(json, "exported", json_boolean(v->exported && a->bird_sessions));
+	if (v->held_usec)
+		json_object_set_new(json, "waits-for", json_string("routes to its DIPs"));
 	return json;
 }
 

@@ -210,7 +210,7 @@ static int announce(struct agent *a, struct changes *c, struct err *e)
 		/* an older table than the wanted one serves too, if it was announced */
 		if (v->announce == ANNOUNCE_NO || !v->have || (!served(v) && v->trigger == ANNOUNCE_NO))
 			continue;
-		ret = announce_set(a, v, v->announce, c, e);
+		ret = announce_set(a, v, reach_vip(a, v) ? v->announce : ANNOUNCE_NO, c, e);
 		if (ret)
 			return ret;
 	}
@@ -319,6 +319,7 @@ static int program(struct agent *a, struct changes *c, struct err *e)
 		ret = a->backend->ops->apply(a->backend, ops, n, e);
 	for (i = 0; !ret && i < n; i++)
 		program_done(a, &ops[i], c);
+	a->routes_stale |= n > 0;
 	free(ops);
 	return ret;
 }
@@ -364,6 +365,8 @@ int state_run(struct agent *a, struct changes *c, struct err *e)
 		ret = withdraw(a, c, e);
 	if (!ret)
 		ret = program(a, c, e);
+	if (!ret)
+		ret = reach_update(a, e);
 	if (!ret)
 		ret = announce(a, c, e);
 	if (!ret)
@@ -447,6 +450,7 @@ static int look(struct agent *a, struct err *e)
 			return ret;
 		a->seen = dev.generation;
 	}
+	a->routes_stale = true;
 	ret = announce_read(a, e);
 	return ret ? ret : state_run(a, &c, e);
 }
