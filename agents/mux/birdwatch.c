@@ -3,12 +3,6 @@
  * What BIRD really has and tells: its table of triggers, and how many BGP
  * sessions are up to tell it to. A burst of netlink messages that BIRD lost is
  * seen here (triggers that its table lacks) and repaired by `reload in`.
- *
- * A switch that comes back must not draw VIPs before it knows the ways to their
- * DIPs: it would, if BIRD told of triggers on the first of its sessions. So
- * BIRD's configuration has the protocol that learns triggers disabled; it is
- * enabled here when all sessions have been up for a moment (or some for long),
- * and disabled when none is.
  */
 #include "agent.h"
 
@@ -21,18 +15,13 @@
 #define IDLE_USEC	(1000 * 1000)	/* between looks, all being as it should be */
 #define SOON_USEC	(2 * 1000)	/* first look after a change, then twice as long */
 #define LOST_USEC	(2 * 1000 * 1000)	/* so long after a change, a missing trigger was lost */
-#define SETTLED_USEC	(500 * 1000)	/* all sessions up for so long: their routes are in */
-#define SOME_USEC	(5 * 1000 * 1000)	/* some sessions up for so long: the others don't come */
-#define ASK_USEC	(50 * 1000)	/* between looks until it is settled */
 
 struct watch {
 	uint64_t wait;		/* until the next look */
 	uint64_t changed;	/* when triggers changed last */
 	unsigned int matched;	/* triggers that BIRD's table has, of this look */
+	unsigned int sessions;
 	bool aggregate;
-	bool learning;		/* BIRD's protocol for triggers is enabled */
-	bool settling;		/* it isn't yet, but sessions come up */
-	uint64_t some_up, all_up;	/* since when, 0: they aren't */
 };
 
 static struct watch *watch_of(struct agent *a)
@@ -110,9 +99,7 @@ static void judge(struct agent *a, bool failed)
 	missing += a->aggregate_trigger && !w->aggregate;
 	a->aggregate_exported = w->aggregate;
 	a->bird_exported = w->matched + w->aggregate;
-	if (w->settling) {
-		w->wait = ASK_USEC;
-	} else if (failed || !w->learning || (!missing && !extra && a->bird_sessions)) {
+	if (failed || (!missing && !extra && a->bird_sessions)) {
 		w->wait = IDLE_USEC;
 	} else if (now - w->changed > LOST_USEC && (missing || extra)) {
 		log_warn("BIRD lacks %u triggers and has %u too many: it is told to read them again", missing, extra);
@@ -156,49 +143,13 @@ static void on_routes(int code, const char *text, void *ctx)
 	judge(a, false);
 }
 
-static void on_switched(int code, const char *text, void *ctx)
-{
-	if (code < 0 || code >= 8000)
-		log_warn("BIRD doesn't switch the learning of triggers: %s", text);
-}
-
-/* learn - let BIRD learn triggers when it can carry what they draw; of `total`
- * sessions wanted, `up` are
- */
-static void learn(struct agent *a, unsigned int up, unsigned int total)
-{
-	struct watch *w = watch_of(a);
-	char command[96];
-	uint64_t now;
-	bool want;
-
-	sd_event_now(a->loop, CLOCK_MONOTONIC, &now);
-	w->some_up = !up ? 0 : w->some_up ? w->some_up : now;
-	w->all_up = up < total ? 0 : w->all_up ? w->all_up : now;
-	if (!total)
-		want = true;
-	else if (w->learning)
-		want = up;
-	else
-		want = (w->all_up && now - w->all_up >= SETTLED_USEC) || (w->some_up && now - w->some_up >= SOME_USEC);
-	w->settling = !want && up;
-	if (want == w->learning)
-		return;
-	log_info("BIRD: %u of %u BGP sessions are up: triggers are %s", up, total, want ? "announced" : "held back");
-	snprintf(command, sizeof(command), "%s %s", want ? "enable" : "disable", a->config.bird_protocol);
-	bird_command(a->bird, command, on_switched, a);
-	w->learning = want;
-	sd_event_now(a->loop, CLOCK_MONOTONIC, &w->changed);
-	w->wait = SOON_USEC;
-}
-
-/* "tor1_agg1 BGP --- up 12:00:00 Established", "kduet Kernel duet4 down 12:00:00" */
+/* "tor1_agg1 BGP --- up 12:00:00 Established" */
 static void on_protocols(int code, const char *text, void *ctx)
 {
 	struct agent *a = ctx;
-	char command[96], name[64], proto[16], state[16], row[256];
-	unsigned int up = 0, total = 0;
+	char command[96], name[64], proto[16], state[256];
 	const char *line, *end;
+	unsigned int up = 0;
 
 	if (code < 0) {
 		a->bird_asked = false;
@@ -206,22 +157,15 @@ static void on_protocols(int code, const char *text, void *ctx)
 	}
 	for (line = text; *line; line = end + 1) {
 		end = strchrnul(line, '\n');
-		snprintf(row, sizeof(row), "%.*s", (int)(end - line), line);
-		if (sscanf(row, "%63s %15s %*s %15s", name, proto, state) == 3) {
-			if (!strcmp(proto, "BGP") && strcmp(state, "down"))
-				total++;	/* an operator's "disable" is none to wait for */
-			if (!strcmp(proto, "BGP") && strstr(row, "Established"))
-				up++;
-			if (!strcmp(name, a->config.bird_protocol))
-				watch_of(a)->learning = strcmp(state, "down");
-		}
+		snprintf(state, sizeof(state), "%.*s", (int)(end - line), line);
+		if (sscanf(state, "%63s %15s", name, proto) == 2 && !strcmp(proto, "BGP") && strstr(state, "Established"))
+			up++;
 		if (!*end)
 			break;
 	}
 	if (up != a->bird_sessions)
 		log_info("BIRD: %u BGP sessions are up", up);
 	a->bird_sessions = up;
-	learn(a, up, total);
 	snprintf(command, sizeof(command), "show route table %s", a->config.bird_table);
 	if (bird_command(a->bird, command, on_routes, a))
 		a->bird_asked = false;

@@ -41,11 +41,6 @@ class Fabric:
         rt.route(prefix, self.bed.topo.nodes[node].device, table=199, proto=proto, delete=delete)
         rt.flush()
 
-    def learn(self, nodes):
-        """what a mux agent does when BGP has settled"""
-        for node in nodes:
-            self.bed.bird(node, "enable kduet")
-
     def await_(self, test, but=(), nodes=None, seconds=10.0):
         """milliseconds until test(table) holds in all switches but some, or None"""
         started = time.monotonic()
@@ -77,16 +72,8 @@ def tests(bed):
     fab = Fabric(bed)
     ok(until(lambda: not bed.bgp_problems(), 20, 0.1), "all BGP sessions are established")
 
-    fab.trigger("tor1", VIP)
     for node in ("smux1", "smux2", "smux3"):
         fab.trigger(node, AGGREGATE)
-    fab.watch.take(0.2)
-    core = fab.watch.tables[bed.ns("core1").name]
-    ok(AGGREGATE not in core and VIP not in core, "nothing is announced before the mux agent lets BIRD learn triggers")
-    fab.learn([n.name for n in bed.topo.muxes])
-    fab.timed(lambda: None, has(VIP), "then it is", ("tor1",))
-    fab.trigger("tor1", VIP, delete=True)
-    fab.await_(lacks(VIP))
     fab.timed(lambda: None, has(AGGREGATE), "the aggregate of three SMuxes is in every switch")
     good = until(lambda: fab.watch.take(0.05) >= 0 and
                  len(fab.watch.tables[bed.ns("tor4").name][AGGREGATE]["hops"]) == 2 and
@@ -150,8 +137,6 @@ def tests(bed):
     fab.timed(lambda: None, has(VIP), "links up again: the /32 is back", ("agg1",))
     fab.timed(lambda: bed.kill([("agg1", "bird")]), lacks(VIP), "its BIRD killed: all others fell back", ("agg1",))
     bed.start("agg1", "bird")
-    fab.await_(lambda table: bed.topo.nodes["agg1"].local + "/32" in table, ("agg1",))
-    fab.learn(["agg1"])
     fab.timed(lambda: None, has(VIP), "started again: the /32 is back", ("agg1",))
     fab.watch.close()
 
