@@ -33,7 +33,8 @@ static const char usage_text[] =
 
 static int usage(const char *problem, const char *what)
 {
-	fprintf(stderr, "duetctl: %s%s%s\nduetctl --help says how\n", problem, what ? " " : "", what ? what : "");
+	fprintf(stderr, "duetctl: %s%s%s\nduetctl --help says how\n", problem, what ? " " : "",
+		what ? what : "");
 	return 2;
 }
 
@@ -56,7 +57,8 @@ static int run(const struct ctl *c, int n, char **words)
 	for (i = 0; i < sizeof(plain) / sizeof(*plain); i++) {
 		int words_needed = plain[i].sub ? 2 : 1;
 
-		if (strcmp(words[0], plain[i].name) || (plain[i].sub && (n < 2 || strcmp(words[1], plain[i].sub))))
+		if (strcmp(words[0], plain[i].name) ||
+		    (plain[i].sub && (n < 2 || strcmp(words[1], plain[i].sub))))
 			continue;
 		if (n > words_needed)
 			return usage("too many words:", words[words_needed]);
@@ -69,7 +71,8 @@ static int run(const struct ctl *c, int n, char **words)
 	if (!strcmp(words[0], "vip") && n == 3 && !strcmp(words[1], "delete"))
 		return change_delete(c, words[2]);
 	if (!strcmp(words[0], "move"))
-		return n == 3 ? change_move(c, words[1], words[2]) : usage("move needs a VIP and smux or a switch", NULL);
+		return n == 3 ? change_move(c, words[1], words[2]) :
+				usage("move needs a VIP and smux or a switch", NULL);
 	if (n > 1 || !strcmp(words[0], "vip") || !strcmp(words[0], "dip") || !strcmp(words[0], "mux") ||
 	    !strcmp(words[0], "host"))
 		return usage("there is no such command, or a word is missing:", words[0]);

@@ -37,15 +37,18 @@ static int wait_move(const struct ctl *c, long long id, unsigned long long deadl
 		over = json_is_true(json_object_get(m, "over"));
 		done = !strcmp(state, "done");
 		if (over && !done)
-			fprintf(stderr, "duetctl: move %lld of VIP %s %s: %s\n", id, text_of(m, "vip"), state, text_of(m, "note"));
+			fprintf(stderr, "duetctl: move %lld of VIP %s %s: %s\n", id,
+				text_of(m, "vip"), state, text_of(m, "note"));
 		if (!over && now_ms() > deadline) {
-			fprintf(stderr, "duetctl: move %lld of VIP %s is still %s after %u s%s%s\n", id, text_of(m, "vip"),
-				state, c->timeout_s, *text_of(m, "note") ? ": " : "", text_of(m, "note"));
+			fprintf(stderr, "duetctl: move %lld of VIP %s is still %s after %u s%s%s\n",
+				id, text_of(m, "vip"), state, c->timeout_s,
+				*text_of(m, "note") ? ": " : "", text_of(m, "note"));
 			json_decref(m);
 			return 1;
 		}
 		if (over && done && !c->json)
-			printf("VIP %s: %s to %s in %lld ms\n", text_of(m, "vip"), text_of(m, "from"), text_of(m, "to"),
+			printf("VIP %s: %s to %s in %lld ms\n", text_of(m, "vip"),
+			       text_of(m, "from"), text_of(m, "to"),
 			       number_of(m, "changed-ms") - number_of(m, "created-ms"));
 		json_decref(m);
 		if (over)
@@ -87,7 +90,8 @@ int change_apply(const struct ctl *c)
 		config = json_load_file(c->file, JSON_REJECT_DUPLICATES, &error);
 	if (!config) {
 		if (error.line > 0)
-			fprintf(stderr, "duetctl: %s:%d:%d: %s\n", c->file, error.line, error.column, error.text);
+			fprintf(stderr, "duetctl: %s:%d:%d: %s\n", c->file, error.line,
+				error.column, error.text);
 		else
 			fprintf(stderr, "duetctl: %s\n", error.text);
 		return 1;
@@ -96,8 +100,10 @@ int change_apply(const struct ctl *c)
 		return 1;
 	if (!c->json)
 		printf("%zu VIPs added, %zu changed, %zu removed, %lld unchanged\n",
-		       json_array_size(json_object_get(answer, "added")), json_array_size(json_object_get(answer, "changed")),
-		       json_array_size(json_object_get(answer, "removed")), number_of(answer, "unchanged"));
+		       json_array_size(json_object_get(answer, "added")),
+		       json_array_size(json_object_get(answer, "changed")),
+		       json_array_size(json_object_get(answer, "removed")),
+		       number_of(answer, "unchanged"));
 	return follow(c, answer);
 }
 
@@ -105,7 +111,8 @@ int change_assign(const struct ctl *c)
 {
 	json_t *answer;
 
-	if (ctl_call(c, "POST", c->dry_run ? "/v1/assign?dry_run=1" : "/v1/assign", json_object(), &answer))
+	if (ctl_call(c, "POST", c->dry_run ? "/v1/assign?dry_run=1" : "/v1/assign", json_object(),
+		     &answer))
 		return 1;
 	if (!c->json)
 		print_plan(json_object_get(answer, "assignment"));
@@ -119,7 +126,8 @@ int change_move(const struct ctl *c, const char *vip, const char *to)
 	long long id;
 	int ret;
 
-	if (ctl_call(c, "POST", "/v1/moves", json_pack("{s:s, s:s}", "vip", vip, "to", to), &answer))
+	if (ctl_call(c, "POST", "/v1/moves", json_pack("{s:s, s:s}", "vip", vip, "to", to),
+		     &answer))
 		return 1;
 	id = number_of(answer, "id");
 	ret = id && c->wait ? wait_move(c, id, deadline) : 0;

@@ -29,18 +29,21 @@ static size_t receive(char *data, size_t size, size_t n, void *ctx)
 	return size * n;
 }
 
-static int refused(const struct ctl *c, const char *method, const char *path, long status, json_t *answer)
+static int refused(const struct ctl *c, const char *method, const char *path, long status,
+		   json_t *answer)
 {
 	const char *detail = json_string_value(json_object_get(answer, "detail"));
 
 	if (detail)
 		fprintf(stderr, "duetctl: %s\n", detail);
 	else
-		fprintf(stderr, "duetctl: %s%s answered %s with status %ld\n", c->url, path, method, status);
+		fprintf(stderr, "duetctl: %s%s answered %s with status %ld\n", c->url, path, method,
+			status);
 	return 1;
 }
 
-int ctl_call(const struct ctl *c, const char *method, const char *path, json_t *body, json_t **answer)
+int ctl_call(const struct ctl *c, const char *method, const char *path, json_t *body,
+	     json_t **answer)
 {
 	char url[1024], error[CURL_ERROR_SIZE] = "";
 	struct curl_slist *headers = NULL;
@@ -77,7 +80,8 @@ int ctl_call(const struct ctl *c, const char *method, const char *path, json_t *
 	}
 	code = curl_easy_perform(handle);
 	if (code != CURLE_OK) {
-		fprintf(stderr, "duetctl: controller %s: %s\n", c->url, error[0] ? error : curl_easy_strerror(code));
+		fprintf(stderr, "duetctl: controller %s: %s\n", c->url,
+			error[0] ? error : curl_easy_strerror(code));
 		goto out;
 	}
 	curl_easy_getinfo(handle, CURLINFO_RESPONSE_CODE, &status);

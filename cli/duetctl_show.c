@@ -72,17 +72,21 @@ int show_status(const struct ctl *c)
 
 	if (ret)
 		return failed(ret);
-	printf("%s at %s, version %s, epoch %lld\n", text_of(s, "name"), c->url, text_of(s, "version"), number_of(s, "epoch"));
+	printf("%s at %s, version %s, epoch %lld\n", text_of(s, "name"), c->url,
+	       text_of(s, "version"), number_of(s, "epoch"));
 	o = json_object_get(s, "vips");
-	printf("VIPs   %lld: %lld on HMuxes, %lld on SMuxes, %lld moving (aggregate %s)\n", number_of(o, "total"),
-	       number_of(o, "on-hmux"), number_of(o, "on-smux"), number_of(o, "moving"), text_of(s, "aggregate"));
+	printf("VIPs   %lld: %lld on HMuxes, %lld on SMuxes, %lld moving (aggregate %s)\n",
+	       number_of(o, "total"), number_of(o, "on-hmux"), number_of(o, "on-smux"),
+	       number_of(o, "moving"), text_of(s, "aggregate"));
 	o = json_object_get(s, "dips");
 	printf("DIPs   %lld: %lld down\n", number_of(o, "total"), number_of(o, "down"));
 	o = json_object_get(s, "muxes");
-	printf("muxes  %lld: %lld in sync, %lld syncing, %lld unreachable, %lld refusing\n", number_of(o, "total"),
-	       number_of(o, "in-sync"), number_of(o, "syncing"), number_of(o, "unreachable"), number_of(o, "refusing"));
+	printf("muxes  %lld: %lld in sync, %lld syncing, %lld unreachable, %lld refusing\n",
+	       number_of(o, "total"), number_of(o, "in-sync"), number_of(o, "syncing"),
+	       number_of(o, "unreachable"), number_of(o, "refusing"));
 	o = json_object_get(s, "hosts");
-	printf("hosts  %lld: %lld told, %lld silent\n", number_of(o, "total"), number_of(o, "told"), number_of(o, "silent"));
+	printf("hosts  %lld: %lld told, %lld silent\n", number_of(o, "total"),
+	       number_of(o, "told"), number_of(o, "silent"));
 	o = json_object_get(s, "faults");
 	if (!json_array_size(o))
 		puts("all is well");
@@ -234,7 +238,8 @@ int show_muxes(const struct ctl *c)
 
 	if (ret)
 		return failed(ret);
-	t = table_new("MUX", "MODE", "ADDRESS", "STATE", ">VIPS", ">TUNNELS", ">OF", ">REFUSED", "BIRD", "WHY", NULL);
+	t = table_new("MUX", "MODE", "ADDRESS", "STATE", ">VIPS", ">TUNNELS", ">OF", ">REFUSED",
+		      "BIRD", "WHY", NULL);
 	json_array_foreach(json_object_get(s, "muxes"), i, m) {
 		json_t *used = json_object_get(m, "used"), *limits = json_object_get(m, "limits");
 

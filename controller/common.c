@@ -15,7 +15,8 @@ uint64_t get_u64(json_t *object, const char *key, uint64_t fallback)
 {
 	json_t *v = json_object_get(object, key);
 
-	return json_is_integer(v) && json_integer_value(v) >= 0 ? (uint64_t)json_integer_value(v) : fallback;
+	return json_is_integer(v) && json_integer_value(v) >= 0 ? (uint64_t)json_integer_value(v)
+								: fallback;
 }
 
 double get_num(json_t *object, const char *key, double fallback)

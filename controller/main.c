@@ -14,15 +14,13 @@
 #include "monitor/monitor.h"
 #include "monitor/topology.h"
 
-#define KEY(k, t, m) { .section = "controller", .key = k, .type = t, .offset = offsetof(struct config, m) }
+#define KEY(k, t, m, ...) \
+	{ .section = "controller", .key = k, .type = t, .offset = offsetof(struct config, m), __VA_ARGS__ }
 
 static const struct conf_key keys[] = {
-	{ .section = "controller", .key = "name", .type = CONF_STR, .offset = offsetof(struct config, name),
-	  .fallback = "controller" },
-	{ .section = "controller", .key = "listen", .type = CONF_ADDR_PORT, .offset = offsetof(struct config, listen),
-	  .required = true },
-	{ .section = "controller", .key = "role", .type = CONF_STR, .offset = offsetof(struct config, role),
-	  .fallback = "all" },
+	KEY("name", CONF_STR, name, .fallback = "controller"),
+	KEY("listen", CONF_ADDR_PORT, listen, .required = true),
+	KEY("role", CONF_STR, role, .fallback = "all"),
 	KEY("store", CONF_STR, store),
 	KEY("topology", CONF_STR, topology),
 	KEY("aggregate", CONF_STR, aggregate_text),
@@ -94,7 +92,9 @@ static int role_parse(const char *s, enum role *roles)
 
 static int need(const char *file, const char *value, const char *key, const char *role, struct err *e)
 {
-	return value ? 0 : err_set(e, -EINVAL, "%s: [controller] %s is missing; role %s needs it", file, key, role);
+	if (value)
+		return 0;
+	return err_set(e, -EINVAL, "%s: [controller] %s is missing; role %s needs it", file, key, role);
 }
 
 /* part_url - where a part is: as configured, else in this process */
@@ -115,7 +115,8 @@ static int part_url(struct controller *ctl, const char *file, enum role part, co
 		return 0;
 	}
 	if (!(ctl->roles & part))
-		return err_set(e, -EINVAL, "%s: [controller] %s is missing: another process has that part, and this one needs its URL",
+		return err_set(e, -EINVAL,
+			       "%s: [controller] %s is missing: another process has that part, and this one needs its URL",
 			       file, key);
 	any4 = addr_is_v4(&a) && !memcmp(a.b + 12, "\0\0\0\0", 4);
 	if (any4 || addr_is_none(&a))
@@ -141,11 +142,13 @@ static int config_read(struct controller *ctl, const struct daemon_opts *opts, s
 		goto err_free;
 	}
 	if (((ctl->roles & ROLE_MONITOR) && need(opts->config, conf->topology, "topology", role, e)) ||
-	    ((ctl->roles & (ROLE_MONITOR | ROLE_UPDATER)) && need(opts->config, conf->aggregate_text, "aggregate", role, e)) ||
+	    ((ctl->roles & (ROLE_MONITOR | ROLE_UPDATER)) &&
+	     need(opts->config, conf->aggregate_text, "aggregate", role, e)) ||
 	    ((ctl->roles & ROLE_UPDATER) && need(opts->config, conf->store, "store", role, e)))
 		goto err_free;
 	if (conf->aggregate_text && prefix_parse(conf->aggregate_text, &conf->aggregate)) {
-		err_set(e, ret, "%s: [controller] aggregate = %s: must be a prefix such as 203.0.113.0/24 with no host bits",
+		err_set(e, ret,
+			"%s: [controller] aggregate = %s: must be a prefix such as 203.0.113.0/24 with no host bits",
 			opts->config, conf->aggregate_text);
 		goto err_free;
 	}

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CALL_TIMEOUT_MS	60000
+#define CALL_TIMEOUT_MS 60000
 
 /* struct assign - one POST /v1/assign on its way */
 struct assign {
@@ -29,8 +29,8 @@ static void end(struct assign *a)
 
 static void give_up(struct assign *a, const char *who, const char *url, const struct http_result *r)
 {
-	http_problem(a->req, r && r->status >= 400 && r->status < 500 ? 422 : 502, NULL, "%s (%s): %s", who, url,
-		     r && r->error ? r->error : "no answer");
+	http_problem(a->req, r && r->status >= 400 && r->status < 500 ? 422 : 502, NULL,
+		     "%s (%s): %s", who, url, r && r->error ? r->error : "no answer");
 	end(a);
 }
 
@@ -77,8 +77,10 @@ static uint32_t smaller(uint32_t a, uint32_t b)
 /* real_tables - where an agent tells smaller tables than the topology, those count */
 static void real_tables(struct updater *u, json_t *model)
 {
-	static const char *const keys[][2] = {
-		{ "hosts", "vips" }, { "rules", "rules" }, { "members", "members" }, { "tunnels", "tunnels" } };
+	static const char *const keys[][2] = { { "hosts", "vips" },
+					       { "rules", "rules" },
+					       { "members", "members" },
+					       { "tunnels", "tunnels" } };
 	json_t *s;
 	size_t i, k;
 
@@ -88,8 +90,9 @@ static void real_tables(struct updater *u, json_t *model)
 
 		limits = m ? json_object_get(json_object_get(m->status, "device"), "limits") : NULL;
 		for (k = 0; limits && k < 4; k++)
-			json_object_set_new(tables, keys[k][0], json_integer(smaller(
-				get_u64(tables, keys[k][0], 0), get_u64(limits, keys[k][1], 0))));
+			json_object_set_new(tables, keys[k][0],
+					    json_integer(smaller(get_u64(tables, keys[k][0], 0),
+								 get_u64(limits, keys[k][1], 0))));
 	}
 }
 
@@ -97,7 +100,8 @@ static void real_tables(struct updater *u, json_t *model)
 static json_t *options_of(const struct assign *a)
 {
 	struct updater *u = a->ctl->updater;
-	json_t *options = json_is_object(a->options) ? json_deep_copy(a->options) : json_object(), *exclude;
+	json_t *options = json_is_object(a->options) ? json_deep_copy(a->options) : json_object(),
+	       *exclude;
 	unsigned int i;
 
 	exclude = json_object_get(options, "exclude");
@@ -106,7 +110,8 @@ static json_t *options_of(const struct assign *a)
 		json_object_set_new(options, "exclude", exclude);
 	}
 	for (i = 0; i < u->n_muxes; i++)
-		if (!u->muxes[i].smux && (mux_lost(&u->muxes[i]) || u->muxes[i].fenced || !u->muxes[i].heard_ms))
+		if (!u->muxes[i].smux &&
+		    (mux_lost(&u->muxes[i]) || u->muxes[i].fenced || !u->muxes[i].heard_ms))
 			json_array_append_new(exclude, json_string(u->muxes[i].name));
 	return options;
 }
@@ -136,8 +141,9 @@ static void modelled(const struct http_result *r, void *ctx)
 	real_tables(u, r->body);
 	snprintf(url, sizeof(url), "%s/v1/engine/plan", a->ctl->engine_url);
 	if (!http_call(a->ctl->client, "POST", url,
-		       json_pack("{s:O, s:o, s:o, s:o}", "model", r->body, "vips", vips, "current", current,
-				 "options", options_of(a)), CALL_TIMEOUT_MS, planned, a))
+		       json_pack("{s:O, s:o, s:o, s:o}", "model", r->body, "vips", vips, "current",
+				 current, "options", options_of(a)),
+		       CALL_TIMEOUT_MS, planned, a))
 		give_up(a, "engine", a->ctl->engine_url, NULL);
 }
 
@@ -172,7 +178,9 @@ void api_moves_post(struct http_request *req, json_t *body, void *ctx)
 	uint64_t id = 0;
 
 	if (!vip || !to) {
-		http_problem(req, 400, NULL, "a move has a \"vip\" and a place \"to\" go: \"%s\" or a switch", SMUX);
+		http_problem(req, 400, NULL,
+			     "a move has a \"vip\" and a place \"to\" go: \"%s\" or a switch",
+			     SMUX);
 		return;
 	}
 	if (!u->model) {
@@ -184,7 +192,9 @@ void api_moves_post(struct http_request *req, json_t *body, void *ctx)
 		return;
 	}
 	if (strcmp(to, SMUX) && (!m || m->smux)) {
-		http_problem(req, 422, NULL, "there is no switch \"%s\" with a mux agent; \"%s\" is the SMuxes", to, SMUX);
+		http_problem(req, 422, NULL,
+			     "there is no switch \"%s\" with a mux agent; \"%s\" is the SMuxes", to,
+			     SMUX);
 		return;
 	}
 	if (v->move && v->move->kind == MOVE_DELETE) {
@@ -192,12 +202,15 @@ void api_moves_post(struct http_request *req, json_t *body, void *ctx)
 		return;
 	}
 	if (!v->move && !strcmp(v->mux, to)) {
-		http_reply(req, 200, json_pack("{s:n, s:s, s:s}", "id", "state", "done", "note", "it is there already"));
+		http_reply(req, 200,
+			   json_pack("{s:n, s:s, s:s}", "id", "state", "done", "note",
+				     "it is there already"));
 		return;
 	}
 	if (v->move && !strcmp(v->move->to, to)) {
-		http_reply(req, 202, json_pack("{s:I, s:s}", "id", (json_int_t)v->move->id, "state",
-					       move_state_name(v->move->state)));
+		http_reply(req, 202,
+			   json_pack("{s:I, s:s}", "id", (json_int_t)v->move->id, "state",
+				     move_state_name(v->move->state)));
 		return;
 	}
 	store_begin(u->store);
@@ -205,7 +218,8 @@ void api_moves_post(struct http_request *req, json_t *body, void *ctx)
 	mv = move_new(u, v, MOVE_MOVE, to, NULL, store_wave(u->store));
 	if (mv) {
 		id = mv->id;
-		store_event(u->store, "move", v->text, "%llu: %s to %s, by hand", (unsigned long long)id, v->mux, to);
+		store_event(u->store, "move", v->text, "%llu: %s to %s, by hand",
+			    (unsigned long long)id, v->mux, to);
 	}
 	if (store_commit(u->store) || !mv) {
 		http_problem(req, 500, NULL, "the store can't keep the move: see the log");

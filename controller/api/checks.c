@@ -10,15 +10,16 @@
 #include <stdio.h>
 #include <string.h>
 
-#define PATH_MAX_LEN	255	/* what a host agent takes at least */
+#define PATH_MAX_LEN 255 /* what a host agent takes at least */
 
 static const char *const members[] = { "vip", "name", "traffic", "rules", "status", NULL };
 static const char *const rule_members[] = { "proto", "port", "fields", "dips", "check", NULL };
 static const char *const dip_members[] = { "address", "weight", "state", NULL };
-static const char *const check_members[] = { "type", "port", "path", "expect", "interval_ms", "timeout_ms",
-					     "rise", "fall", NULL };
+static const char *const check_members[] = { "type",	   "port", "path", "expect", "interval_ms",
+					     "timeout_ms", "rise", "fall", NULL };
 
-static int unknown_member(json_t *object, const char *const *known, const char *where, struct err *e)
+static int unknown_member(json_t *object, const char *const *known, const char *where,
+			  struct err *e)
 {
 	const char *key;
 	json_t *value;
@@ -28,18 +29,22 @@ static int unknown_member(json_t *object, const char *const *known, const char *
 		for (i = 0; known[i] && strcmp(known[i], key); i++)
 			;
 		if (!known[i])
-			return err_set(e, -EINVAL, "%s: there is no such member as \"%s\"", where, key);
+			return err_set(e, -EINVAL, "%s: there is no such member as \"%s\"", where,
+				       key);
 	}
 	return 0;
 }
 
-static int check_number(json_t *check, const char *key, json_int_t low, json_int_t high, const char *where, struct err *e)
+static int check_number(json_t *check, const char *key, json_int_t low, json_int_t high,
+			const char *where, struct err *e)
 {
 	json_t *v = json_object_get(check, key);
 
-	if (!v || (json_is_integer(v) && json_integer_value(v) >= low && json_integer_value(v) <= high))
+	if (!v ||
+	    (json_is_integer(v) && json_integer_value(v) >= low && json_integer_value(v) <= high))
 		return 0;
-	return err_set(e, -EINVAL, "%s: \"%s\" is a number from %lld to %lld", where, key, (long long)low, (long long)high);
+	return err_set(e, -EINVAL, "%s: \"%s\" is a number from %lld to %lld", where, key,
+		       (long long)low, (long long)high);
 }
 
 static int check_health_check(json_t *check, json_t *rule, const char *where, struct err *e)
@@ -51,13 +56,20 @@ static int check_health_check(json_t *check, json_t *rule, const char *where, st
 	if (!json_is_object(check))
 		return err_set(e, -EINVAL, "%s: a check is an object", where);
 	if (strcmp(type, "tcp") && strcmp(type, "http") && strcmp(type, "icmp"))
-		return err_set(e, -EINVAL, "%s: the \"type\" of a check is tcp, http or icmp", where);
-	if (path && (!json_is_string(path) || *json_string_value(path) != '/' || json_string_length(path) > PATH_MAX_LEN ||
+		return err_set(e, -EINVAL, "%s: the \"type\" of a check is tcp, http or icmp",
+			       where);
+	if (path && (!json_is_string(path) || *json_string_value(path) != '/' ||
+		     json_string_length(path) > PATH_MAX_LEN ||
 		     strpbrk(json_string_value(path), " \r\n\t")))
-		return err_set(e, -EINVAL, "%s: the \"path\" of a check begins with /, has no blanks and at most %d characters",
-			       where, PATH_MAX_LEN);
-	if (strcmp(type, "icmp") && !json_object_get(check, "port") && !json_is_integer(json_object_get(rule, "port")))
-		return err_set(e, -EINVAL, "%s: the check has no \"port\", and the rule has none to take", where);
+		return err_set(
+			e, -EINVAL,
+			"%s: the \"path\" of a check begins with /, has no blanks and at most %d characters",
+			where, PATH_MAX_LEN);
+	if (strcmp(type, "icmp") && !json_object_get(check, "port") &&
+	    !json_is_integer(json_object_get(rule, "port")))
+		return err_set(e, -EINVAL,
+			       "%s: the check has no \"port\", and the rule has none to take",
+			       where);
 	ret = unknown_member(check, check_members, where, e);
 	if (!ret)
 		ret = check_number(check, "port", 1, 65535, where, e);
@@ -87,28 +99,38 @@ static bool is_switch(const struct updater *u, const char *name)
 
 static int check_traffic(const struct updater *u, json_t *traffic, const char *where, struct err *e)
 {
-	json_t *mbps = json_object_get(traffic, "mbps"), *sources = json_object_get(traffic, "sources"), *share;
+	json_t *mbps = json_object_get(traffic, "mbps"),
+	       *sources = json_object_get(traffic, "sources"), *share;
 	double sum = 0;
 	const char *name;
 
 	if (!traffic)
 		return 0;
 	if (!json_is_object(traffic) || !json_is_number(mbps) || json_number_value(mbps) < 0)
-		return err_set(e, -EINVAL, "%s: \"traffic\" has \"mbps\", a number not below 0", where);
+		return err_set(e, -EINVAL, "%s: \"traffic\" has \"mbps\", a number not below 0",
+			       where);
 	if (!sources)
 		return 0;
 	if (!json_is_object(sources))
-		return err_set(e, -EINVAL, "%s: the \"sources\" of traffic are an object: name and share", where);
+		return err_set(e, -EINVAL,
+			       "%s: the \"sources\" of traffic are an object: name and share",
+			       where);
 	json_object_foreach(sources, name, share) {
 		if (strcmp(name, "internet") && !is_switch(u, name))
-			return err_set(e, -EINVAL, "%s: traffic source \"%s\" is neither a switch of the topology nor \"internet\"",
-				       where, name);
+			return err_set(
+				e, -EINVAL,
+				"%s: traffic source \"%s\" is neither a switch of the topology nor \"internet\"",
+				where, name);
 		if (!json_is_number(share) || json_number_value(share) < 0)
-			return err_set(e, -EINVAL, "%s: the share of traffic source \"%s\" is no number", where, name);
+			return err_set(e, -EINVAL,
+				       "%s: the share of traffic source \"%s\" is no number", where,
+				       name);
 		sum += json_number_value(share);
 	}
 	if (sum < 0.99 || sum > 1.01)
-		return err_set(e, -EINVAL, "%s: the shares of the traffic sources add up to %.3g, not to 1", where, sum);
+		return err_set(e, -EINVAL,
+			       "%s: the shares of the traffic sources add up to %.3g, not to 1",
+			       where, sum);
 	return 0;
 }
 
@@ -131,8 +153,9 @@ static int normal_rule(const struct updater *u, json_t *rule, const char *where,
 		addr_parse(get_str(dip, "address", ""), &a);
 		addr_str(&a, text);
 		if (prefix_holds(&u->ctl->conf.aggregate, &a))
-			return err_set(e, -EINVAL, "%s: DIP %s is inside the aggregate %s, which is for VIPs", where, text,
-				       u->ctl->conf.aggregate_text);
+			return err_set(e, -EINVAL,
+				       "%s: DIP %s is inside the aggregate %s, which is for VIPs",
+				       where, text, u->ctl->conf.aggregate_text);
 		json_object_set_new(dip, "address", json_string(text));
 	}
 	return check ? check_health_check(check, rule, where, e) : 0;
@@ -155,7 +178,8 @@ int vip_check(const struct updater *u, json_t *json, json_t **out, struct err *e
 	addr_str(&a, text);
 	snprintf(where, sizeof(where), "VIP %s", text);
 	if (!prefix_holds(&u->ctl->conf.aggregate, &a))
-		return err_set(e, -EINVAL, "%s is outside the aggregate %s, which the SMuxes announce", where,
+		return err_set(e, -EINVAL,
+			       "%s is outside the aggregate %s, which the SMuxes announce", where,
 			       u->ctl->conf.aggregate_text);
 	if (json_object_get(json, "name") && !get_str(json, "name", NULL))
 		return err_set(e, -EINVAL, "%s: its \"name\" is a string", where);

@@ -21,7 +21,10 @@ struct change {
 
 static void change_begin(struct change *c, struct updater *u)
 {
-	*c = (struct change){ .u = u, .added = json_array(), .changed = json_array(), .removed = json_array(),
+	*c = (struct change){ .u = u,
+			      .added = json_array(),
+			      .changed = json_array(),
+			      .removed = json_array(),
 			      .moves = json_array() };
 	store_begin(u->store);
 }
@@ -127,8 +130,8 @@ static void change_end(struct change *c, struct http_request *req, unsigned int 
 	first_configuration(c->u);
 	if (store_commit(c->u->store))
 		c->failed = true;
-	answer = json_pack("{s:o, s:o, s:o, s:i, s:o}", "added", c->added, "changed", c->changed, "removed", c->removed,
-			   "unchanged", c->unchanged, "moves", c->moves);
+	answer = json_pack("{s:o, s:o, s:o, s:i, s:o}", "added", c->added, "changed", c->changed,
+			   "removed", c->removed, "unchanged", c->unchanged, "moves", c->moves);
 	moves_run(c->u);
 	if (c->failed) {
 		http_problem(req, 500, answer, "the store can't keep all of it: see the log");
@@ -224,7 +227,8 @@ void api_vip_put(struct http_request *req, json_t *body, void *ctx)
 	}
 	addr_parse(get_str(def, "vip", ""), &b);
 	if (addr_parse(address, &a) || addr_cmp(&a, &b)) {
-		http_problem(req, 422, NULL, "the definition is of VIP %s, the address in the URL is %s",
+		http_problem(req, 422, NULL,
+			     "the definition is of VIP %s, the address in the URL is %s",
 			     get_str(def, "vip", ""), address);
 		json_decref(def);
 		return;

@@ -75,7 +75,8 @@ static void compare_tables(struct updater *u, json_t *faults)
 /* told_faults - what a mux itself says is not as it should be */
 static void told_faults(const struct mux *m, json_t *faults)
 {
-	json_t *aggregate = json_object_get(m->status, "aggregate"), *bird = json_object_get(m->status, "bird"), *vip;
+	json_t *aggregate = json_object_get(m->status, "aggregate"), *vip;
+	json_t *bird = json_object_get(m->status, "bird");
 	const char *trouble = get_str(m->status, "trouble", NULL);
 	size_t i;
 
@@ -84,7 +85,8 @@ static void told_faults(const struct mux *m, json_t *faults)
 	if (strcmp(get_str(bird, "state", "up"), "up"))
 		fault(faults, "mux %s: BIRD is %s%s%s", m->name, get_str(bird, "state", ""),
 		      *get_str(bird, "detail", "") ? ": " : "", get_str(bird, "detail", ""));
-	if (m->smux && m->u->n_vips && mux_state(m) == MUX_IN_SYNC && json_is_false(json_object_get(aggregate, "exported")))
+	if (m->smux && m->u->n_vips && mux_state(m) == MUX_IN_SYNC &&
+	    json_is_false(json_object_get(aggregate, "exported")))
 		fault(faults, "SMux %s does not export the aggregate", m->name);
 	json_array_foreach(json_object_get(m->status, "vips"), i, vip) {
 		struct uvip *v = vip_find(m->u, get_str(vip, "vip", NULL));
@@ -120,7 +122,8 @@ static void host_faults(struct updater *u, json_t *faults)
 
 	for (i = 0; i < u->n_hosts; i++) {
 		if (u->hosts[i].silent)
-			fault(faults, "host %s is silent; its DIPs are taken to be as it last said", u->hosts[i].name);
+			fault(faults, "host %s is silent; its DIPs are taken to be as it last said",
+			      u->hosts[i].name);
 		else if (u->hosts[i].why[0])
 			fault(faults, "host %s can't be told its VIPs: %s", u->hosts[i].name, u->hosts[i].why);
 	}
@@ -147,7 +150,8 @@ static void place_faults(struct updater *u, json_t *faults)
 		struct mux *m = mux_find(u, v->mux);
 
 		if (v->move && v->move->note[0])
-			fault(faults, "VIP %s: move %llu waits: %s", v->text, (unsigned long long)v->move->id, v->move->note);
+			fault(faults, "VIP %s: move %llu waits: %s", v->text,
+			      (unsigned long long)v->move->id, v->move->note);
 		if (!m || !settled(v, m) || mux_refusal(m, v))
 			continue;
 		if (!exports(m, v))
@@ -198,15 +202,19 @@ void api_status_get(struct http_request *req, json_t *body, void *ctx)
 	host_faults(u, faults);
 	place_faults(u, faults);
 	compare_tables(u, faults);
-	o = json_pack("{s:s, s:s, s:I, s:I, s:I, s:s, s:b}", "name", ctl->conf.name, "version", DUET_VERSION,
-		      "epoch", (json_int_t)u->epoch, "generation", (json_int_t)u->generation, "seed", (json_int_t)u->seed,
-		      "aggregate", ctl->conf.aggregate_text, "configured", u->configured);
-	json_object_set_new(o, "vips", json_pack("{s:i, s:i, s:i, s:i}", "total", u->n_vips, "on-hmux", c.on_hmux,
-						 "on-smux", u->n_vips - c.on_hmux, "moving", c.moving));
+	o = json_pack("{s:s, s:s, s:I, s:I, s:I, s:s, s:b}",
+		"name", ctl->conf.name, "version", DUET_VERSION, "epoch", (json_int_t)u->epoch,
+		"generation", (json_int_t)u->generation, "seed", (json_int_t)u->seed,
+		"aggregate", ctl->conf.aggregate_text, "configured", u->configured);
+	json_object_set_new(o, "vips", json_pack("{s:i, s:i, s:i, s:i}",
+		"total", u->n_vips, "on-hmux", c.on_hmux, "on-smux", u->n_vips - c.on_hmux, "moving", c.moving));
 	json_object_set_new(o, "muxes", json_pack("{s:i, s:i, s:i, s:i, s:i}", "total", u->n_muxes,
-		"in-sync", c.muxes[MUX_IN_SYNC], "syncing", c.muxes[MUX_SYNCING] + c.muxes[MUX_UNKNOWN],
-		"unreachable", c.muxes[MUX_UNREACHABLE], "refusing", c.muxes[MUX_REFUSING] + c.muxes[MUX_FENCED]));
-	json_object_set_new(o, "hosts", json_pack("{s:i, s:i, s:i}", "total", u->n_hosts, "told", c.told, "silent", c.silent));
+		"in-sync", c.muxes[MUX_IN_SYNC],
+		"syncing", c.muxes[MUX_SYNCING] + c.muxes[MUX_UNKNOWN],
+		"unreachable", c.muxes[MUX_UNREACHABLE],
+		"refusing", c.muxes[MUX_REFUSING] + c.muxes[MUX_FENCED]));
+	json_object_set_new(o, "hosts", json_pack("{s:i, s:i, s:i}",
+		"total", u->n_hosts, "told", c.told, "silent", c.silent));
 	json_object_set_new(o, "dips", json_pack("{s:i, s:i}", "total", c.dips, "down", c.down));
 	json_object_set_new(o, "ok", json_boolean(!json_array_size(faults)));
 	json_object_set_new(o, "faults", faults);

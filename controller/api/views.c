@@ -44,8 +44,8 @@ static json_t *exporters(const struct updater *u)
 static json_t *place_of(const struct uvip *v, json_t *exported)
 {
 	json_t *list = json_object_get(exported, v->text);
-	json_t *o = json_pack("{s:s, s:s, s:s, s:s}", "vip", v->text, "name", get_str(v->def, "name", ""), "mux", v->mux,
-			      "wanted", vip_wanted(v));
+	json_t *o = json_pack("{s:s, s:s, s:s, s:s}", "vip", v->text,
+			      "name", get_str(v->def, "name", ""), "mux", v->mux, "wanted", vip_wanted(v));
 
 	json_object_set_new(o, "mru", v->mru < 0 ? json_null() : json_real(v->mru));
 	json_object_set_new(o, "reason", json_string(v->reason ? v->reason : ""));
@@ -66,7 +66,8 @@ static json_t *vip_to_view(const struct uvip *v, json_t *exported)
 
 		sscanf(key, "%45[^|]|%u", dip, &rule);
 		json_array_append_new(down, json_pack("{s:s, s:i, s:s, s:I}", "dip", dip, "rule", rule,
-			"reason", get_str(why, "reason", ""), "since-ms", (json_int_t)get_u64(why, "since-ms", 0)));
+			"reason", get_str(why, "reason", ""),
+			"since-ms", (json_int_t)get_u64(why, "since-ms", 0)));
 	}
 	json_object_set_new(status, "down", down);
 	json_object_set_new(o, "status", status);
@@ -147,7 +148,9 @@ void api_moves_get(struct http_request *req, json_t *body, void *ctx)
 	json_t *list = json_array();
 	unsigned long n = limit ? strtoul(limit, NULL, 10) : 50;
 
-	if (store_move_each(u->store, state && strcmp(state, "0"), 0, n && n < LIST_MAX ? n : LIST_MAX, add_move, list)) {
+	if (!n || n > LIST_MAX)
+		n = LIST_MAX;
+	if (store_move_each(u->store, state && strcmp(state, "0"), 0, n, add_move, list)) {
 		json_decref(list);
 		http_problem(req, 500, NULL, "the store can't be read: see the log");
 		return;
@@ -179,9 +182,10 @@ void api_move_get(struct http_request *req, json_t *body, void *ctx)
 static json_t *mux_to_view(const struct mux *m)
 {
 	json_t *device = json_object_get(m->status, "device"), *bird = json_object_get(m->status, "bird"), *v;
-	json_t *o = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "name", m->name, "mode", m->smux ? "smux" : "hmux",
-			      "local", m->local, "agent", m->url, "state", mux_state_name(mux_state(m)), "instance", m->instance,
-			      "why", m->why);
+	json_t *o = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s}",
+			      "name", m->name, "mode", m->smux ? "smux" : "hmux", "local", m->local,
+			      "agent", m->url, "state", mux_state_name(mux_state(m)),
+			      "instance", m->instance, "why", m->why);
 
 	if (m->heard_ms)
 		json_object_set_new(o, "age-ms", json_integer(mono_ms() - m->heard_ms));
@@ -237,7 +241,8 @@ static void forwarded(const struct http_result *r, void *ctx)
 	struct forward *f = ctx;
 
 	if (r->status != 200)
-		http_problem(f->req, 502, NULL, "monitor (%s): %s", f->ctl->monitor_url, r->error ? r->error : "no answer");
+		http_problem(f->req, 502, NULL, "monitor (%s): %s", f->ctl->monitor_url,
+			     r->error ? r->error : "no answer");
 	else
 		http_reply(f->req, 200, f->hosts ? hosts_view(f->ctl->updater, r->body) : json_incref(r->body));
 	free(f);

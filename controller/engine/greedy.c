@@ -23,11 +23,11 @@ struct greedy {
 	const struct engine_options *options;
 	struct engine_paths *paths;
 	struct engine_load *load;
-	uint8_t *has_dip;	/* switch * n_dips + DIP: it has this tunnel */
-	double *add[2];		/* what the VIP looked at adds to links */
-	uint32_t min_hosts;	/* smallest host table: every switch holds every /32 */
+	uint8_t *has_dip;   /* switch * n_dips + DIP: it has this tunnel */
+	double *add[2];	    /* what the VIP looked at adds to links */
+	uint32_t min_hosts; /* smallest host table: every switch holds every /32 */
 	uint32_t placed;
-	double worst;		/* highest utilisation so far */
+	double worst; /* highest utilisation so far */
 };
 
 /* struct offer - what it would mean to put the VIP on one switch */
@@ -60,7 +60,8 @@ static int load_init(struct engine_load *load, const struct engine_model *m)
 	load->members = calloc(m->n_switches + 1, sizeof(uint32_t));
 	load->rules = calloc(m->n_switches + 1, sizeof(uint32_t));
 	load->vips = calloc(m->n_switches + 1, sizeof(uint32_t));
-	if (load->link[0] && load->link[1] && load->tunnels && load->members && load->rules && load->vips)
+	if (load->link[0] && load->link[1] && load->tunnels && load->members && load->rules &&
+	    load->vips)
 		return 0;
 	engine_load_free(load);
 	return -ENOMEM;
@@ -140,11 +141,14 @@ static int offer_of(struct greedy *g, const struct engine_vip *v, unsigned int s
 			if (!add)
 				continue;
 			o->added += add;
-			touch(o, (load->link[dir][i] + add) / (g->model->links[i].mbps * g->options->link_share),
+			touch(o,
+			      (load->link[dir][i] + add) /
+				      (g->model->links[i].mbps * g->options->link_share),
 			      ENGINE_LINK, i);
 		}
 	}
-	touch(o, table_use(load->tunnels[s] + new_tunnels(g, s, v), sw->tunnels), ENGINE_TUNNELS, 0);
+	touch(o, table_use(load->tunnels[s] + new_tunnels(g, s, v), sw->tunnels), ENGINE_TUNNELS,
+	      0);
 	touch(o, table_use(load->members[s] + v->members, sw->members), ENGINE_MEMBERS, 0);
 	touch(o, table_use(load->rules[s] + v->rules, sw->rules), ENGINE_RULES, 0);
 	touch(o, table_use(g->placed + 1, g->min_hosts), ENGINE_HOSTS, 0);
@@ -181,7 +185,8 @@ static bool fits_empty(const struct greedy *g, const struct engine_vip *v)
 		const struct engine_switch *sw = &g->model->switches[s];
 
 		if (sw->candidate && (!sw->tunnels || v->n_dips <= sw->tunnels) &&
-		    (!sw->members || v->members <= sw->members) && (!sw->rules || v->rules <= sw->rules))
+		    (!sw->members || v->members <= sw->members) &&
+		    (!sw->rules || v->rules <= sw->rules))
 			return true;
 	}
 	return false;
@@ -284,7 +289,8 @@ static int by_traffic(const void *a, const void *b)
 	return strcmp(x->vip, y->vip);
 }
 
-static int greedy_run(struct greedy *g, const struct engine_vip **order, struct engine_choice *choices)
+static int greedy_run(struct greedy *g, const struct engine_vip **order,
+		      struct engine_choice *choices)
 {
 	bool stop = false;
 	unsigned int i;
@@ -294,7 +300,9 @@ static int greedy_run(struct greedy *g, const struct engine_vip **order, struct 
 		struct engine_choice *c = &choices[order[i] - g->model->vips];
 
 		if (stop) {
-			*c = (struct engine_choice){ .mux = ENGINE_SMUX, .why = ENGINE_STOPPED, .other = -1 };
+			*c = (struct engine_choice){ .mux = ENGINE_SMUX,
+						     .why = ENGINE_STOPPED,
+						     .other = -1 };
 			continue;
 		}
 		ret = choose(g, order[i], c, &stop);

@@ -17,13 +17,13 @@ struct edge {
 
 struct engine_paths {
 	unsigned int n_nodes, n_links;
-	struct edge *edges;		/* out-edges of node i: first[i] .. first[i + 1] */
+	struct edge *edges; /* out-edges of node i: first[i] .. first[i + 1] */
 	unsigned int *first;
-	uint32_t **distance;		/* by destination; NULL until needed */
-	unsigned int **order;		/* nodes that reach it, nearest first */
+	uint32_t **distance;  /* by destination; NULL until needed */
+	unsigned int **order; /* nodes that reach it, nearest first */
 	unsigned int *n_order;
-	struct engine_flow **flows;	/* from * n_nodes + to */
-	double *amount;			/* scratch, per node */
+	struct engine_flow **flows; /* from * n_nodes + to */
+	double *amount;		    /* scratch, per node */
 };
 
 void engine_paths_free(struct engine_paths *p)
@@ -69,7 +69,8 @@ struct engine_paths *engine_paths_new(const struct engine_model *m)
 	p->n_order = calloc(p->n_nodes + 1, sizeof(*p->n_order));
 	p->flows = calloc((size_t)p->n_nodes * p->n_nodes + 1, sizeof(*p->flows));
 	p->amount = calloc(p->n_nodes + 1, sizeof(*p->amount));
-	if (!p->first || !p->edges || !p->distance || !p->order || !p->n_order || !p->flows || !p->amount)
+	if (!p->first || !p->edges || !p->distance || !p->order || !p->n_order || !p->flows ||
+	    !p->amount)
 		goto err_free;
 
 	/* first[i + 1] is where the edges of i go next while they are filled in */
@@ -128,7 +129,8 @@ static int distances(struct engine_paths *p, unsigned int to)
 }
 
 /* spread - one unit at `from` flows to `to`; hops needs room for n_links */
-static unsigned int spread(struct engine_paths *p, unsigned int from, unsigned int to, struct engine_hop *hops)
+static unsigned int spread(struct engine_paths *p, unsigned int from, unsigned int to,
+			   struct engine_hop *hops)
 {
 	const uint32_t *distance = p->distance[to];
 	unsigned int i, k, n = 0;
@@ -158,7 +160,8 @@ static unsigned int spread(struct engine_paths *p, unsigned int from, unsigned i
 	return n;
 }
 
-const struct engine_flow *engine_paths_get(struct engine_paths *p, unsigned int from, unsigned int to)
+const struct engine_flow *engine_paths_get(struct engine_paths *p, unsigned int from,
+					   unsigned int to)
 {
 	struct engine_flow **slot = &p->flows[(size_t)from * p->n_nodes + to];
 	struct engine_flow *flow;

@@ -19,12 +19,12 @@
 struct input {
 	struct engine_model model;
 	struct engine_options options;
-	json_t *switches;	/* name: index; owned */
-	json_t *racks;		/* server address: switch index; owned */
-	json_t *dips;		/* DIP address: number; owned */
-	unsigned int *cores;	/* where the Internet enters */
+	json_t *switches;    /* name: index; owned */
+	json_t *racks;	     /* server address: switch index; owned */
+	json_t *dips;	     /* DIP address: number; owned */
+	unsigned int *cores; /* where the Internet enters */
 	unsigned int n_cores;
-	char (*why)[160];	/* per VIP: room for engine_vip.unplaceable */
+	char (*why)[160]; /* per VIP: room for engine_vip.unplaceable */
 };
 
 static void input_free(struct input *in)
@@ -83,7 +83,8 @@ static int read_switches(struct input *in, json_t *model, json_t *options, struc
 		if (switch_index(in, s->name) >= 0)
 			return err_set(e, -EINVAL, "model: switch %s is there twice", s->name);
 		tables = json_object_get(item, "tables");
-		s->candidate = json_is_true(json_object_get(item, "candidate")) && !excluded(options, s->name);
+		s->candidate = json_is_true(json_object_get(item, "candidate")) &&
+			       !excluded(options, s->name);
 		s->hosts = get_u64(tables, "hosts", 0);
 		s->rules = get_u64(tables, "rules", 0);
 		s->members = get_u64(tables, "members", 0);
@@ -113,7 +114,8 @@ static int read_links(struct input *in, json_t *model, struct err *e)
 			return err_set(e, -EINVAL, "model: link %zu: no switch %s", i + 1,
 				       ia < 0 ? (a ? a : "at a") : (b ? b : "at b"));
 		if (!(mbps > 0))
-			return err_set(e, -EINVAL, "model: link %s - %s: its \"mbps\" must be above 0", a, b);
+			return err_set(e, -EINVAL,
+				       "model: link %s - %s: its \"mbps\" must be above 0", a, b);
 		in->model.links[i] = (struct engine_link){ ia, ib, mbps };
 	}
 	in->model.n_links = n;
@@ -132,7 +134,8 @@ static int read_servers(struct input *in, json_t *model, struct err *e)
 		int s = switch_index(in, get_str(item, "switch", NULL));
 
 		if (!address || addr_parse(address, &a) || s < 0)
-			return err_set(e, -EINVAL, "model: server %s: no address, or no switch of its own",
+			return err_set(e, -EINVAL,
+				       "model: server %s: no address, or no switch of its own",
 				       get_str(item, "name", "?"));
 		json_object_set_new(in->racks, addr_str(&a, key), json_integer(s));
 	}
@@ -163,7 +166,8 @@ static void internet_add(const struct input *in, struct engine_vip *v, double sh
 /* read_sources - a source is a switch's name or "internet"; none told: all Internet */
 static int read_sources(struct input *in, json_t *vip, struct engine_vip *v, struct err *e)
 {
-	json_t *traffic = json_object_get(vip, "traffic"), *sources = json_object_get(traffic, "sources");
+	json_t *traffic = json_object_get(vip, "traffic"),
+	       *sources = json_object_get(traffic, "sources");
 	const char *name;
 	json_t *value;
 
@@ -179,8 +183,10 @@ static int read_sources(struct input *in, json_t *vip, struct engine_vip *v, str
 		if (!strcmp(name, "internet"))
 			internet_add(in, v, json_number_value(value));
 		else if (s < 0)
-			return err_set(e, -EINVAL, "VIP %s: traffic source \"%s\" is neither a switch nor \"internet\"",
-				       v->vip, name);
+			return err_set(
+				e, -EINVAL,
+				"VIP %s: traffic source \"%s\" is neither a switch nor \"internet\"",
+				v->vip, name);
 		else
 			share_add(v->from, &v->n_from, s, json_number_value(value));
 	}
@@ -200,7 +206,8 @@ static uint32_t dip_number(struct input *in, const char *key)
 }
 
 /* read_rule - its DIPs take their weight's part of the rule's part of the traffic */
-static void read_rule(struct input *in, json_t *rule, double part, struct engine_vip *v, char *why, size_t size)
+static void read_rule(struct input *in, json_t *rule, double part, struct engine_vip *v, char *why,
+		      size_t size)
 {
 	json_t *dips = json_object_get(rule, "dips"), *dip;
 	double weights = 0;
@@ -226,9 +233,13 @@ static void read_rule(struct input *in, json_t *rule, double part, struct engine
 			v->dips[v->n_dips++] = number;
 		rack = json_object_get(in->racks, key);
 		if (rack && weights > 0)
-			share_add(v->to, &v->n_to, json_integer_value(rack), part * get_num(dip, "weight", 1) / weights);
+			share_add(v->to, &v->n_to, json_integer_value(rack),
+				  part * get_num(dip, "weight", 1) / weights);
 		else if (!rack && !v->unplaceable) {
-			snprintf(why, size, "its DIP %s is no server of the topology: where its traffic goes is not known", key);
+			snprintf(
+				why, size,
+				"its DIP %s is no server of the topology: where its traffic goes is not known",
+				key);
 			v->unplaceable = why;
 		}
 	}
@@ -236,7 +247,8 @@ static void read_rule(struct input *in, json_t *rule, double part, struct engine
 	v->rules += strcmp(get_str(rule, "proto", "any"), "any") || json_object_get(rule, "port");
 }
 
-static int read_vip(struct input *in, json_t *vip, json_t *current, unsigned int index, struct err *e)
+static int read_vip(struct input *in, json_t *vip, json_t *current, unsigned int index,
+		    struct err *e)
 {
 	struct engine_vip *v = &in->model.vips[index];
 	json_t *rules = json_object_get(vip, "rules"), *rule;
@@ -257,14 +269,17 @@ static int read_vip(struct input *in, json_t *vip, json_t *current, unsigned int
 	if (!v->to || !v->dips)
 		return err_set(e, -ENOMEM, "out of memory");
 	json_array_foreach(rules, i, rule)
-		read_rule(in, rule, 1.0 / json_array_size(rules), v, in->why[index], sizeof(in->why[index]));
+		read_rule(in, rule, 1.0 / json_array_size(rules), v, in->why[index],
+			  sizeof(in->why[index]));
 	return 0;
 }
 
 static int read_request(struct input *in, json_t *request, struct err *e)
 {
-	json_t *model = json_object_get(request, "model"), *options = json_object_get(request, "options");
-	json_t *vips = json_object_get(request, "vips"), *vip, *sticky = json_object_get(options, "sticky");
+	json_t *model = json_object_get(request, "model"),
+	       *options = json_object_get(request, "options");
+	json_t *vips = json_object_get(request, "vips"), *vip,
+	       *sticky = json_object_get(options, "sticky");
 	size_t i;
 	int ret;
 
@@ -275,8 +290,11 @@ static int read_request(struct input *in, json_t *request, struct err *e)
 		.delta = get_num(options, "delta", 0.05),
 		.sticky = !json_is_false(sticky),
 	};
-	if (!(in->options.link_share > 0) || in->options.link_share > 1 || !(in->options.delta >= 0))
-		return err_set(e, -EINVAL, "options: \"link-share\" is above 0 and at most 1, \"delta\" at least 0");
+	if (!(in->options.link_share > 0) || in->options.link_share > 1 ||
+	    !(in->options.delta >= 0))
+		return err_set(
+			e, -EINVAL,
+			"options: \"link-share\" is above 0 and at most 1, \"delta\" at least 0");
 	ret = read_switches(in, model, options, e);
 	if (!ret)
 		ret = read_links(in, model, e);
@@ -298,11 +316,14 @@ static int read_request(struct input *in, json_t *request, struct err *e)
 }
 
 /* bottleneck - what is used most among what the VIP touches, in words */
-static void bottleneck(const struct input *in, const struct engine_choice *c, int mux, char *buf, size_t size)
+static void bottleneck(const struct input *in, const struct engine_choice *c, int mux, char *buf,
+		       size_t size)
 {
 	static const char *const tables[] = {
-		[ENGINE_TUNNELS] = "tunnelling", [ENGINE_MEMBERS] = "ECMP",
-		[ENGINE_RULES] = "ACL", [ENGINE_HOSTS] = "host",
+		[ENGINE_TUNNELS] = "tunnelling",
+		[ENGINE_MEMBERS] = "ECMP",
+		[ENGINE_RULES] = "ACL",
+		[ENGINE_HOSTS] = "host",
 	};
 	const struct engine_model *m = &in->model;
 
@@ -313,7 +334,8 @@ static void bottleneck(const struct input *in, const struct engine_choice *c, in
 		snprintf(buf, size, "%s table of %s", tables[c->resource], m->switches[mux].name);
 }
 
-static void reason(const struct input *in, unsigned int i, const struct engine_choice *c, char *buf, size_t size)
+static void reason(const struct input *in, unsigned int i, const struct engine_choice *c, char *buf,
+		   size_t size)
 {
 	const struct engine_switch *s = in->model.switches;
 	char what[160];
@@ -324,23 +346,26 @@ static void reason(const struct input *in, unsigned int i, const struct engine_c
 		if (c->other < 0)
 			snprintf(buf, size, "the only switch; most used: %s", what);
 		else
-			snprintf(buf, size, "lowest MRU; most used on its way: %s; next best %s with %.3f", what,
-				 s[c->other].name, c->other_mru);
+			snprintf(buf, size,
+				 "lowest MRU; most used on its way: %s; next best %s with %.3f",
+				 what, s[c->other].name, c->other_mru);
 		return;
 	case ENGINE_KEPT:
-		snprintf(buf, size, "kept: %s would have %.3f, not better by more than %.3f", s[c->other].name,
-			 c->other_mru, in->options.delta);
+		snprintf(buf, size, "kept: %s would have %.3f, not better by more than %.3f",
+			 s[c->other].name, c->other_mru, in->options.delta);
 		return;
 	case ENGINE_UNPLACEABLE:
 		snprintf(buf, size, "%s", in->model.vips[i].unplaceable);
 		return;
 	case ENGINE_TOO_BIG:
-		snprintf(buf, size, "larger than the tables of any switch (%u DIPs, %u ECMP members)",
+		snprintf(buf, size,
+			 "larger than the tables of any switch (%u DIPs, %u ECMP members)",
 			 in->model.vips[i].n_dips, in->model.vips[i].members);
 		return;
 	case ENGINE_FULL:
 		bottleneck(in, c, c->other, what, sizeof(what));
-		snprintf(buf, size, "no switch can take it: on the best, %s, the MRU would be %.3f (%s)",
+		snprintf(buf, size,
+			 "no switch can take it: on the best, %s, the MRU would be %.3f (%s)",
 			 s[c->other].name, c->mru, what);
 		return;
 	case ENGINE_STOPPED:
@@ -360,17 +385,22 @@ static json_t *write_load(const struct input *in, const struct engine_load *load
 
 	for (i = 0; i < m->n_links; i++) {
 		double cap = m->links[i].mbps * in->options.link_share;
-		double most = load->link[0][i] > load->link[1][i] ? load->link[0][i] : load->link[1][i];
+		double most = load->link[0][i] > load->link[1][i] ? load->link[0][i]
+								  : load->link[1][i];
 
-		json_array_append_new(links, json_pack("{s:s, s:s, s:f, s:f, s:f, s:f}",
-			"a", m->switches[m->links[i].a].name, "b", m->switches[m->links[i].b].name,
-			"mbps", m->links[i].mbps, "mbps-ab", load->link[0][i], "mbps-ba", load->link[1][i],
-			"utilisation", most / cap));
+		json_array_append_new(
+			links, json_pack("{s:s, s:s, s:f, s:f, s:f, s:f}", "a",
+					 m->switches[m->links[i].a].name, "b",
+					 m->switches[m->links[i].b].name, "mbps", m->links[i].mbps,
+					 "mbps-ab", load->link[0][i], "mbps-ba", load->link[1][i],
+					 "utilisation", most / cap));
 	}
 	for (i = 0; i < m->n_switches; i++)
-		json_array_append_new(switches, json_pack("{s:s, s:i, s:i, s:i, s:i}",
-			"name", m->switches[i].name, "vips", load->vips[i], "tunnels", load->tunnels[i],
-			"members", load->members[i], "rules", load->rules[i]));
+		json_array_append_new(switches,
+				      json_pack("{s:s, s:i, s:i, s:i, s:i}", "name",
+						m->switches[i].name, "vips", load->vips[i],
+						"tunnels", load->tunnels[i], "members",
+						load->members[i], "rules", load->rules[i]));
 	json_object_set_new(plan, "links", links);
 	json_object_set_new(plan, "switches", switches);
 	return plan;
@@ -388,9 +418,10 @@ static json_t *write_plan(const struct input *in, json_t *vips, const struct eng
 		json_t *item;
 
 		reason(in, i, c, text, sizeof(text));
-		item = json_pack("{s:s, s:s, s:s, s:s}", "vip", in->model.vips[i].vip,
-				 "name", get_str(json_array_get(vips, i), "name", ""),
-				 "mux", c->mux < 0 ? SMUX : in->model.switches[c->mux].name, "reason", text);
+		item = json_pack("{s:s, s:s, s:s, s:s}", "vip", in->model.vips[i].vip, "name",
+				 get_str(json_array_get(vips, i), "name", ""), "mux",
+				 c->mux < 0 ? SMUX : in->model.switches[c->mux].name, "reason",
+				 text);
 		json_object_set_new(item, "mru", c->mux < 0 ? json_null() : json_real(c->mru));
 		json_array_append_new(list, item);
 	}
@@ -401,7 +432,9 @@ static json_t *write_plan(const struct input *in, json_t *vips, const struct eng
 
 int plan_make(json_t *request, json_t **plan, struct err *e)
 {
-	struct input in = { .switches = json_object(), .racks = json_object(), .dips = json_object() };
+	struct input in = { .switches = json_object(),
+			    .racks = json_object(),
+			    .dips = json_object() };
 	struct engine_choice *choices = NULL;
 	struct engine_load load;
 	int ret;

@@ -14,17 +14,17 @@
 #include "log.h"
 #include "topology.h"
 
-#define WATCH_MS	1000	/* how often silence is looked for, and the updater tried again */
-#define TELL_TIMEOUT_MS	2000
+#define WATCH_MS	1000 /* how often silence is looked for, and the updater tried again */
+#define TELL_TIMEOUT_MS 2000
 
 struct mhost {
 	struct monitor *monitor;
 	const struct topo_node *node;
 	char instance[NAME_SIZE];
-	uint64_t seq, heard_ms;		/* mono_ms() of the last report; 0: never */
-	json_t *dips;			/* array as reported; NULL: never */
-	json_t *traffic;		/* as reported */
-	bool silent, dirty;		/* dirty: the updater must be told */
+	uint64_t seq, heard_ms; /* mono_ms() of the last report; 0: never */
+	json_t *dips;		/* array as reported; NULL: never */
+	json_t *traffic;	/* as reported */
+	bool silent, dirty;	/* dirty: the updater must be told */
 	struct http_call *call;
 };
 
@@ -33,9 +33,9 @@ struct monitor {
 	struct topology topo;
 	struct mhost *hosts;
 	unsigned int n_hosts;
-	json_t *by_name;		/* host name: index */
+	json_t *by_name; /* host name: index */
 	sd_event_source *watch;
-	uint64_t epoch, generation;	/* as the updater told last */
+	uint64_t epoch, generation; /* as the updater told last */
 };
 
 static void tell(struct mhost *h);
@@ -47,7 +47,7 @@ static void told(const struct http_result *r, void *ctx)
 	h->call = NULL;
 	if (r->status != 200) {
 		log_debug("updater not told of host %s: %s", h->node->name, r->error);
-		h->dirty = true;	/* the watch tries again */
+		h->dirty = true; /* the watch tries again */
 		return;
 	}
 	h->monitor->epoch = get_u64(r->body, "epoch", h->monitor->epoch);
@@ -107,9 +107,11 @@ static int report_check(json_t *body, struct err *e)
 		const char *state = get_str(dip, "state", "");
 
 		if (!get_str(dip, "vip", NULL) || !get_str(dip, "dip", NULL))
-			return err_set(e, -EINVAL, "DIP %zu of the report has no \"vip\" or no \"dip\"", i + 1);
+			return err_set(e, -EINVAL,
+				       "DIP %zu of the report has no \"vip\" or no \"dip\"", i + 1);
 		if (strcmp(state, "up") && strcmp(state, "down") && strcmp(state, "unknown"))
-			return err_set(e, -EINVAL, "DIP %s: a state is up, down or unknown, not \"%s\"",
+			return err_set(e, -EINVAL,
+				       "DIP %s: a state is up, down or unknown, not \"%s\"",
 				       get_str(dip, "dip", ""), state);
 	}
 	return 0;
@@ -127,7 +129,8 @@ static bool states_equal(json_t *a, json_t *b)
 		return false;
 	json_array_foreach(a, i, dip)
 		for (k = 0; k < sizeof(keys) / sizeof(*keys); k++) {
-			json_t *x = json_object_get(dip, keys[k]), *y = json_object_get(json_array_get(b, i), keys[k]);
+			json_t *x = json_object_get(dip, keys[k]),
+			       *y = json_object_get(json_array_get(b, i), keys[k]);
 
 			if (x != y && !json_equal(x, y))
 				return false;
@@ -155,14 +158,16 @@ void monitor_report_post(struct http_request *req, json_t *body, void *ctx)
 		return;
 	}
 	h = &m->hosts[json_integer_value(index)];
-	if (!strcmp(h->instance, instance) && seq && seq < h->seq) {	/* overtaken by a later one */
-		http_reply(req, 200, json_pack("{s:I, s:I}", "epoch", (json_int_t)m->epoch,
-					       "generation", (json_int_t)m->generation));
+	if (!strcmp(h->instance, instance) && seq && seq < h->seq) { /* overtaken by a later one */
+		http_reply(req, 200,
+			   json_pack("{s:I, s:I}", "epoch", (json_int_t)m->epoch, "generation",
+				     (json_int_t)m->generation));
 		return;
 	}
 	dips = json_object_get(body, "dips");
 	dips = dips ? json_incref(dips) : json_array();
-	news = !h->heard_ms || h->silent || strcmp(h->instance, instance) || !states_equal(h->dips, dips);
+	news = !h->heard_ms || h->silent || strcmp(h->instance, instance) ||
+	       !states_equal(h->dips, dips);
 	snprintf(h->instance, sizeof(h->instance), "%s", instance);
 	h->seq = seq;
 	h->heard_ms = mono_ms();
@@ -173,8 +178,9 @@ void monitor_report_post(struct http_request *req, json_t *body, void *ctx)
 	h->traffic = json_incref(json_object_get(body, "traffic"));
 	if (news)
 		tell(h);
-	http_reply(req, 200, json_pack("{s:I, s:I}", "epoch", (json_int_t)m->epoch,
-				       "generation", (json_int_t)m->generation));
+	http_reply(req, 200,
+		   json_pack("{s:I, s:I}", "epoch", (json_int_t)m->epoch, "generation",
+			     (json_int_t)m->generation));
 }
 
 static json_t *hosts_to_json(const struct monitor *m)
@@ -185,18 +191,20 @@ static json_t *hosts_to_json(const struct monitor *m)
 
 	for (i = 0; i < m->n_hosts; i++) {
 		const struct mhost *h = &m->hosts[i];
-		const char *state = !h->heard_ms ? "never-heard" :
-				    now - h->heard_ms > SILENT_MS ? "silent" : "reporting";
+		const char *state = !h->heard_ms		    ? "never-heard"
+				    : now - h->heard_ms > SILENT_MS ? "silent"
+								    : "reporting";
 		char text[ADDR_STRLEN];
 		json_t *o = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s*}", "name", h->node->name,
-				      "address", addr_str(&h->node->address, text),
-				      "switch", m->topo.nodes[h->node->tor].name, "instance", h->instance,
+				      "address", addr_str(&h->node->address, text), "switch",
+				      m->topo.nodes[h->node->tor].name, "instance", h->instance,
 				      "state", state, "agent", h->node->agent);
 
 		if (h->heard_ms)
 			json_object_set_new(o, "age-ms", json_integer(now - h->heard_ms));
 		json_object_set_new(o, "dips", h->dips ? json_incref(h->dips) : json_array());
-		json_object_set_new(o, "traffic", h->traffic ? json_incref(h->traffic) : json_array());
+		json_object_set_new(o, "traffic",
+				    h->traffic ? json_incref(h->traffic) : json_array());
 		json_array_append_new(list, o);
 	}
 	return list;
@@ -251,8 +259,8 @@ int monitor_start(struct controller *ctl, struct err *e)
 		err_set(e, ret, "event loop: %s", strerror(-ret));
 		goto err_stop;
 	}
-	log_info("topology %s: %u nodes, %u links, %u hosts with agents", ctl->conf.topology, m->topo.n_nodes,
-		 m->topo.n_links, m->n_hosts);
+	log_info("topology %s: %u nodes, %u links, %u hosts with agents", ctl->conf.topology,
+		 m->topo.n_nodes, m->topo.n_links, m->n_hosts);
 	return 0;
 
 err_stop:

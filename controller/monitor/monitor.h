@@ -12,8 +12,9 @@ int monitor_start(struct controller *ctl, struct err *e);
 void monitor_stop(struct controller *ctl);
 
 /* handlers; ctx is the controller */
-void monitor_model_get(struct http_request *req, json_t *body, void *ctx);	/* GET /v1/monitor/model */
-void monitor_topology_get(struct http_request *req, json_t *body, void *ctx);	/* GET /v1/topology */
-void monitor_report_post(struct http_request *req, json_t *body, void *ctx);	/* POST /v1/reports */
+void monitor_model_get(struct http_request *req, json_t *body,
+		       void *ctx); /* GET /v1/monitor/model */
+void monitor_topology_get(struct http_request *req, json_t *body, void *ctx); /* GET /v1/topology */
+void monitor_report_post(struct http_request *req, json_t *body, void *ctx);  /* POST /v1/reports */
 
 #endif

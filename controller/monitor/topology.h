@@ -20,22 +20,22 @@ struct topo_tables {
 struct topo_node {
 	char name[NAME_SIZE];
 	enum topo_role role;
-	unsigned int container;		/* agg and tor */
-	char *agent;			/* URL, NULL: none */
-	struct addr address;		/* mux address (local) or server address; may be none */
-	double mbps;			/* smux: its capacity, 0 if not told */
-	struct topo_tables tables;	/* switches */
-	unsigned int tor;		/* server and smux: node it hangs on */
+	unsigned int container;	   /* agg and tor */
+	char *agent;		   /* URL, NULL: none */
+	struct addr address;	   /* mux address (local) or server address; may be none */
+	double mbps;		   /* smux: its capacity, 0 if not told */
+	struct topo_tables tables; /* switches */
+	unsigned int tor;	   /* server and smux: node it hangs on */
 };
 
 struct topo_link {
-	unsigned int a, b;		/* nodes */
+	unsigned int a, b; /* nodes */
 	char port_a[NAME_SIZE], port_b[NAME_SIZE];
 	double mbps;
 };
 
 struct topology {
-	struct topo_node *nodes;	/* switches first, each kind in the file's order */
+	struct topo_node *nodes; /* switches first, each kind in the file's order */
 	unsigned int n_nodes;
 	struct topo_link *links;
 	unsigned int n_links;

@@ -49,7 +49,8 @@ void store_vip_put(struct store *s, const struct store_vip *v)
 	sqlite3_stmt *st;
 
 	store_begin(s);
-	st = store_prepare(s, "INSERT OR REPLACE INTO vip(vip, def, mux, mru, reason) VALUES(?1, ?2, ?3, ?4, ?5)");
+	st = store_prepare(s, "INSERT OR REPLACE INTO vip(vip, def, mux, mru, reason) "
+			   "VALUES(?1, ?2, ?3, ?4, ?5)");
 	bind_text(st, 1, v->vip);
 	bind_json(st, 2, v->def);
 	bind_text(st, 3, v->mux);
@@ -62,7 +63,10 @@ void store_vip_put(struct store *s, const struct store_vip *v)
 
 void store_vip_del(struct store *s, const char *vip)
 {
-	static const char *const sql[] = { "DELETE FROM vip WHERE vip = ?1", "DELETE FROM dip_down WHERE vip = ?1" };
+	static const char *const sql[] = {
+		"DELETE FROM vip WHERE vip = ?1",
+		"DELETE FROM dip_down WHERE vip = ?1",
+	};
 	unsigned int i;
 
 	store_begin(s);
@@ -82,10 +86,12 @@ int store_vip_each(struct store *s, void (*each)(const struct store_vip *v, void
 
 	while (st && (step = sqlite3_step(st)) == SQLITE_ROW) {
 		struct store_vip v = {
-			.vip = text_of(st, 0), .def = json_of(st, 1), .mux = text_of(st, 2), .reason = text_of(st, 4),
-			.mru = sqlite3_column_type(st, 3) == SQLITE_NULL ? -1 : sqlite3_column_double(st, 3),
+			.vip = text_of(st, 0), .def = json_of(st, 1), .mux = text_of(st, 2),
+			.reason = text_of(st, 4), .mru = -1,
 		};
 
+		if (sqlite3_column_type(st, 3) != SQLITE_NULL)
+			v.mru = sqlite3_column_double(st, 3);
 		each(&v, ctx);
 		json_decref(v.def);
 	}
@@ -133,9 +139,10 @@ int store_move_each(struct store *s, bool running, uint64_t id, unsigned int lim
 		bind_int(st, 1, id ? id : limit);
 	while (st && (step = sqlite3_step(st)) == SQLITE_ROW) {
 		struct store_move m = {
-			.id = sqlite3_column_int64(st, 0), .wave = sqlite3_column_int64(st, 1), .vip = text_of(st, 2),
-			.kind = text_of(st, 3), .from = text_of(st, 4), .to = text_of(st, 5), .def = json_of(st, 6),
-			.state = text_of(st, 7), .note = text_of(st, 8), .created_ms = sqlite3_column_int64(st, 9),
+			.id = sqlite3_column_int64(st, 0), .wave = sqlite3_column_int64(st, 1),
+			.vip = text_of(st, 2), .kind = text_of(st, 3), .from = text_of(st, 4),
+			.to = text_of(st, 5), .def = json_of(st, 6), .state = text_of(st, 7),
+			.note = text_of(st, 8), .created_ms = sqlite3_column_int64(st, 9),
 			.changed_ms = sqlite3_column_int64(st, 10), .over = sqlite3_column_int(st, 11),
 		};
 
@@ -217,8 +224,8 @@ json_t *store_events(struct store *s, uint64_t after, unsigned int limit)
 	bind_int(st, 2, limit);
 	while (st && (step = sqlite3_step(st)) == SQLITE_ROW)
 		json_array_append_new(list, json_pack("{s:I, s:I, s:s, s:s, s:s}",
-			"id", (json_int_t)sqlite3_column_int64(st, 0), "at-ms", (json_int_t)sqlite3_column_int64(st, 1),
-			"kind", text_of(st, 2), "subject", text_of(st, 3), "text", text_of(st, 4)));
+			"id", (json_int_t)sqlite3_column_int64(st, 0),
+			"at-ms", (json_int_t)sqlite3_column_int64(st, 1), "kind", text_of(st, 2), "subject", text_of(st, 3), "text", text_of(st, 4)));
 	store_done(s, st, step);
 	return list;
 }

@@ -19,9 +19,11 @@
 
 static const char schema[] =
 	"CREATE TABLE meta(key TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;"
-	"CREATE TABLE vip(vip TEXT PRIMARY KEY, def TEXT NOT NULL, mux TEXT NOT NULL, mru REAL, reason TEXT) STRICT;"
+	"CREATE TABLE vip(vip TEXT PRIMARY KEY, def TEXT NOT NULL, mux TEXT NOT NULL, mru REAL,"
+	" reason TEXT) STRICT;"
 	"CREATE TABLE move(id INTEGER PRIMARY KEY AUTOINCREMENT, wave INTEGER NOT NULL, vip TEXT NOT NULL,"
-	" kind TEXT NOT NULL, mux_from TEXT NOT NULL, mux_to TEXT NOT NULL, def TEXT, state TEXT NOT NULL, note TEXT,"
+	" kind TEXT NOT NULL, mux_from TEXT NOT NULL, mux_to TEXT NOT NULL, def TEXT,"
+	" state TEXT NOT NULL, note TEXT,"
 	" created_ms INTEGER NOT NULL, changed_ms INTEGER NOT NULL, over INTEGER NOT NULL) STRICT;"
 	"CREATE INDEX move_running ON move(over, id);"
 	"CREATE TABLE dip_down(vip TEXT NOT NULL, dip TEXT NOT NULL, rule INTEGER NOT NULL, reason TEXT,"

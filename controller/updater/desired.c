@@ -73,7 +73,8 @@ json_t *desired_mux(const struct mux *m)
 			json_array_append_new(vips, desired_vip(u->vips[i], hold));
 	}
 	state = json_pack("{s:I, s:o}", "seed", (json_int_t)u->seed, "vips", vips);
-	json_object_set_new(state, "aggregate", m->smux ? json_string(u->ctl->conf.aggregate_text) : json_null());
+	json_object_set_new(state, "aggregate",
+			    m->smux ? json_string(u->ctl->conf.aggregate_text) : json_null());
 	return state;
 }
 

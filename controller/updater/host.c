@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PUSH_TIMEOUT_MS	10000
+#define PUSH_TIMEOUT_MS 10000
 #define BACKOFF_MIN_MS	100
 #define BACKOFF_MAX_MS	5000
 
@@ -52,7 +52,8 @@ static void pushed(const struct http_result *r, void *ctx)
 	    get_u64(r->body, "generation", 0) >= h->u->generation)
 		h->u->generation = get_u64(r->body, "generation", 0);
 	if (!h->why[0])
-		store_event(h->u->store, "host-not-told", h->name, "%s", r->error ? r->error : "no answer");
+		store_event(h->u->store, "host-not-told", h->name, "%s",
+			    r->error ? r->error : "no answer");
 	snprintf(h->why, sizeof(h->why), "%s", r->error ? r->error : "no answer");
 	h->dirty = true;
 	h->backoff_ms = h->backoff_ms ? h->backoff_ms * 2 : BACKOFF_MIN_MS;

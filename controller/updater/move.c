@@ -25,18 +25,24 @@
 
 #include "log.h"
 
-#define DELAY_MIN_MS	4	/* between two questions to an agent */
-#define DELAY_MAX_MS	200
-#define ASK_TIMEOUT_MS	2000
-#define HOSTS_MS	3000	/* how long hosts are waited for */
-#define REFUSED_MS	10000	/* how long a full mux is tried: what leaves it may make room */
+#define DELAY_MIN_MS   4 /* between two questions to an agent */
+#define DELAY_MAX_MS   200
+#define ASK_TIMEOUT_MS 2000
+#define HOSTS_MS       3000  /* how long hosts are waited for */
+#define REFUSED_MS     10000 /* how long a full mux is tried: what leaves it may make room */
 
 static const char *const states[] = {
-	[MOVE_PREPARING] = "preparing", [MOVE_WITHDRAWING] = "withdrawing", [MOVE_SWITCHING] = "switching",
-	[MOVE_ANNOUNCING] = "announcing", [MOVE_DONE] = "done", [MOVE_FAILED] = "failed",
+	[MOVE_PREPARING] = "preparing",
+	[MOVE_WITHDRAWING] = "withdrawing",
+	[MOVE_SWITCHING] = "switching",
+	[MOVE_ANNOUNCING] = "announcing",
+	[MOVE_DONE] = "done",
+	[MOVE_FAILED] = "failed",
 	[MOVE_SUPERSEDED] = "superseded",
 };
-static const char *const kinds[] = { [MOVE_MOVE] = "move", [MOVE_CHANGE] = "change", [MOVE_DELETE] = "delete" };
+static const char *const kinds[] = {
+	[MOVE_MOVE] = "move", [MOVE_CHANGE] = "change", [MOVE_DELETE] = "delete"
+};
 
 enum step { STEP_WAIT, STEP_AGAIN, STEP_OVER };
 
@@ -50,10 +56,18 @@ static bool keep(struct move *mv)
 	uint64_t id;
 
 	mv->changed_ms = wall_ms();
-	id = store_move_put(mv->u->store, &(struct store_move){
-		.id = mv->id, .wave = mv->wave, .vip = mv->vip->text, .kind = kinds[mv->kind], .from = mv->from,
-		.to = mv->to, .state = states[mv->state], .note = mv->note, .def = mv->def,
-		.created_ms = mv->created_ms, .changed_ms = mv->changed_ms, .over = mv->state >= MOVE_DONE });
+	id = store_move_put(mv->u->store, &(struct store_move){ .id = mv->id,
+								.wave = mv->wave,
+								.vip = mv->vip->text,
+								.kind = kinds[mv->kind],
+								.from = mv->from,
+								.to = mv->to,
+								.state = states[mv->state],
+								.note = mv->note,
+								.def = mv->def,
+								.created_ms = mv->created_ms,
+								.changed_ms = mv->changed_ms,
+								.over = mv->state >= MOVE_DONE });
 	if (id)
 		mv->id = id;
 	return id;
@@ -150,11 +164,12 @@ static enum step finish(struct move *mv)
 		return STEP_WAIT;
 	snprintf(from, sizeof(from), "%s", mv->from);
 	snprintf(to, sizeof(to), "%s", mv->to);
-	store_event(u->store, "moved", v->text, "%s %llu done: %s to %s in %llu ms", kinds[mv->kind],
-		    (unsigned long long)mv->id, from, to, (unsigned long long)(wall_ms() - mv->created_ms));
+	store_event(u->store, "moved", v->text, "%s %llu done: %s to %s in %llu ms",
+		    kinds[mv->kind], (unsigned long long)mv->id, from, to,
+		    (unsigned long long)(wall_ms() - mv->created_ms));
 	forget(mv);
 	if (strcmp(from, v->mux))
-		touch(u, from, v);	/* it lets go now */
+		touch(u, from, v); /* it lets go now */
 	look(u, from);
 	look(u, to);
 	return STEP_OVER;
@@ -173,7 +188,8 @@ static enum step fail(struct move *mv, const char *why)
 	vip_place(u, v, SMUX, -1, mv->note);
 	mv->state = MOVE_FAILED;
 	keep(mv);
-	store_event(u->store, "move-failed", v->text, "move %llu to %s: %s", (unsigned long long)mv->id, to, mv->note);
+	store_event(u->store, "move-failed", v->text, "move %llu to %s: %s",
+		    (unsigned long long)mv->id, to, mv->note);
 	kept = !store_commit(u->store);
 	if (!kept)
 		log_err("move %llu: its failure is not kept", (unsigned long long)mv->id);
@@ -196,7 +212,8 @@ static void answered(const struct http_result *r, void *ctx)
 	} else if (mv->state == MOVE_ANNOUNCING) {
 		mv->confirmed = r->status == 200 && exported;
 		if (r->status == 200 && !exported)
-			note(mv, "%s has it %s, not yet exported", mv->to, get_str(r->body, "state", "programmed"));
+			note(mv, "%s has it %s, not yet exported", mv->to,
+			     get_str(r->body, "state", "programmed"));
 	}
 	mv->rest = !mv->confirmed;
 	moves_run(u);
@@ -209,7 +226,8 @@ static enum step ask(struct move *mv, const struct mux *m)
 
 	if (!mv->call && !mv->rest) {
 		snprintf(url, sizeof(url), "%s/v1/vips/%s", m->url, mv->vip->text);
-		mv->call = http_call(mv->u->ctl->client, "GET", url, NULL, ASK_TIMEOUT_MS, answered, mv);
+		mv->call = http_call(mv->u->ctl->client, "GET", url, NULL, ASK_TIMEOUT_MS, answered,
+				     mv);
 	}
 	return STEP_WAIT;
 }
@@ -234,7 +252,9 @@ static enum step prepare(struct move *mv)
 	const char *name;
 
 	if (mv->kind != MOVE_DELETE && strcmp(v->mux, SMUX) && !some_smux_holds(u, v))
-		return wait_for(mv, "no SMux confirms that it holds the VIP: it is not withdrawn from %s", v->mux);
+		return wait_for(
+			mv, "no SMux confirms that it holds the VIP: it is not withdrawn from %s",
+			v->mux);
 	if (mv->def && !hosts_ready(u, mv->def, &name) && in_state_ms(mv) < HOSTS_MS)
 		return wait_for(mv, "host %s is not ready", name);
 	if (!enter(mv, MOVE_WITHDRAWING))
@@ -276,7 +296,8 @@ static enum step withdrawn(struct move *mv)
 		vip_adopt(u, v, def);
 	i = enter(mv, MOVE_SWITCHING);
 	if (store_commit(u->store) || !i) {
-		log_err("move %llu: the store can't keep it; it goes on in memory", (unsigned long long)mv->id);
+		log_err("move %llu: the store can't keep it; it goes on in memory",
+			(unsigned long long)mv->id);
 		mv->state = MOVE_SWITCHING;
 	}
 	if (def) {
@@ -290,17 +311,19 @@ static enum step withdraw(struct move *mv)
 {
 	struct mux *m = strcmp(mv->from, SMUX) ? mux_find(mv->u, mv->from) : NULL;
 
-	if (!m)		/* on the SMuxes, or its switch has left the topology */
+	if (!m) /* on the SMuxes, or its switch has left the topology */
 		return withdrawn(mv);
 	if (mux_lost(m)) {
 		store_event(mv->u->store, "unconfirmed", mv->vip->text,
-			    "%s does not answer (%s): it is taken for dead, its route for gone", m->name, m->why);
+			    "%s does not answer (%s): it is taken for dead, its route for gone",
+			    m->name, m->why);
 		return withdrawn(mv);
 	}
 	if (m->fenced)
 		return wait_for(mv, "%s obeys another controller", m->name);
 	if (!mux_clean(m, mv->vip) || m->lost_ms)
-		return wait_for(mv, "%s has not confirmed%s%s", m->name, m->why[0] ? ": " : "", m->why);
+		return wait_for(mv, "%s has not confirmed%s%s", m->name, m->why[0] ? ": " : "",
+				m->why);
 	if (mv->confirmed)
 		return withdrawn(mv);
 	return ask(mv, m);
@@ -328,7 +351,8 @@ static enum step switch_over(struct move *mv)
 		bool concerned = m->smux || !strcmp(m->name, mv->from);
 
 		if (concerned && !m->fenced && !mux_lost(m) && !mux_clean(m, v))
-			return wait_for(mv, "%s has not taken the new definition%s%s", m->name, m->why[0] ? ": " : "", m->why);
+			return wait_for(mv, "%s has not taken the new definition%s%s", m->name,
+					m->why[0] ? ": " : "", m->why);
 	}
 	if (!strcmp(mv->to, SMUX))
 		return finish(mv);
@@ -362,7 +386,8 @@ static enum step announce(struct move *mv)
 	if (m->fenced)
 		return wait_for(mv, "%s obeys another controller", m->name);
 	if (!mux_clean(m, mv->vip) || m->lost_ms)
-		return wait_for(mv, "%s has not confirmed%s%s", m->name, m->why[0] ? ": " : "", m->why);
+		return wait_for(mv, "%s has not confirmed%s%s", m->name, m->why[0] ? ": " : "",
+				m->why);
 	why = mux_refusal(m, mv->vip);
 	if (why && in_state_ms(mv) > REFUSED_MS)
 		return fail(mv, why);
@@ -410,7 +435,8 @@ static bool run(struct move *mv)
 	if (!mv->call && !mv->armed) {
 		mv->armed = true;
 		once(mv->u->ctl->loop, &mv->timer, mv->delay_ms, look_again, mv);
-		mv->delay_ms = mv->delay_ms * 3 / 2 > DELAY_MAX_MS ? DELAY_MAX_MS : mv->delay_ms * 3 / 2;
+		mv->delay_ms = mv->delay_ms * 3 / 2 > DELAY_MAX_MS ? DELAY_MAX_MS
+								   : mv->delay_ms * 3 / 2;
 	}
 	return false;
 }
@@ -432,7 +458,8 @@ void moves_run(struct updater *u)
 	} while (over && u->moves);
 }
 
-struct move *move_new(struct updater *u, struct uvip *v, enum move_kind kind, const char *to, json_t *def, uint64_t wave)
+struct move *move_new(struct updater *u, struct uvip *v, enum move_kind kind, const char *to,
+		      json_t *def, uint64_t wave)
 {
 	struct move *mv = calloc(1, sizeof(*mv)), *old = v->move, **p;
 
@@ -503,7 +530,8 @@ static void load_move(const struct store_move *row, void *ctx)
 	struct move **p;
 
 	if (!mv) {
-		log_err("store: move %llu of VIP %s makes no sense and is left alone", (unsigned long long)row->id, row->vip);
+		log_err("store: move %llu of VIP %s makes no sense and is left alone",
+			(unsigned long long)row->id, row->vip);
 		return;
 	}
 	mv->u = u;
@@ -523,7 +551,8 @@ static void load_move(const struct store_move *row, void *ctx)
 		;
 	*p = mv;
 	v->move = mv;
-	log_info("move %llu of VIP %s goes on: %s", (unsigned long long)mv->id, v->text, states[state]);
+	log_info("move %llu of VIP %s goes on: %s", (unsigned long long)mv->id, v->text,
+		 states[state]);
 }
 
 int moves_load(struct updater *u, struct err *e)
@@ -538,18 +567,18 @@ void moves_free(struct updater *u)
 	struct move *mv;
 
 	while ((mv = u->moves)) {
-		mv->call = NULL;	/* the client is gone, and its calls with it */
+		mv->call = NULL; /* the client is gone, and its calls with it */
 		forget(mv);
 	}
 }
 
 json_t *move_to_json(const struct store_move *m)
 {
-	json_t *o = json_pack("{s:I, s:I, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:b}", "id", (json_int_t)m->id,
-			      "wave", (json_int_t)m->wave, "vip", m->vip, "kind", m->kind, "from", m->from, "to", m->to,
-			      "state", m->state, "note", m->note ? m->note : "",
-			      "created-ms", (json_int_t)m->created_ms, "changed-ms", (json_int_t)m->changed_ms,
-			      "over", m->over);
+	json_t *o = json_pack("{s:I, s:I, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:b}", "id",
+			      (json_int_t)m->id, "wave", (json_int_t)m->wave, "vip", m->vip, "kind",
+			      m->kind, "from", m->from, "to", m->to, "state", m->state, "note",
+			      m->note ? m->note : "", "created-ms", (json_int_t)m->created_ms,
+			      "changed-ms", (json_int_t)m->changed_ms, "over", m->over);
 
 	return o;
 }

@@ -14,17 +14,17 @@
 
 #define POLL_MS		1000
 #define POLL_LOST_MS	250
-#define POLL_TIMEOUT_MS	3000
-#define PUSH_TIMEOUT_MS	10000
-#define FULL_TIMEOUT_MS	60000
+#define POLL_TIMEOUT_MS 3000
+#define PUSH_TIMEOUT_MS 10000
+#define FULL_TIMEOUT_MS 60000
 #define BACKOFF_MIN_MS	100
 #define BACKOFF_MAX_MS	2000
-#define REFUSED_POLLS	10	/* a refused VIP is offered again every so many polls */
-#define FULL_ABOVE	64	/* so many VIPs to tell: tell everything at once */
+#define REFUSED_POLLS	10 /* a refused VIP is offered again every so many polls */
+#define FULL_ABOVE	64 /* so many VIPs to tell: tell everything at once */
 
 static const char *const names[] = {
 	[MUX_UNKNOWN] = "unknown", [MUX_UNREACHABLE] = "unreachable", [MUX_SYNCING] = "syncing",
-	[MUX_IN_SYNC] = "in-sync", [MUX_REFUSING] = "refusing", [MUX_FENCED] = "fenced",
+	[MUX_IN_SYNC] = "in-sync", [MUX_REFUSING] = "refusing",	      [MUX_FENCED] = "fenced",
 };
 
 const char *mux_state_name(enum mux_state state)
@@ -113,14 +113,16 @@ static void succeeded(struct mux *m)
 /* outdated - 409: the agent holds something later than what it was sent */
 static void outdated(struct mux *m, const struct http_result *r)
 {
-	uint64_t epoch = get_u64(r->body, "epoch", 0), generation = get_u64(r->body, "generation", 0);
+	uint64_t epoch = get_u64(r->body, "epoch", 0),
+		 generation = get_u64(r->body, "generation", 0);
 
 	m->full = true;
 	if (epoch > m->u->epoch) {
 		if (!m->fenced)
-			store_event(m->u->store, "fenced", m->name,
-				    "it obeys a controller of epoch %llu, this one has %llu: it is left alone",
-				    (unsigned long long)epoch, (unsigned long long)m->u->epoch);
+			store_event(
+				m->u->store, "fenced", m->name,
+				"it obeys a controller of epoch %llu, this one has %llu: it is left alone",
+				(unsigned long long)epoch, (unsigned long long)m->u->epoch);
 		m->fenced = true;
 		return;
 	}
@@ -221,16 +223,19 @@ static void push_vip(struct mux *m, const char *text)
 	snprintf(m->push_vip, sizeof(m->push_vip), "%s", text);
 	json_object_del(m->dirty, m->push_vip);
 	if (hold == HOLD_NOT) {
-		snprintf(url, sizeof(url), "%s/v1/vips/%s?epoch=%llu&generation=%llu", m->url, m->push_vip,
-			 (unsigned long long)m->u->epoch, (unsigned long long)m->acked);
-		m->push = http_call(m->u->ctl->client, "DELETE", url, NULL, PUSH_TIMEOUT_MS, pushed_vip, m);
+		snprintf(url, sizeof(url), "%s/v1/vips/%s?epoch=%llu&generation=%llu", m->url,
+			 m->push_vip, (unsigned long long)m->u->epoch,
+			 (unsigned long long)m->acked);
+		m->push = http_call(m->u->ctl->client, "DELETE", url, NULL, PUSH_TIMEOUT_MS,
+				    pushed_vip, m);
 	} else {
 		json_t *body = desired_vip(v, hold);
 
 		json_object_set_new(body, "epoch", json_integer(m->u->epoch));
 		json_object_set_new(body, "generation", json_integer(m->acked));
 		snprintf(url, sizeof(url), "%s/v1/vips/%s", m->url, m->push_vip);
-		m->push = http_call(m->u->ctl->client, "PUT", url, body, PUSH_TIMEOUT_MS, pushed_vip, m);
+		m->push = http_call(m->u->ctl->client, "PUT", url, body, PUSH_TIMEOUT_MS,
+				    pushed_vip, m);
 	}
 	if (!m->push) {
 		json_object_set_new(m->dirty, m->push_vip, json_true());
@@ -279,7 +284,8 @@ static void check_status(struct mux *m, json_t *status)
 		     epoch != m->u->epoch || get_u64(status, "generation", 0) < m->acked;
 
 	if (*was && strcmp(was, instance))
-		store_event(m->u->store, "mux-restarted", m->name, "a new instance, it gets its state again");
+		store_event(m->u->store, "mux-restarted", m->name,
+			    "a new instance, it gets its state again");
 	snprintf(m->instance, sizeof(m->instance), "%s", instance);
 	/* an answer that a push overtook says nothing about it */
 	if (m->push || m->poll_pushes != m->pushes || m->fenced || !stale)
@@ -301,11 +307,11 @@ static void polled(const struct http_result *r, void *ctx)
 		moves_run(m->u);
 		return;
 	}
-	if (m->lost_ms) {	/* it is back: no reason to wait any longer */
+	if (m->lost_ms) { /* it is back: no reason to wait any longer */
 		m->waiting = false;
 		m->backoff_ms = 0;
 	}
-	if (!m->waiting)	/* what a failed push said stays until it succeeds */
+	if (!m->waiting) /* what a failed push said stays until it succeeds */
 		m->why[0] = 0;
 	heard(m);
 	json_decref(m->status);
@@ -333,7 +339,8 @@ static int poll_again(sd_event_source *s, uint64_t usec, void *ctx)
 	struct mux *m = ctx;
 
 	mux_look(m);
-	return once(m->u->ctl->loop, &m->poll_timer, m->lost_ms ? POLL_LOST_MS : POLL_MS, poll_again, m);
+	return once(m->u->ctl->loop, &m->poll_timer, m->lost_ms ? POLL_LOST_MS : POLL_MS,
+		    poll_again, m);
 }
 
 void mux_start(struct mux *m)

@@ -165,7 +165,8 @@ void moves_free(struct updater *u);
 /* move_new - supersedes a move of the same VIP under way; def's reference is
  * taken; returns it or NULL (not kept by the store). Call moves_run() after.
  */
-struct move *move_new(struct updater *u, struct uvip *v, enum move_kind kind, const char *to, json_t *def, uint64_t wave);
+struct move *move_new(struct updater *u, struct uvip *v, enum move_kind kind, const char *to,
+		      json_t *def, uint64_t wave);
 void moves_run(struct updater *u);
 const char *move_state_name(enum move_state state);
 json_t *move_to_json(const struct store_move *m);

@@ -13,7 +13,7 @@
 
 #include "log.h"
 
-#define MODEL_AGAIN_MS	500
+#define MODEL_AGAIN_MS	 500
 #define MODEL_TIMEOUT_MS 10000
 
 static void get_model(struct updater *u);
@@ -53,11 +53,13 @@ static void add_muxes(struct updater *u, json_t *list, bool smux)
 /* use_model - once: agents are made, and told what the store says */
 static int use_model(struct updater *u, json_t *model)
 {
-	json_t *switches = json_object_get(model, "switches"), *smuxes = json_object_get(model, "smuxes");
+	json_t *switches = json_object_get(model, "switches"),
+	       *smuxes = json_object_get(model, "smuxes");
 	json_t *hosts = json_object_get(model, "hosts"), *node;
 	size_t i;
 
-	u->muxes = calloc(json_array_size(switches) + json_array_size(smuxes) + 1, sizeof(*u->muxes));
+	u->muxes =
+		calloc(json_array_size(switches) + json_array_size(smuxes) + 1, sizeof(*u->muxes));
 	u->hosts = calloc(json_array_size(hosts) + 1, sizeof(*u->hosts));
 	if (!u->muxes || !u->hosts)
 		return -ENOMEM;
@@ -122,7 +124,8 @@ int updater_start(struct controller *ctl, struct err *e)
 	if (ctl->conf.seed) {
 		wanted = strtoul(ctl->conf.seed, &end, 0);
 		if (*end || !*ctl->conf.seed || !wanted || wanted > UINT32_MAX) {
-			ret = err_set(e, -EINVAL, "[controller] seed = %s: must be a number from 1 to %u",
+			ret = err_set(e, -EINVAL,
+				      "[controller] seed = %s: must be a number from 1 to %u",
 				      ctl->conf.seed, UINT32_MAX);
 			goto err_stop;
 		}
@@ -138,15 +141,18 @@ int updater_start(struct controller *ctl, struct err *e)
 		goto err_stop;
 	}
 	if (wanted && wanted != u->seed)
-		log_warn("seed %lu of the configuration is not used: the deployment has %u, and another "
-			 "would move every connection", wanted, u->seed);
+		log_warn(
+			"seed %lu of the configuration is not used: the deployment has %u, and another "
+			"would move every connection",
+			wanted, u->seed);
 	u->configured = store_configured(u->store);
 	ret = vips_load(u, e);
 	if (!ret)
 		ret = moves_load(u, e);
 	if (ret)
 		goto err_stop;
-	store_event(u->store, "started", ctl->conf.name, "epoch %llu, %u VIPs", (unsigned long long)u->epoch, u->n_vips);
+	store_event(u->store, "started", ctl->conf.name, "epoch %llu, %u VIPs",
+		    (unsigned long long)u->epoch, u->n_vips);
 	once(ctl->loop, &u->model_timer, 1, model_again, u);
 	return 0;
 
@@ -188,14 +194,17 @@ void updater_health_put(struct http_request *req, json_t *body, void *ctx)
 	struct host *h = host_find(u, name);
 
 	if (!h) {
-		http_problem(req, u->model ? 404 : 503, NULL, u->model ? "no host \"%s\" with an agent" :
-			     "the topology is not known yet, nor host \"%s\"", name);
+		http_problem(req, u->model ? 404 : 503, NULL,
+			     u->model ? "no host \"%s\" with an agent"
+				      : "the topology is not known yet, nor host \"%s\"",
+			     name);
 		return;
 	}
 	vips_health(u, h, json_object_get(body, "dips"));
 	if (silent != h->silent)
 		store_event(u->store, silent ? "host-silent" : "host-heard", h->name, "%s",
-			    silent ? "no report for 6 s; its DIPs stay as they were" : "it reports again");
+			    silent ? "no report for 6 s; its DIPs stay as they were"
+				   : "it reports again");
 	h->silent = silent;
 	if (strcmp(h->instance, instance)) {
 		snprintf(h->instance, sizeof(h->instance), "%s", instance);
@@ -203,8 +212,9 @@ void updater_health_put(struct http_request *req, json_t *body, void *ctx)
 		h->backoff_ms = 0;
 		host_touch(h);
 	}
-	http_reply(req, 200, json_pack("{s:I, s:I}", "epoch", (json_int_t)u->epoch,
-				       "generation", (json_int_t)u->generation));
+	http_reply(req, 200,
+		   json_pack("{s:I, s:I}", "epoch", (json_int_t)u->epoch, "generation",
+			     (json_int_t)u->generation));
 }
 
 /* check_assignment - all of it, before any of it is used */
@@ -222,7 +232,9 @@ static int check_assignment(struct updater *u, json_t *list, struct err *e)
 		if (!vip_find(u, vip))
 			return err_set(e, -ENOENT, "there is no VIP %s", vip);
 		if (strcmp(mux, SMUX) && (!m || m->smux))
-			return err_set(e, -ENOENT, "VIP %s: there is no switch \"%s\" with a mux agent", vip, mux);
+			return err_set(e, -ENOENT,
+				       "VIP %s: there is no switch \"%s\" with a mux agent", vip,
+				       mux);
 	}
 	return 0;
 }
@@ -236,9 +248,14 @@ void updater_assignment_put(struct http_request *req, json_t *body, void *ctx)
 	size_t i;
 	int ret;
 
-	ret = u->model ? check_assignment(u, list, &e) : err_set(&e, -EAGAIN, "the topology is not known yet");
+	ret = u->model ? check_assignment(u, list, &e)
+		       : err_set(&e, -EAGAIN, "the topology is not known yet");
 	if (ret) {
-		http_problem(req, ret == -ENOENT ? 422 : ret == -EINVAL ? 400 : 503, NULL, "%s", e.text);
+		http_problem(req,
+			     ret == -ENOENT   ? 422
+			     : ret == -EINVAL ? 400
+					      : 503,
+			     NULL, "%s", e.text);
 		return;
 	}
 	moves = json_array();
@@ -260,8 +277,8 @@ void updater_assignment_put(struct http_request *req, json_t *body, void *ctx)
 			json_array_append_new(moves, json_integer(mv->id));
 	}
 	if (wave)
-		store_event(u->store, "assignment", "wave", "%llu: %zu VIPs move", (unsigned long long)wave,
-			    json_array_size(moves));
+		store_event(u->store, "assignment", "wave", "%llu: %zu VIPs move",
+			    (unsigned long long)wave, json_array_size(moves));
 	ret = store_commit(u->store);
 	moves_run(u);
 	if (ret) {

@@ -12,7 +12,7 @@
 
 #include "log.h"
 
-#define KEEP_MS 5	/* health reaches the muxes first, the disk then */
+#define KEEP_MS 5 /* health reaches the muxes first, the disk then */
 
 /* slot - where a VIP of this address is or would be */
 static unsigned int slot(const struct updater *u, const struct addr *a, bool *found)
@@ -50,8 +50,11 @@ struct uvip *vip_find(struct updater *u, const char *text)
 
 static void keep(struct updater *u, const struct uvip *v)
 {
-	store_vip_put(u->store, &(struct store_vip){
-		.vip = v->text, .def = v->def, .mux = v->mux, .mru = v->mru, .reason = v->reason });
+	store_vip_put(u->store, &(struct store_vip){ .vip = v->text,
+						     .def = v->def,
+						     .mux = v->mux,
+						     .mru = v->mru,
+						     .reason = v->reason });
 }
 
 static struct uvip *insert(struct updater *u, json_t *def)
@@ -116,7 +119,8 @@ void vip_remove(struct updater *u, struct uvip *v)
 
 static bool rule_has_dip(json_t *def, unsigned int rule, const char *address)
 {
-	json_t *dips = json_object_get(json_array_get(json_object_get(def, "rules"), rule), "dips"), *dip;
+	json_t *dips = json_object_get(json_array_get(json_object_get(def, "rules"), rule), "dips"),
+	       *dip;
 	size_t i;
 
 	json_array_foreach(dips, i, dip)
@@ -193,11 +197,13 @@ void vips_keep_health(struct updater *u)
 	store_begin(u->store);
 	json_array_foreach(list, i, c) {
 		bool down = !strcmp(get_str(c, "state", ""), "down");
-		const char *vip = get_str(c, "vip", ""), *dip = get_str(c, "dip", ""), *why = get_str(c, "reason", "");
+		const char *vip = get_str(c, "vip", ""), *dip = get_str(c, "dip", ""),
+			   *why = get_str(c, "reason", "");
 
-		store_dip_put(u->store, vip, dip, get_u64(c, "rule", 0), down, why, get_u64(c, "at-ms", 0));
-		store_event(u->store, down ? "dip-down" : "dip-up", dip, "of VIP %s, rule %u%s%s", vip,
-			    (unsigned int)get_u64(c, "rule", 0), *why ? ": " : "", why);
+		store_dip_put(u->store, vip, dip, get_u64(c, "rule", 0), down, why,
+			      get_u64(c, "at-ms", 0));
+		store_event(u->store, down ? "dip-down" : "dip-up", dip, "of VIP %s, rule %u%s%s",
+			    vip, (unsigned int)get_u64(c, "rule", 0), *why ? ": " : "", why);
 	}
 	store_commit(u->store);
 	json_decref(list);
@@ -210,8 +216,8 @@ static int keep_health(sd_event_source *s, uint64_t usec, void *ctx)
 }
 
 /* set_health - one DIP of one rule; true if that is news */
-static bool set_health(struct updater *u, struct uvip *v, const char *dip, unsigned int rule, bool down,
-		       const char *reason)
+static bool set_health(struct updater *u, struct uvip *v, const char *dip, unsigned int rule,
+		       bool down, const char *reason)
 {
 	char key[80];
 
@@ -219,12 +225,15 @@ static bool set_health(struct updater *u, struct uvip *v, const char *dip, unsig
 	if (!rule_has_dip(v->def, rule, dip) || down == !!json_object_get(v->down, key))
 		return false;
 	if (down)
-		json_object_set_new(v->down, key, json_pack("{s:s, s:I}", "reason", reason,
-							    "since-ms", (json_int_t)wall_ms()));
+		json_object_set_new(v->down, key,
+				    json_pack("{s:s, s:I}", "reason", reason, "since-ms",
+					      (json_int_t)wall_ms()));
 	else
 		json_object_del(v->down, key);
-	json_array_append_new(u->unkept, json_pack("{s:s, s:s, s:i, s:s, s:s, s:I}", "vip", v->text, "dip", dip,
-		"rule", rule, "state", down ? "down" : "up", "reason", reason, "at-ms", (json_int_t)wall_ms()));
+	json_array_append_new(u->unkept,
+			      json_pack("{s:s, s:s, s:i, s:s, s:s, s:I}", "vip", v->text, "dip",
+					dip, "rule", rule, "state", down ? "down" : "up", "reason",
+					reason, "at-ms", (json_int_t)wall_ms()));
 	once(u->ctl->loop, &u->keep_timer, KEEP_MS, keep_health, u);
 	return true;
 }
@@ -247,7 +256,8 @@ void vips_health(struct updater *u, struct host *h, json_t *dips)
 		n = json_array_size(json_object_get(v->def, "rules"));
 		for (r = 0; r < n; r++)
 			if (!json_is_integer(rule) || json_integer_value(rule) == r)
-				news |= set_health(u, v, h->address, r, !strcmp(state, "down"), reason);
+				news |= set_health(u, v, h->address, r, !strcmp(state, "down"),
+						   reason);
 		if (news)
 			vips_touch(u, v);
 	}
@@ -267,7 +277,8 @@ static void load_vip(const struct store_vip *row, void *ctx)
 	v->reason = row->reason ? strdup(row->reason) : NULL;
 }
 
-static void load_dip(const char *vip, const char *dip, unsigned int rule, const char *reason, uint64_t since_ms, void *ctx)
+static void load_dip(const char *vip, const char *dip, unsigned int rule, const char *reason,
+		     uint64_t since_ms, void *ctx)
 {
 	struct uvip *v = vip_find(ctx, vip);
 	char key[80];
@@ -275,8 +286,9 @@ static void load_dip(const char *vip, const char *dip, unsigned int rule, const 
 	if (!v)
 		return;
 	snprintf(key, sizeof(key), "%s|%u", dip, rule);
-	json_object_set_new(v->down, key, json_pack("{s:s, s:I}", "reason", reason ? reason : "",
-						    "since-ms", (json_int_t)since_ms));
+	json_object_set_new(v->down, key,
+			    json_pack("{s:s, s:I}", "reason", reason ? reason : "", "since-ms",
+				      (json_int_t)since_ms));
 }
 
 int vips_load(struct updater *u, struct err *e)
