@@ -110,8 +110,7 @@ static json_t *options_of(const struct assign *a)
 		json_object_set_new(options, "exclude", exclude);
 	}
 	for (i = 0; i < u->n_muxes; i++)
-		if (!u->muxes[i].smux &&
-		    (mux_lost(&u->muxes[i]) || u->muxes[i].fenced || !u->muxes[i].heard_ms))
+		if (!u->muxes[i].smux && (mux_lost(&u->muxes[i]) || u->muxes[i].fenced))
 			json_array_append_new(exclude, json_string(u->muxes[i].name));
 	return options;
 }
@@ -147,16 +146,39 @@ static void modelled(const struct http_result *r, void *ctx)
 		give_up(a, "engine", a->ctl->engine_url, NULL);
 }
 
+/* undecided - a switch that has not answered since start and is not yet taken
+ * for dead: a plan without it would move its VIPs away for nothing
+ */
+static const struct mux *undecided(const struct updater *u)
+{
+	unsigned int i;
+
+	for (i = 0; i < u->n_muxes; i++) {
+		const struct mux *m = &u->muxes[i];
+
+		if (!m->smux && !m->heard_ms && !mux_lost(m))
+			return m;
+	}
+	return NULL;
+}
+
 void api_assign_post(struct http_request *req, json_t *body, void *ctx)
 {
 	struct controller *ctl = ctx;
 	const char *dry = http_query(req, "dry_run");
-	struct assign *a = calloc(1, sizeof(*a));
+	const struct mux *silent = undecided(ctl->updater);
+	struct assign *a;
 	char url[320];
 
-	if (!a || !ctl->updater->model) {
-		free(a);
-		http_problem(req, 503, NULL, "the topology is not known yet");
+	if (!ctl->updater->model || silent) {
+		http_problem(req, 503, NULL, "%s%s", silent ? silent->name : "the topology",
+			     silent ? " has not been heard of since start: try again in a moment" :
+				      " is not known yet");
+		return;
+	}
+	a = calloc(1, sizeof(*a));
+	if (!a) {
+		http_problem(req, 500, NULL, "out of memory");
 		return;
 	}
 	a->ctl = ctl;

@@ -344,6 +344,15 @@ def kills(tap, lab):
     tap.ok(same and lab.places() == places and lab.held() == held, "kill -9 and restart: everything is as it was, on every mux")
     tap.ok(lab.get("/v1/status")["epoch"] == epoch + 1, "and its epoch is one more")
 
+    moved = []
+    for _ in range(5):
+        lab.post("/v1/assign")
+        lab.settled()
+        lab.kill()
+        lab.child = lab.place.run(f"{BIN}/duet-controller", "-c", lab.conf)
+        moved += until(lambda: lab.post("/v1/assign"))["moves"]
+    tap.ok(not moved, "asked for an assignment at once after a restart it moves nothing", moved)
+
     rng = random.Random(7)
     for m in lab.mux.values():
         m.lag = 0.02
