@@ -171,6 +171,32 @@ def steps(tap, lab):
     tap.ok(until(lambda: not lab.faults(), 5), "and nothing to complain of", lab.faults())
 
 
+def hosts(tap, lab):
+    """real host agents and web servers under it: BPF, of which any recent kernel has enough"""
+    bed = lab.bed
+    for node in bed.topo.dips:
+        bed.programs[node.name, "host-agent"] = [program("duet-host-agent"), "-c", f"{bed.run}/{node.name}/host-agent.conf"]
+    bed.start_all([(n.name, "host-agent") for n in bed.topo.dips])
+    tap.ok(until(lambda: lab.get("/v1/status")["ok"], 20), "host agents join: nothing at all to complain of", lab.get("/v1/status")["faults"], bed.dead())
+    entry = bed.vips["vips"][0]
+    dip = entry["rules"][0]["dips"][0]["address"]
+    host = next(n for n in bed.topo.dips if n.address == dip)
+
+    def states():
+        return {d["state"] for m in bed.topo.of("smux") for v in lab.mux(m.name)["vips"] if v["vip"] == entry["vip"]
+                for d in v["rules"][0]["dips"] if d["address"] == dip}
+    bed.kill([(host.name, "nginx")])
+    tap.ok(until(lambda: states() == {"down"}, 15), f"the web server of {host.name} is killed: every SMux takes it out", states())
+    event = until(lambda: [e for e in lab.get("/v1/events?limit=20")["events"] if e["kind"] == "dip-down" and e["subject"] == dip], 5)
+    tap.ok(event, "with the host agent's reason as an event", event)
+    bed.start(host.name, "nginx")
+    tap.ok(until(lambda: states() == {"up"}, 15), "it is started: every SMux takes it back", states())
+    bed.kill([("ctl", "controller")] + [(n.name, "host-agent") for n in bed.topo.dips])
+    bed.start_all([("ctl", "controller")] + [(n.name, "host-agent") for n in bed.topo.dips])
+    tap.ok(until(lambda: lab.settled() and lab.get("/v1/status")["ok"], 20), "controller and host agents killed and restarted: all is well",
+           lab.get("/v1/status")["faults"])
+
+
 def main():
     if os.geteuid():
         print("1..0 # SKIP the testbed needs root")
@@ -180,6 +206,7 @@ def main():
     try:
         lab.up()
         steps(tap, lab)
+        hosts(tap, lab)
     except (AssertionError, LookupError, OSError, Failed, StopIteration, TypeError, ValueError):
         tap.ok(False, "the test runs to its end", traceback.format_exc())
     finally:
