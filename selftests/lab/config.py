@@ -15,6 +15,8 @@ BIRD_CONF = os.path.join(TOP, "bird-conf")
 TIER = {"core": 0, "agg": 1, "tor": 2}
 CONTROLLER = "10.250.0.1:8470"
 ECHO_PORT = 7
+AGGREGATE = "203.0.113.0/24"
+DOWN_TABLE = 201	# bird-conf/duet/kernel.conf
 
 NODE = re.compile(r'^\s*"([^"]+)"\s*\[(.*)\]\s*;')
 EDGE = re.compile(r'^\s*"([^"]+)":"([^"]+)"\s*--\s*"([^"]+)":"([^"]+)"\s*(?:\[(.*)\])?\s*;')
@@ -234,7 +236,7 @@ def host_agent(node, run):
 
 def controller(run):
     return (f"[controller]\nname = ctl\nlisten = {CONTROLLER}\nrole = all\nstore = {run}/ctl/duet.sqlite\n"
-            f"topology = {run}/topology.dot\naggregate = 203.0.113.0/24\n")
+            f"topology = {run}/topology.dot\naggregate = {AGGREGATE}\n")
 
 
 def nginx(node, run):

@@ -24,6 +24,8 @@ NLMSG_ERROR, NLMSG_DONE = 2, 3
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK = 16, 17, 18
 RTM_NEWADDR = 20
 RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
+RTM_NEWRULE, FR_ACT_TO_TBL = 32, 1
+FRA_DST, FRA_IIFNAME, FRA_PRIORITY, FRA_TABLE = 1, 3, 6, 15
 IFLA_IFNAME, IFLA_MTU, IFLA_MASTER, IFLA_LINKINFO, IFLA_NET_NS_FD = 3, 4, 10, 18, 28
 IFLA_INFO_KIND, IFLA_INFO_DATA, VETH_INFO_PEER = 1, 2, 1
 IFA_ADDRESS, IFA_LOCAL = 1, 2
@@ -301,6 +303,13 @@ class Rtnl:
             self.add(RTM_DELROUTE, 0, body, f"delete route {prefix}", (errno.ESRCH,))
         else:
             self.add(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, body, f"route {prefix} dev {dev}")
+
+    def rule(self, iif, prefix, table, priority):
+        """packets to prefix that came in by iif are looked up in table first"""
+        addr, length = prefix4(prefix)
+        body = struct.pack("BBBBBBBBI", socket.AF_INET, length, 0, 0, table, 0, 0, FR_ACT_TO_TBL, 0)
+        body += attr(FRA_DST, addr) + attr(FRA_IIFNAME, iif) + attr(FRA_PRIORITY, priority) + attr(FRA_TABLE, table)
+        self.add(RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, body, f"rule iif {iif} to {prefix}")
 
     def routes(self, table=RT_MAIN):
         """{prefix: route} of one table"""

@@ -10,6 +10,7 @@ import time
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import config  # noqa: E402
 import rtnl  # noqa: E402
 from rtnl import Rtnl, Watch  # noqa: E402
 from testbed import Failed, Testbed, until  # noqa: E402
@@ -79,6 +80,19 @@ def tests(bed):
                  len(fab.watch.tables[bed.ns("tor4").name][AGGREGATE]["hops"]) == 2 and
                  len(fab.watch.tables[bed.ns("core1").name][AGGREGATE]["hops"]) == 4, 5)
     ok(good, "it is an ECMP route: two ways from a ToR, four from a Core")
+
+    def down(node):
+        """{prefix: neighbours} that a VIP's packet from above may go to"""
+        return {dst: {h[0] for h in r["hops"]} for dst, r in fab.rt[node].routes(config.DOWN_TABLE).items()}
+
+    fab.trigger("core2", VIP)
+    fab.await_(has(VIP), ("core2",))
+    good = until(lambda: down("tor3") == {AGGREGATE: {"10.3.200.1"}} and down("tor4") == {} and
+                 down("agg3") == {AGGREGATE: {"10.255.13.1"}, VIP: {"10.255.7.0"}} and
+                 down("agg1") == {AGGREGATE: {"10.255.9.1", "10.255.10.1"}, VIP: {"10.255.5.0"}}, 5)
+    ok(good, "from above a packet goes down, or to the neighbour above that serves the VIP; nowhere else")
+    fab.trigger("core2", VIP, delete=True)
+    fab.await_(lacks(VIP))
 
     for hmux in ("core1", "agg3", "tor1"):
         fab.timed(lambda: fab.trigger(hmux, VIP), has(VIP), f"trigger on {hmux}: its /32 is in the nine other switches", (hmux,))

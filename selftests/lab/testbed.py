@@ -202,6 +202,8 @@ class Testbed:
                 else:
                     continue
                 rt.address(port, f"{own}/31")
+                if number and config.TIER[other.role] < config.TIER[node.role]:
+                    rt.rule(port, config.AGGREGATE, config.DOWN_TABLE, 100)
                 if other.is_mux:
                     # a delayed ACK (40 ms) can hold back BGP's next update
                     rt.route(f"{via}/32", port, metrics={rtnl.RTAX_QUICKACK: 1})
