@@ -159,14 +159,17 @@ def rack_net(tor):
     return f"10.{tor.number - 6}.0.0/16"
 
 
-def vip_file(path, topo):
-    """the VIP file without DIPs that aren't there"""
+def vip_file(path, topo, patient=False):
+    """the VIP file without DIPs that aren't there; patient: checks for a slow machine, on which a busy
+    second is no dead server (a refused connection still tells at once)"""
     with open(path, encoding="ascii") as f:
         config = json.load(f)
     there = {n.address for n in topo.dips}
     for vip in config["vips"]:
         for rule in vip["rules"]:
             rule["dips"] = [d for d in rule["dips"] if d["address"] in there]
+            if patient and "check" in rule:
+                rule["check"].update(interval_ms=1000, timeout_ms=8000, fall=2)
         vip["rules"] = [r for r in vip["rules"] if r["dips"]]
     config["vips"] = [v for v in config["vips"] if v["rules"]]
     return config
@@ -259,7 +262,7 @@ def write(path, text):
 def write_all(topo, run, vips, site=None, backend="kmod"):
     """every file below run; returns what vips.json became"""
     write(f"{run}/topology.dot", topo.text())
-    config = vip_file(vips, topo)
+    config = vip_file(vips, topo, patient=bool(site))
     write(f"{run}/vips.json", json.dumps(config, indent=1) + "\n")
     write(f"{run}/site.conf", bird_site(site or {}))
     for node in topo.muxes:
