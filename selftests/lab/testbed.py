@@ -539,6 +539,19 @@ class Testbed:
         self.say(f"{len(self.vips['vips'])} VIPs loaded")
         return answer
 
+    def assign(self, seconds=30.0):
+        """VIPs to switches; asked again while the controller has not yet heard of all"""
+        last = []
+
+        def done():
+            last[:] = self.rest("POST", f"http://{config.CONTROLLER}/v1/assign", {}, ok=False)
+            return last[0] // 100 == 2
+
+        if not until(done, seconds, 0.1):
+            why = last[1].get("detail") if isinstance(last[1], dict) else last[1]
+            raise Failed(f"no assignment: {last[0]} {why}", self.log_of("ctl", "controller"))
+        self.say(f"{sum(a['mux'] != 'smux' for a in last[1]['assignment'])} of them go to switches")
+
 
 def note(text):
     print(text, file=sys.stderr, flush=True)
