@@ -27,7 +27,7 @@ CFLAGS   ?= -O2 -g
 CFLAGS   += -std=gnu11 -Wall -Wextra -Wno-unused-parameter -Werror
 DEPFLAGS  = -MMD -MP
 
-.PHONY: all help programs module unit clean deps check vmtest test demo lab bench
+.PHONY: bench-files all help programs module unit clean deps check vmtest test demo lab bench
 all: programs module
 
 # Programs a fragment adds: PROGRAMS += name, name-objs := x.o y.o (paths from
@@ -89,7 +89,7 @@ demo lab: deps
 	$(Q)$(MAKE) all
 	$(Q)scripts/$@
 bench: deps
-	$(Q)$(MAKE) all
+	$(Q)$(MAKE) all bench-files
 	$(Q)scripts/vm --insmod --icount --timeout 3000 --name bench -- selftests/bench/datapath.py
 
 clean:

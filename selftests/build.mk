@@ -18,3 +18,4 @@ $(HARNESS)/kselftest_harness.h:
 unit: $(UNIT_TESTS)
 include selftests/lab/build.mk
 include selftests/model/build.mk
+include selftests/bench/build.mk

@@ -1,0 +1,6 @@
+# SPDX-License-Identifier: GPL-2.0
+$(O)/bench/xdp_pass.o: selftests/bench/xdp_pass.bpf.c
+	$(say) BPF $<
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CLANG) -target bpf -O2 -g -Wall -Werror -I/usr/include/$(shell $(CC) -print-multiarch) -c -o $@ $<
+bench-files: $(O)/bench/xdp_pass.o
