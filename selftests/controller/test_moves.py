@@ -201,13 +201,14 @@ def dips(tap, lab, vips):
     shown = until(lambda: any("srv3 is silent" in f for f in lab.get("/v1/status")["faults"]), 12)
     tap.ok(shown and dip_states(holders[0], mine[0])[address] == "down", "a host silent for 6 s is shown; its DIPs stay as they were")
     host.report(lab.url, [(v, 0, "up") for v in mine])
-    until(lambda: dip_states(holders[0], mine[0])[address] == "up")
+    until(lambda: all(dip_states(m, mine[0])[address] == "up" for m in holders))
 
 
 def changes(tap, lab, vips):
     v = vips[1]
     address, here = v["vip"], lab.places()[v["vip"]]
     more = dict(v, rules=[dict(v["rules"][0], dips=v["rules"][0]["dips"] + [{"address": DIPS[7], "weight": 1}])])
+    tap.ok(lab.settled(), "nothing is under way")
     lab.clear()
     got = lab.put(f"/v1/vips/{address}", more)
     tap.ok(got["changed"] == [address] and len(got["moves"]) == 1 and lab.settled() and
