@@ -373,7 +373,8 @@ def show(data):
 
 
 def matches(got, want, mask):
-    return len(got) == len(want) and all(not (g ^ w) & m for g, w, m in zip(got, want, mask))
+    """Equal where the mask has ones: as one number each, an emulated machine has hundreds of these to do."""
+    return len(got) == len(want) and not (int.from_bytes(got, "big") ^ int.from_bytes(want, "big")) & int.from_bytes(mask, "big")
 
 
 def differences(got, want, mask):
@@ -392,6 +393,24 @@ def differences(got, want, mask):
         at = next((i for i, (g, w, m) in enumerate(zip(got, want, mask)) if (g ^ w) & m), None)
         lines.append(f"byte {at}")
     return lines
+
+
+def rule_key(rule):
+    """A rule as numbers: (protocol, first port, last port), 0 where it has none."""
+    proto = rule.get("proto", "any")
+    port, _, last = str(rule.get("port", 0)).partition("-")
+    return PROTOS.get(proto, proto), int(port), int(last or port)
+
+
+TABLES = {}
+
+
+def table(dips):
+    """The model's table of a rule's DIPs, made once."""
+    key = tuple((d["address"], d.get("weight", 1), d.get("state", "up") == "down") for d in dips)
+    if key not in TABLES:
+        TABLES[key] = model.Table(key)
+    return TABLES[key]
 
 
 class Case:
@@ -464,10 +483,9 @@ class Case:
         need(len(flow) in (5, 6), "flow: src, dst, protocol, sport, dport, and below \"not\" a seed")
         vip = self.vips[self.vip]
         rule = vip["rules"][self.rule]
-        table = model.Table([(d["address"], d.get("weight", 1), d.get("state", "up") == "down") for d in rule["dips"]])
         seed = self.device["seed"]
         seed = model.seed_level2(seed) if vip.get("kind") == "tip" else seed
-        return table.choose(*flow[:5], flow[5] if len(flow) == 6 else seed, rule.get("fields", "5tuple"))
+        return table(rule["dips"]).choose(*flow[:5], flow[5] if len(flow) == 6 else seed, rule.get("fields", "5tuple"))
 
     def emit(self):
         """The case as lines, see the top."""
@@ -477,9 +495,8 @@ class Case:
         for vip in self.vips:
             yield f"config vip {vip['vip']} " + " ".join(vip.get(key, values[0]) for key, values in POLICIES.items())
             for rule in vip["rules"]:
-                proto = rule.get("proto", "any")
-                ports = str(rule.get("port", 0)).split("-")
-                yield f"config rule {PROTOS.get(proto, proto) or 'any'} {ports[0]} {ports[-1]} {rule.get('fields', '5tuple')}"
+                proto, port, last = rule_key(rule)
+                yield f"config rule {proto or 'any'} {port} {last} {rule.get('fields', '5tuple')}"
                 for dip in rule["dips"]:
                     yield f"config dip {dip['address']} {dip.get('weight', 1)} {dip.get('state', 'up')}"
         yield f"in {self.packet.hex()}"
