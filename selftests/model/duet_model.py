@@ -49,7 +49,7 @@ def hash_words(src, dst, ports, proto, seed):
 
 def hash_flow(src, dst, proto, sport, dport, seed, fields="5tuple"):
     ports = {"5tuple": sport << 16 | dport, "src-port": sport << 16, "src": 0}[fields]
-    if proto == 1 and fields != "src":
+    if proto in (1, 58) and fields != "src":
         ports = sport << 16
     return hash_words(words(src), words(dst), ports, 0 if fields == "src" else proto, seed)
 
