@@ -12,7 +12,7 @@
 #include <string.h>
 #include "daemon.h"
 
-static const struct command *const objects[] = { dev_commands, vip_commands, monitor_commands };
+static const struct command *const objects[] = { dev_commands, vip_commands, flow_commands, monitor_commands };
 
 static void usage(FILE *out)
 {

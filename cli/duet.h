@@ -21,7 +21,7 @@ struct command {
 	const char *usage;	/* what stands after object and verb */
 };
 
-extern const struct command dev_commands[], vip_commands[], monitor_commands[];
+extern const struct command dev_commands[], vip_commands[], flow_commands[], monitor_commands[];
 
 /* cli_open - once what was typed is understood; 0 or -errno */
 int cli_open(struct cli *cli, struct err *e);

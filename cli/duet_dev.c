@@ -14,6 +14,17 @@ static json_t *tables_json(const struct duet_tables *t)
 			 "members", (json_int_t)t->members, "tunnels", (json_int_t)t->tunnels);
 }
 
+static json_t *flows_json(const struct duet_flows *f)
+{
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
+			 "max", (json_int_t)f->max, "rate", (json_int_t)f->rate,
+			 "new", (json_int_t)f->timeout_new, "tcp", (json_int_t)f->timeout_tcp,
+			 "fin", (json_int_t)f->timeout_fin, "other", (json_int_t)f->timeout_other,
+			 "used", (json_int_t)f->used, "bytes", (json_int_t)f->bytes,
+			 "hits", (json_int_t)f->hits, "added", (json_int_t)f->added,
+			 "full", (json_int_t)f->full, "limited", (json_int_t)f->limited);
+}
+
 static json_t *dev_json(const struct duet_dev *dev)
 {
 	json_t *ports = json_array(), *json;
@@ -27,9 +38,13 @@ static json_t *dev_json(const struct duet_dev *dev)
 			 "generation", (json_int_t)dev->generation);
 	json_object_set_new(json, "local", addr_is_none(&dev->local4) ? json_null() :
 			    json_string(addr_str(&dev->local4, text)));
+	json_object_set_new(json, "local6", addr_is_none(&dev->local6) ? json_null() :
+			    json_string(addr_str(&dev->local6, text)));
 	json_object_set_new(json, "ports", ports);
 	json_object_set_new(json, "used", tables_json(&dev->used));
 	json_object_set_new(json, "limits", tables_json(&dev->limits));
+	if (dev->mode == DUET_MODE_SMUX)
+		json_object_set_new(json, "flows", flows_json(&dev->flows));
 	return json;
 }
 
@@ -46,9 +61,11 @@ static void print_dev(const struct duet_dev *dev)
 	char text[ADDR_STRLEN];
 	unsigned int i;
 
-	printf("%s: %s local %s seed %u generation %llu\n", dev->name, mode_name(dev->mode),
-	       addr_is_none(&dev->local4) ? "none" : addr_str(&dev->local4, text), dev->seed,
-	       (unsigned long long)dev->generation);
+	printf("%s: %s local %s", dev->name, mode_name(dev->mode),
+	       addr_is_none(&dev->local4) ? "none" : addr_str(&dev->local4, text));
+	if (!addr_is_none(&dev->local6))
+		printf(" %s", addr_str(&dev->local6, text));
+	printf(" seed %u generation %llu\n", dev->seed, (unsigned long long)dev->generation);
 	printf("    ports");
 	for (i = 0; i < dev->n_ports; i++)
 		printf(" %s", dev->ports[i].name);
@@ -58,6 +75,14 @@ static void print_dev(const struct duet_dev *dev)
 	print_table("  members", dev->used.members, dev->limits.members);
 	print_table("  tunnels", dev->used.tunnels, dev->limits.tunnels);
 	putchar('\n');
+	if (dev->mode == DUET_MODE_SMUX && dev->flows.max)
+		printf("    flows %u/%u  new %u s, tcp %u s, fin %u s, other %u s, rate %u  hits %llu added %llu full %llu limited %llu\n",
+		       dev->flows.used, dev->flows.max, dev->flows.timeout_new, dev->flows.timeout_tcp,
+		       dev->flows.timeout_fin, dev->flows.timeout_other, dev->flows.rate,
+		       (unsigned long long)dev->flows.hits, (unsigned long long)dev->flows.added,
+		       (unsigned long long)dev->flows.full, (unsigned long long)dev->flows.limited);
+	else if (dev->mode == DUET_MODE_SMUX)
+		puts("    flows off");
 }
 
 static int dev_show(struct cli *cli, int n, char **args)
@@ -123,6 +148,59 @@ static int limits_set(int *n, char ***args, struct duet_tables *limits)
 	return EXIT_OK;
 }
 
+/* flows_set - "max N rate N new S tcp S fin S other S", any of them */
+static int flows_set(int *n, char ***args, struct duet_flows *f)
+{
+	struct {
+		const char *key;
+		uint32_t *value;
+	} keys[] = {
+		{ "max", &f->max }, { "rate", &f->rate }, { "new", &f->timeout_new },
+		{ "tcp", &f->timeout_tcp }, { "fin", &f->timeout_fin }, { "other", &f->timeout_other },
+	};
+	unsigned int i, n_keys = sizeof(keys) / sizeof(keys[0]);
+	unsigned long value;
+	int first = *n;
+
+	for (i = 0; i < n_keys; i++)
+		*keys[i].value = DUET_LIMIT_KEEP;
+	for (; *n >= 2; *n -= 2, *args += 2) {
+		for (i = 0; i < n_keys && strcmp((*args)[0], keys[i].key); i++)
+			;
+		if (i == n_keys)
+			break;
+		if (!cli_uint(keys[i].key, (*args)[1], DUET_LIMIT_KEEP - 1, &value))
+			return EXIT_USAGE;
+		*keys[i].value = value;
+	}
+	if (*n == first)
+		return cli_usage("flows are max N, rate N, new S, tcp S, fin S or other S");
+	return EXIT_OK;
+}
+
+/* local_set - an address of either family, or none of both */
+static int local_set(const char *text, struct duet_dev *dev, unsigned int *what)
+{
+	struct addr addr;
+
+	if (!strcmp(text, "none")) {
+		memset(&dev->local4, 0, sizeof(dev->local4));
+		memset(&dev->local6, 0, sizeof(dev->local6));
+		*what |= DUET_SET_LOCAL4 | DUET_SET_LOCAL6;
+		return EXIT_OK;
+	}
+	if (!cli_addr(text, &addr))
+		return EXIT_USAGE;
+	if (addr_is_v4(&addr)) {
+		dev->local4 = addr;
+		*what |= DUET_SET_LOCAL4;
+	} else {
+		dev->local6 = addr;
+		*what |= DUET_SET_LOCAL6;
+	}
+	return EXIT_OK;
+}
+
 static int dev_set(struct cli *cli, int n, char **args)
 {
 	struct duet_dev dev = {};
@@ -146,6 +224,14 @@ static int dev_set(struct cli *cli, int n, char **args)
 			what |= DUET_SET_LIMITS;
 			continue;
 		}
+		if (!strcmp(key, "flows")) {
+			n--, args++;
+			ret = flows_set(&n, &args, &dev.flows);
+			if (ret)
+				return ret;
+			what |= DUET_SET_FLOWS;
+			continue;
+		}
 		if (n < 2)
 			return cli_usage("dev set: \"%s\" needs a value", key);
 		if (!strcmp(key, "mode")) {
@@ -158,9 +244,9 @@ static int dev_set(struct cli *cli, int n, char **args)
 			dev.seed = value;
 			what |= DUET_SET_SEED;
 		} else if (!strcmp(key, "local")) {
-			if (strcmp(text, "none") && (addr_parse(text, &dev.local4) || !addr_is_v4(&dev.local4)))
-				return cli_usage("\"%s\" is no IPv4 address", text);
-			what |= DUET_SET_LOCAL4;
+			ret = local_set(text, &dev, &what);
+			if (ret)
+				return ret;
 		} else {
 			return cli_usage("dev set: no setting \"%s\"", key);
 		}
@@ -218,7 +304,8 @@ static int stats(struct cli *cli, int n, char **args)
 	} else {
 		t = table_new("verdict", ">packets", ">bytes", NULL);
 		for (v = 0; v < __DUET_VERDICT_MAX; v++) {
-			table_cell(t, "%s%s", v > DUET_VERDICT_ENCAP ? "drop " : "", verdict_name(v));
+			table_cell(t, "%s%s", v > DUET_VERDICT_ENCAP && v != DUET_VERDICT_OUTER_ERROR ? "drop " : "",
+				   verdict_name(v));
 			table_cell(t, "%llu", (unsigned long long)dev.verdicts[v].packets);
 			table_cell(t, "%llu", (unsigned long long)dev.verdicts[v].bytes);
 		}
@@ -230,7 +317,7 @@ static int stats(struct cli *cli, int n, char **args)
 
 const struct command dev_commands[] = {
 	{ "dev", "show", dev_show, "[DEV]" },
-	{ "dev", "set", dev_set, "DEV [mode hmux|smux] [seed N] [local ADDR|none] [limits [vips N] [rules N] [members N] [tunnels N]]" },
+	{ "dev", "set", dev_set, "DEV [mode hmux|smux] [seed N] [local ADDR|none] [limits [vips N] [rules N] [members N] [tunnels N]] [flows [max N] [rate N] [new S] [tcp S] [fin S] [other S]]" },
 	{ "port", "add", port_add, "DEV PORT ..." },
 	{ "port", "del", port_del, "DEV PORT ..." },
 	{ "stats", NULL, stats, "DEV" },

@@ -123,19 +123,33 @@ static json_t *dip_arg(const char *text)
 			 "weight", (int)weight);
 }
 
-/* vip_args - "[proto P] [port N[-M]] [fields F] dip ADDR[:WEIGHT] ..." as JSON;
+/* vip_args - "[kind K] [fragments F] [oversize O] [all-down A] [proto P]
+ * [port N[-M]] [fields F] dip ADDR[:WEIGHT] ..." as JSON;
  * NULL after printing what is wrong
  */
 static json_t *vip_args(const char *vip, int n, char **args)
 {
 	json_t *dips = json_array(), *rule = json_pack("{s:o}", "dips", dips), *dip;
+	json_t *json = json_pack("{s:s, s:[o]}", "vip", vip, "rules", rule);
+	static const struct {
+		const char *word, *key;
+		bool rule;
+	} keys[] = {
+		{ "kind", "kind", false }, { "fragments", "fragments", false },
+		{ "oversize", "oversize", false }, { "all-down", "all_down", false },
+		{ "proto", "proto", true }, { "port", "port", true }, { "fields", "fields", true },
+	};
+	unsigned int i;
 
 	for (; n && strcmp(args[0], "dip"); n -= 2, args += 2) {
-		if (n < 2 || (strcmp(args[0], "proto") && strcmp(args[0], "port") && strcmp(args[0], "fields"))) {
-			cli_usage("vip set: \"%s\" isn't proto P, port N, fields F or dip ADDR[:WEIGHT] ...", args[0]);
+		for (i = 0; i < sizeof(keys) / sizeof(keys[0]) && strcmp(args[0], keys[i].word); i++)
+			;
+		if (n < 2 || i == sizeof(keys) / sizeof(keys[0])) {
+			cli_usage("vip set: \"%s\" isn't proto P, port N, fields F, kind K, fragments F, oversize O, all-down A or dip ADDR[:WEIGHT] ...",
+				  args[0]);
 			goto err_free;
 		}
-		json_object_set_new(rule, args[0], json_string(args[1]));
+		json_object_set_new(keys[i].rule ? rule : json, keys[i].key, json_string(args[1]));
 	}
 	if (n < 2) {
 		cli_usage("vip set: which DIPs? dip ADDR[:WEIGHT] ...");
@@ -147,10 +161,10 @@ static json_t *vip_args(const char *vip, int n, char **args)
 			goto err_free;
 		json_array_append_new(dips, dip);
 	}
-	return json_pack("[{s:s, s:[o]}]", "vip", vip, "rules", rule);
+	return json_pack("[o]", json);
 
 err_free:
-	json_decref(rule);
+	json_decref(json);
 	return NULL;
 }
 
@@ -253,11 +267,11 @@ static int dip_set(struct cli *cli, int n, char **args)
 	struct err e;
 
 	if (n != 3 && !(n == 5 && !strcmp(args[3], "vip")))
-		return cli_usage("dip set DEV DIP up|down [vip VIP]");
+		return cli_usage("dip set DEV DIP up|down|drain [vip VIP]");
 	if (!cli_addr(args[1], &dip) || (n == 5 && !cli_addr(args[4], &vip)))
 		return EXIT_USAGE;
 	if (dip_state_parse(args[2], &state))
-		return cli_usage("a state is up or down, not \"%s\"", args[2]);
+		return cli_usage("a state is up, down or drain, not \"%s\"", args[2]);
 	if (cli_open(cli, &e) ||
 	    duet_nl_dip_set(cli->nl, args[0], n == 5 ? &vip : NULL, &dip, state, &e))
 		return cli_refused(&e, NULL);
@@ -299,10 +313,15 @@ static int trace(struct cli *cli, int n, char **args)
 			json_object_set_new(json, "vip", json_string(vip));
 		if (chosen) {
 			json_object_set_new(json, "dip", json_string(dip));
-			json_object_set_new(json, "hash", json_integer(t.hash));
-			json_object_set_new(json, "bucket", json_integer(t.bucket));
+			json_object_set_new(json, "kept", json_boolean(t.kept));
+			if (!t.kept) {
+				json_object_set_new(json, "hash", json_integer(t.hash));
+				json_object_set_new(json, "bucket", json_integer(t.bucket));
+			}
 		}
 		out_json(json);
+	} else if (chosen && t.kept) {
+		printf("%s -> %s (kept by the flow table)\n", vip, dip);
 	} else if (chosen) {
 		printf("%s -> %s (hash %08x, bucket %u of %u)\n", vip, dip, t.hash, t.bucket, t.vip->rules[0].buckets);
 	} else if (t.vip) {
@@ -316,9 +335,9 @@ static int trace(struct cli *cli, int n, char **args)
 
 const struct command vip_commands[] = {
 	{ "vip", "show", vip_show, "DEV [VIP]" },
-	{ "vip", "set", vip_set, "DEV -f FILE|-  |  DEV VIP [proto P] [port N[-M]] [fields 5tuple|src-port|src] dip ADDR[:WEIGHT] ..." },
+	{ "vip", "set", vip_set, "DEV -f FILE|-  |  DEV VIP [kind vip|tip] [fragments drop|hash] [oversize fragment|refuse] [all-down drop|reject|pass] [proto P] [port N[-M]] [fields 5tuple|src-port|src] dip ADDR[:WEIGHT] ..." },
 	{ "vip", "del", vip_del, "DEV VIP|all" },
-	{ "dip", "set", dip_set, "DEV DIP up|down [vip VIP]" },
+	{ "dip", "set", dip_set, "DEV DIP up|down|drain [vip VIP]" },
 	{ "trace", NULL, trace, "DEV SRC[:PORT] DST[:PORT] [PROTO]" },
 	{}
 };

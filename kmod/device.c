@@ -6,7 +6,9 @@
  * and ports are meaningless elsewhere.
  */
 #include "device.h"
+#include "backend.h"
 #include "compat.h"
+#include "flow.h"
 #include "netlink.h"
 #include "port.h"
 #include "rx.h"
@@ -14,6 +16,7 @@
 
 #include <linux/if_arp.h>
 #include <linux/ip.h>
+#include <linux/ipv6.h>
 #include <linux/module.h>
 #include <net/rtnetlink.h>
 
@@ -36,20 +39,16 @@ struct duet_dev *duet_dev_find(struct duet_net *dn, u32 ifindex, const char *nam
 	return NULL;
 }
 
-void duet_dev_preset(struct duet_dev *dd, enum duet_mode mode)
+const struct duet_tables *duet_dev_preset(enum duet_mode mode)
 {
 	static const struct duet_tables paper = {
 		.vips = DUET_PAPER_VIPS,
 		.rules = DUET_PAPER_RULES,
 		.members = DUET_PAPER_MEMBERS,
 		.tunnels = DUET_PAPER_TUNNELS,
-	};
+	}, unbounded;
 
-	if (mode == DUET_MODE_HMUX)
-		dd->limits = paper;
-	else
-		memset(&dd->limits, 0, sizeof(dd->limits));
-	dd->mode = mode;
+	return mode == DUET_MODE_HMUX ? &paper : &unbounded;
 }
 
 static int duet_open(struct net_device *dev)
@@ -91,7 +90,7 @@ static void duet_get_stats64(struct net_device *dev,
 		if (v == DUET_VERDICT_ENCAP) {
 			stats->tx_packets = sum.packets;
 			stats->tx_bytes = sum.bytes;
-		} else {
+		} else if (v != DUET_VERDICT_OUTER_ERROR) {
 			stats->tx_dropped += sum.packets;
 		}
 	}
@@ -110,6 +109,7 @@ static void duet_destructor(struct net_device *dev)
 {
 	struct duet_dev *dd = netdev_priv(dev);
 
+	duet_backend_exit(dd);
 	free_percpu(dd->verdicts);
 	kvfree(dd->vips);
 }
@@ -123,7 +123,7 @@ static void duet_setup(struct net_device *dev)
 	dev->priv_flags |= IFF_NO_QUEUE;
 	dev->hard_header_len = 0;
 	dev->addr_len = 0;
-	dev->needed_headroom = LL_MAX_HEADER + sizeof(struct iphdr);
+	dev->needed_headroom = LL_MAX_HEADER + sizeof(struct ipv6hdr);
 	/* packets are judged against the route to the DIP, not here */
 	dev->mtu = 65535 - sizeof(struct iphdr);
 	dev->max_mtu = dev->mtu;
@@ -148,7 +148,10 @@ static int duet_newlink(struct net *src_net, struct net_device *dev,
 	dd->net = dev_net(dev);
 	INIT_LIST_HEAD(&dd->ports);
 	INIT_LIST_HEAD(&dd->node);
-	duet_dev_preset(dd, DUET_MODE_HMUX);
+	ida_init(&dd->slot_ids);
+	dd->mode = DUET_MODE_HMUX;
+	dd->limits = *duet_dev_preset(dd->mode);
+	dd->flow_config = duet_flow_default;
 
 	dd->vips = kvcalloc(1 << DUET_VIP_HASH_BITS, sizeof(*dd->vips), GFP_KERNEL);
 	if (!dd->vips)
@@ -188,6 +191,7 @@ static void duet_dellink(struct net_device *dev, struct list_head *head)
 	WRITE_ONCE(dd->running, false);
 	duet_port_flush(dd);
 	duet_vip_flush(dd);
+	duet_flows_free(dd);
 	list_del_init(&dd->node);
 	duet_nl_notify_dev(dd, true);
 	mutex_unlock(&dn->lock);

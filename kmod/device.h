@@ -13,6 +13,7 @@
 
 #include <linux/duet.h>
 #include <linux/etherdevice.h>
+#include <linux/idr.h>
 #include <linux/list.h>
 #include <linux/mutex.h>
 #include <linux/netdevice.h>
@@ -22,6 +23,7 @@
 
 #define DUET_VIP_HASH_BITS	14
 #define DUET_TUNNEL_HASH_BITS	9
+#define DUET_GROUP_HASH_BITS	10
 
 struct duet_net {
 	struct mutex lock;		/* see above */
@@ -35,6 +37,13 @@ struct duet_tables {
 	u32 tunnels;
 };
 
+/* Settings of the flow table, as netlink has them; timeouts in seconds. */
+struct duet_flow_config {
+	u32 max;		/* entries, 0: no table */
+	u32 rate;		/* new entries a second and CPU, 0: any */
+	u32 timeout_new, timeout_tcp, timeout_fin, timeout_other;
+};
+
 struct duet_verdicts {
 	struct duet_stats v[__DUET_VERDICT_MAX];
 };
@@ -43,25 +52,34 @@ struct duet_dev {
 	/* read by the data path; written under the lock with WRITE_ONCE */
 	struct hlist_head *vips;	/* RCU, 1 << DUET_VIP_HASH_BITS */
 	struct duet_verdicts __percpu *verdicts;
+	struct duet_flows __rcu *flows;	/* smux mode, unless off */
+	struct duet_slots __rcu *slots;	/* smux mode */
 	__be32 local4;
 	u32 seed;
 	bool running;			/* up: ports take packets */
+	bool has_local6;
+	struct in6_addr local6;		/* written while has_local6 is false */
 
 	/* configuration, under the lock */
 	struct net_device *dev;
 	struct net *net;
 	struct list_head node;		/* in duet_net.devices */
 	struct hlist_head tunnels[1 << DUET_TUNNEL_HASH_BITS];
+	struct hlist_head groups[1 << DUET_GROUP_HASH_BITS];
+	struct ida slot_ids;
+	u32 last_backend, last_rule;	/* ids given */
 	struct list_head ports;		/* of duet_port.node */
 	unsigned int n_ports;
 	enum duet_mode mode;
 	u64 generation;
-	struct in6_addr local6;
 	struct duet_tables limits;	/* 0: unbounded */
 	struct duet_tables used;
+	struct duet_flow_config flow_config;
 };
 
 extern struct rtnl_link_ops duet_link_ops;
+
+#define duet_flows_locked(dd) rcu_dereference_protected((dd)->flows, 1)
 
 struct duet_net *duet_pernet(const struct net *net);
 
@@ -75,7 +93,7 @@ static inline void duet_dev_changed(struct duet_dev *dd)
 }
 
 /* duet_dev_preset - limits a mode starts with */
-void duet_dev_preset(struct duet_dev *dd, enum duet_mode mode);
+const struct duet_tables *duet_dev_preset(enum duet_mode mode);
 
 /* duet_count - count a packet of len bytes; BH off */
 static inline void duet_count(struct duet_dev *dd, enum duet_verdict verdict,

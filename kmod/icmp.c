@@ -3,161 +3,169 @@
  * ICMP of a mux.
  *
  * The kernel's icmp_send() wants a route on the packet, which one taken at
- * ingress doesn't have, and picks its own source; so "too big" is built here,
- * with the VIP as source like the DIP would have sent it.
+ * ingress doesn't have, and picks its own source; so errors are built here,
+ * with the VIP as source like the DIP would have sent them.
  */
 #include "icmp.h"
 
 #include <linux/icmp.h>
-#include <linux/ip.h>
+#include <linux/icmpv6.h>
 #include <net/icmp.h>
 #include <net/ip.h>
+#include <net/ip6_route.h>
 #include <net/route.h>
 
-/* RFC 1812: as much of the packet as fits in 576 bytes with our headers */
-#define DUET_ICMP_MAX	576
-
-static bool duet_icmp_is_error(u8 type)
+/* duet_icmp_route - to the client; with a reference, NULL: none */
+static struct dst_entry *duet_icmp_route(struct duet_dev *dd,
+					 const struct duet_tuple *t)
 {
-	switch (type) {
-	case ICMP_DEST_UNREACH:
-	case ICMP_SOURCE_QUENCH:
-	case ICMP_REDIRECT:
-	case ICMP_TIME_EXCEEDED:
-	case ICMP_PARAMETERPROB:
-		return true;
-	}
-	return false;
-}
-
-/* duet_icmp_quoted4 - the quoted packet went VIP -> client; RFC 792 promises
- * its header and eight bytes
- */
-static enum duet_verdict duet_icmp_quoted4(struct sk_buff *skb, unsigned int at,
-					   struct duet_flow4 *flow)
-{
-	const struct icmphdr *echo;
-	const struct iphdr *iph;
-	const __be16 *ports;
-	unsigned int ihl;
-
-	if (!pskb_may_pull(skb, at + sizeof(*iph)))
-		return DUET_VERDICT_DROP_HEADER;
-	iph = (const struct iphdr *)(skb->data + at);
-	ihl = iph->ihl * 4;
-	if (iph->version != 4 || iph->ihl < 5 ||
-	    be32_to_cpu(iph->saddr) != flow->dst)
-		return DUET_VERDICT_DROP_HEADER;
-	if (ip_is_fragment(iph))
-		return DUET_VERDICT_DROP_FRAGMENT;
-	if (!pskb_may_pull(skb, at + ihl + 8))
-		return DUET_VERDICT_DROP_HEADER;
-	iph = (const struct iphdr *)(skb->data + at);
-
-	flow->src = be32_to_cpu(iph->daddr);
-	flow->proto = iph->protocol;
-	switch (iph->protocol) {
-	case IPPROTO_TCP:
-	case IPPROTO_UDP:
-	case IPPROTO_SCTP:
-	case IPPROTO_UDPLITE:
-	case IPPROTO_DCCP:
-		ports = (const __be16 *)(skb->data + at + ihl);
-		flow->sport = be16_to_cpu(ports[1]);
-		flow->dport = be16_to_cpu(ports[0]);
-		flow->ports = true;
-		break;
-	case IPPROTO_ICMP:
-		echo = (const struct icmphdr *)(skb->data + at + ihl);
-		if (echo->type != ICMP_ECHO && echo->type != ICMP_ECHOREPLY)
-			return DUET_VERDICT_DROP_HEADER;
-		flow->sport = be16_to_cpu(echo->un.echo.id);
-		break;
-	}
-	return DUET_VERDICT_ENCAP;
-}
-
-enum duet_verdict duet_icmp_parse4(struct sk_buff *skb, unsigned int ihl,
-				   struct duet_flow4 *flow)
-{
-	const struct icmphdr *icmp;
-
-	if (!pskb_may_pull(skb, ihl + sizeof(*icmp)))
-		return DUET_VERDICT_DROP_HEADER;
-	icmp = (const struct icmphdr *)(skb->data + ihl);
-	if (icmp->type == ICMP_ECHO || icmp->type == ICMP_ECHOREPLY)
-		flow->sport = be16_to_cpu(icmp->un.echo.id);
-	else if (duet_icmp_is_error(icmp->type))
-		return duet_icmp_quoted4(skb, ihl + sizeof(*icmp), flow);
-	return DUET_VERDICT_ENCAP;
-}
-
-void duet_icmp_too_big4(struct duet_dev *dd, struct sk_buff *skb,
-			unsigned int mtu)
-{
-	const struct iphdr *inner = (const struct iphdr *)skb->data;
-	struct flowi4 fl = {
+	struct flowi4 fl4 = {
 		.flowi4_proto = IPPROTO_ICMP,
-		.daddr = inner->saddr,
+		.daddr = cpu_to_be32(t->src[0]),
 	};
-	unsigned int quote, len;
-	struct icmphdr *icmp;
-	struct sk_buff *msg;
-	struct iphdr *iph;
+	struct flowi6 fl6 = { .flowi6_proto = IPPROTO_ICMPV6 };
+	struct dst_entry *dst;
 	struct rtable *rt;
-	void *quoted;
 
-	/* no error about an error, nor to nobody (RFC 1122, 3.2.2) */
-	if (inner->protocol == IPPROTO_ICMP) {
-		const u8 *type = skb_header_pointer(skb, inner->ihl * 4, 1, &len);
-
-		if (!type || duet_icmp_is_error(*type))
-			return;
+	if (t->family == 4) {
+		rt = ip_route_output_key(dd->net, &fl4);
+		return IS_ERR(rt) ? NULL : &rt->dst;
 	}
-	if (ipv4_is_multicast(inner->saddr) || ipv4_is_lbcast(inner->saddr) ||
-	    ipv4_is_zeronet(inner->saddr) || ipv4_is_loopback(inner->saddr))
-		return;
-	if (!icmp_global_allow(dd->net))
-		return;
-	rt = ip_route_output_key(dd->net, &fl);
-	if (IS_ERR(rt))
-		return;
+	duet_tuple_addr(t->src, t->family, &fl6.daddr);
+	dst = ip6_route_output(dd->net, NULL, &fl6);
+	if (!dst->error)
+		return dst;
+	dst_release(dst);
+	return NULL;
+}
 
-	quote = min_t(unsigned int, skb->len,
-		      DUET_ICMP_MAX - sizeof(*iph) - sizeof(*icmp));
-	len = sizeof(*iph) + sizeof(*icmp) + quote;
-	msg = alloc_skb(LL_RESERVED_SPACE(rt->dst.dev) + len, GFP_ATOMIC);
+/* duet_icmp_send - about the packet that is at offset at of skb */
+static void duet_icmp_send(struct duet_dev *dd, const struct sk_buff *skb,
+			   unsigned int at, const struct duet_tuple *t,
+			   u8 type, u8 code, u32 info)
+{
+	unsigned int headers = DUET_ICMP_HEADER +
+			       (t->family == 4 ? DUET_IP4_HEADER : DUET_IP6_HEADER);
+	u32 quote = duet_icmp_quote(t->family, skb->len - at);
+	struct dst_entry *dst;
+	struct sk_buff *msg;
+
+	if (!duet_may_answer(t, skb->data + at) || !icmp_global_allow(dd->net))
+		return;
+	dst = duet_icmp_route(dd, t);
+	if (!dst)
+		return;
+	msg = alloc_skb(LL_RESERVED_SPACE(dst->dev) + headers + quote, GFP_ATOMIC);
 	if (!msg)
-		goto put_route;
-	skb_reserve(msg, LL_RESERVED_SPACE(rt->dst.dev));
+		goto err_route;
+	skb_reserve(msg, LL_RESERVED_SPACE(dst->dev));
 	skb_reset_network_header(msg);
-	iph = skb_put_zero(msg, sizeof(*iph));
-	skb_set_transport_header(msg, sizeof(*iph));
-	icmp = skb_put_zero(msg, sizeof(*icmp));
-	quoted = skb_put(msg, quote);
-	if (skb_copy_bits(skb, 0, quoted, quote)) {
-		kfree_skb(msg);
-		goto put_route;
+	skb_put(msg, headers + quote);
+	if (skb_copy_bits(skb, at, msg->data + headers, quote))
+		goto err_free;
+	duet_put_icmp(msg->data, t->family, quote, type, code, info,
+		      get_random_u32());
+	skb_set_transport_header(msg, headers - DUET_ICMP_HEADER);
+	skb_dst_set(msg, dst);
+	if (t->family == 4) {
+		msg->protocol = htons(ETH_P_IP);
+		ip_local_out(dd->net, NULL, msg);
+	} else {
+		msg->protocol = htons(ETH_P_IPV6);
+		ip6_local_out(dd->net, NULL, msg);
 	}
-
-	icmp->type = ICMP_DEST_UNREACH;
-	icmp->code = ICMP_FRAG_NEEDED;
-	icmp->un.frag.mtu = htons(mtu);
-	icmp->checksum = ip_compute_csum(icmp, sizeof(*icmp) + quote);
-
-	iph->version = 4;
-	iph->ihl = 5;
-	iph->tos = (inner->tos & IPTOS_TOS_MASK) | IPTOS_PREC_INTERNETCONTROL;
-	iph->ttl = DUET_OUTER_TTL;
-	iph->protocol = IPPROTO_ICMP;
-	iph->saddr = inner->daddr;
-	iph->daddr = inner->saddr;
-	__ip_select_ident(dd->net, iph, 1);
-	msg->protocol = htons(ETH_P_IP);
-	skb_dst_set(msg, &rt->dst);
-	ip_local_out(dd->net, NULL, msg);	/* length, checksum */
 	return;
 
-put_route:
-	ip_rt_put(rt);
+err_free:
+	kfree_skb(msg);
+err_route:
+	dst_release(dst);
+}
+
+static void duet_icmp_big_at(struct duet_dev *dd, const struct sk_buff *skb,
+			     unsigned int at, const struct duet_tuple *t, u32 mtu)
+{
+	if (t->family == 4)
+		duet_icmp_send(dd, skb, at, t, ICMP_DEST_UNREACH,
+			       ICMP_FRAG_NEEDED, min_t(u32, mtu, U16_MAX));
+	else
+		duet_icmp_send(dd, skb, at, t, ICMPV6_PKT_TOOBIG, 0,
+			       max_t(u32, mtu, IPV6_MIN_MTU));
+}
+
+static void duet_icmp_unreachable_at(struct duet_dev *dd,
+				     const struct sk_buff *skb, unsigned int at,
+				     const struct duet_tuple *t)
+{
+	if (t->family == 4)
+		duet_icmp_send(dd, skb, at, t, ICMP_DEST_UNREACH,
+			       ICMP_HOST_UNREACH, 0);
+	else
+		duet_icmp_send(dd, skb, at, t, ICMPV6_DEST_UNREACH,
+			       ICMPV6_ADDR_UNREACH, 0);
+}
+
+void duet_icmp_too_big(struct duet_dev *dd, const struct sk_buff *skb,
+		       const struct duet_tuple *t, unsigned int mtu)
+{
+	duet_icmp_big_at(dd, skb, 0, t, mtu);
+}
+
+void duet_icmp_unreachable(struct duet_dev *dd, const struct sk_buff *skb,
+			   const struct duet_tuple *t)
+{
+	duet_icmp_unreachable_at(dd, skb, 0, t);
+}
+
+/* duet_icmp_learn - the path's MTU, so that the next packet is answered here */
+static void duet_icmp_learn(struct duet_dev *dd, struct sk_buff *skb,
+			    const struct duet_outer_error *error, bool v6)
+{
+	skb_pull(skb, error->quoted);
+	if (v6)
+		ip6_update_pmtu(skb, dd->net, cpu_to_be32(error->mtu), 0, 0,
+				INVALID_UID);
+	else
+		ipv4_update_pmtu(skb, dd->net, error->mtu, 0, IPPROTO_IPIP);
+	skb_push(skb, error->quoted);
+}
+
+bool duet_icmp_outer(struct duet_dev *dd, struct sk_buff *skb, bool v6)
+{
+	struct duet_outer_error error;
+	struct duet_tuple t;
+	struct duet_view view;
+	struct in6_addr addr;
+	bool known;
+
+	for (;;) {
+		view.data = skb->data;
+		view.linear = skb_headlen(skb);
+		view.len = skb->len;
+		view.gso = false;
+		if (duet_parse_outer_error(&view, v6, &error, &t))
+			break;
+		if (!view.want || skb_shared(skb) || !pskb_may_pull(skb, view.want))
+			return false;
+	}
+	duet_tuple_addr(error.dip, v6 ? 6 : 4, &addr);
+	if (!duet_tunnel_known(dd, &addr))
+		return false;
+	duet_tuple_addr(t.dst, t.family, &addr);
+	known = t.family == 4 ? duet_vip_lookup4(dd, addr.s6_addr32[3]) :
+				duet_vip_lookup6(dd, &addr);
+	if (!known || skb_shared(skb))
+		return false;
+
+	duet_count(dd, DUET_VERDICT_OUTER_ERROR, skb->len);
+	if (error.mtu) {
+		u32 outer = v6 ? DUET_IP6_HEADER : DUET_IP4_HEADER;
+
+		duet_icmp_learn(dd, skb, &error, v6);
+		duet_icmp_big_at(dd, skb, error.inner, &t, error.mtu - outer);
+	} else {
+		duet_icmp_unreachable_at(dd, skb, error.inner, &t);
+	}
+	consume_skb(skb);
+	return true;
 }

@@ -1,21 +1,36 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* ICMP: echo and errors to a VIP as flows, and "too big" to the client. */
+/* ICMP that a mux sends: all to the client of a VIP, as the VIP. */
 #ifndef DUET_ICMP_H
 #define DUET_ICMP_H
 
 #include "vip.h"
 
-/* duet_icmp_parse4 - flow of an ICMP packet to a VIP, whose IP header is ihl
- * bytes long: echo by identifier; an error as the flow it quotes, as the
- * client sends it, so that it reaches the DIP that has the connection.
+/* duet_icmp_too_big, duet_icmp_unreachable - tell the client of the packet at
+ * skb->data, whose flow is t. Rate limited; skb stays the caller's. RCU, BH off.
  */
-enum duet_verdict duet_icmp_parse4(struct sk_buff *skb, unsigned int ihl,
-				   struct duet_flow4 *flow);
+void duet_icmp_too_big(struct duet_dev *dd, const struct sk_buff *skb,
+		       const struct duet_tuple *t, unsigned int mtu);
+void duet_icmp_unreachable(struct duet_dev *dd, const struct sk_buff *skb,
+			   const struct duet_tuple *t);
 
-/* duet_icmp_too_big4 - tell the client of the packet at skb->data: source VIP,
- * fragmentation needed, next-hop MTU mtu. Rate limited; skb stays the caller's.
+/* duet_icmp_is_outer - ICMP to the source of our outer headers? skb has an IP
+ * header in one piece.
  */
-void duet_icmp_too_big4(struct duet_dev *dd, struct sk_buff *skb,
-			unsigned int mtu);
+static inline bool duet_icmp_is_outer(const struct duet_dev *dd,
+				      const struct sk_buff *skb, bool v6)
+{
+	const u8 *ip = skb->data;
+
+	if (!v6)
+		return *(__be32 *)(ip + 16) == READ_ONCE(dd->local4) &&
+		       ip[9] == DUET_PROTO_ICMP;
+	return ip[6] == DUET_PROTO_ICMPV6 &&
+	       ipv6_addr_equal((const struct in6_addr *)(ip + 24), &dd->local6);
+}
+
+/* duet_icmp_outer - if it is an error about a packet of a client of ours in one
+ * of our tunnels, the client is told and skb consumed; false: it passes
+ */
+bool duet_icmp_outer(struct duet_dev *dd, struct sk_buff *skb, bool v6);
 
 #endif

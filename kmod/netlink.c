@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Generic netlink: the family and its commands. Requests are parsed in
+ * Generic netlink: the family, and its commands on VIPs. Those on devices and
+ * on flows are in netlink_dev.c and netlink_flow.c, requests are parsed in
  * netlink_parse.c, answers written in netlink_get.c, events in netlink_event.c.
  */
 #include "netlink.h"
@@ -30,6 +31,7 @@ static const struct nla_policy duet_set_policy[DUET_A_MAX + 1] = {
 	[DUET_A_LOCAL4] = NLA_POLICY_EXACT_LEN(4),
 	[DUET_A_LOCAL6] = NLA_POLICY_EXACT_LEN(16),
 	[DUET_A_LIMITS] = NLA_POLICY_NESTED(duet_table_policy),
+	[DUET_A_FLOWS]	= NLA_POLICY_NESTED(duet_flows_policy),
 };
 
 static const struct nla_policy duet_port_policy[DUET_A_MAX + 1] = {
@@ -54,16 +56,19 @@ static const struct nla_policy duet_dip_cmd_policy[DUET_A_MAX + 1] = {
 	[DUET_A_DIP] = NLA_POLICY_NESTED(duet_dip_policy),
 };
 
+static const struct nla_policy duet_flow_cmd_policy[DUET_A_MAX + 1] = {
+	DUET_DEV_POLICY,
+	[DUET_A_VIP] = NLA_POLICY_NESTED(duet_vip_policy),
+	[DUET_A_DIP] = NLA_POLICY_NESTED(duet_dip_policy),
+};
+
 static const struct nla_policy duet_trace_policy[DUET_A_MAX + 1] = {
 	DUET_DEV_POLICY,
 	[DUET_A_FLOW] = NLA_POLICY_NESTED(duet_flow_policy),
 };
 
-/* duet_nl_dev - the device a request names, duet_net->lock taken; ERR_PTR with
- * extack filled and no lock held if there is none
- */
-static struct duet_dev *duet_nl_dev(struct net *net, struct nlattr **attrs,
-				    struct netlink_ext_ack *extack)
+struct duet_dev *duet_nl_dev(struct net *net, struct nlattr **attrs,
+			     struct netlink_ext_ack *extack)
 {
 	struct duet_net *dn = duet_pernet(net);
 	const char *name = NULL;
@@ -90,129 +95,9 @@ static struct duet_dev *duet_nl_dev(struct net *net, struct nlattr **attrs,
 	return ERR_PTR(-ENODEV);
 }
 
-static void duet_nl_unlock(struct duet_dev *dd)
+void duet_nl_unlock(struct duet_dev *dd)
 {
 	mutex_unlock(&duet_pernet(dd->net)->lock);
-}
-
-static int duet_dev_get(struct sk_buff *skb, struct genl_info *info)
-{
-	struct duet_dev *dd;
-	struct sk_buff *msg;
-	void *hdr;
-
-	dd = duet_nl_dev(genl_info_net(info), info->attrs, info->extack);
-	if (IS_ERR(dd))
-		return PTR_ERR(dd);
-	msg = duet_nl_msg(duet_dev_size(dd), info->snd_portid, info->snd_seq, 0,
-			  DUET_CMD_DEV_GET, &hdr);
-	if (!msg) {
-		duet_nl_unlock(dd);
-		return -ENOMEM;
-	}
-	if (WARN_ON_ONCE(duet_put_dev(msg, dd))) {
-		duet_nl_unlock(dd);
-		nlmsg_free(msg);
-		return -EMSGSIZE;
-	}
-	duet_nl_unlock(dd);
-	genlmsg_end(msg, hdr);
-	return genlmsg_reply(msg, info);
-}
-
-static int duet_dev_dump(struct sk_buff *msg, struct netlink_callback *cb)
-{
-	struct duet_net *dn = duet_pernet(sock_net(msg->sk));
-	long skip = cb->args[0], i = 0;
-	struct duet_dev *dd;
-	void *hdr;
-
-	mutex_lock(&dn->lock);
-	list_for_each_entry(dd, &dn->devices, node) {
-		if (i++ < skip)
-			continue;
-		hdr = genlmsg_put(msg, NETLINK_CB(cb->skb).portid,
-				  cb->nlh->nlmsg_seq, &duet_family,
-				  NLM_F_MULTI, DUET_CMD_DEV_GET);
-		if (!hdr)
-			break;
-		if (duet_put_dev(msg, dd)) {
-			genlmsg_cancel(msg, hdr);
-			break;
-		}
-		genlmsg_end(msg, hdr);
-		cb->args[0] = i;
-	}
-	mutex_unlock(&dn->lock);
-	return msg->len;
-}
-
-static int duet_dev_set(struct sk_buff *skb, struct genl_info *info)
-{
-	struct netlink_ext_ack *extack = info->extack;
-	struct nlattr **attrs = info->attrs;
-	struct duet_tables limits;
-	struct in6_addr local6;
-	enum duet_mode mode;
-	struct duet_dev *dd;
-	__be32 local4;
-	int ret = 0;
-	u32 seed;
-
-	dd = duet_nl_dev(genl_info_net(info), attrs, extack);
-	if (IS_ERR(dd))
-		return PTR_ERR(dd);
-
-	mode = attrs[DUET_A_MODE] ? nla_get_u32(attrs[DUET_A_MODE]) : dd->mode;
-	seed = attrs[DUET_A_SEED] ? nla_get_u32(attrs[DUET_A_SEED]) : dd->seed;
-	local4 = attrs[DUET_A_LOCAL4] ? nla_get_in_addr(attrs[DUET_A_LOCAL4]) :
-					dd->local4;
-	local6 = attrs[DUET_A_LOCAL6] ? nla_get_in6_addr(attrs[DUET_A_LOCAL6]) :
-					dd->local6;
-	limits = dd->limits;
-
-	if ((mode != dd->mode || seed != dd->seed) && dd->used.vips) {
-		NL_SET_ERR_MSG(extack, "mode and seed can't change while the mux has VIPs");
-		ret = -EBUSY;
-		goto out;
-	}
-	if (attrs[DUET_A_LOCAL4] && local4 &&
-	    (ipv4_is_multicast(local4) || ipv4_is_zeronet(local4) ||
-	     ipv4_is_loopback(local4) || ipv4_is_lbcast(local4))) {
-		NL_SET_ERR_MSG_ATTR(extack, attrs[DUET_A_LOCAL4],
-				    "local address is no unicast address of a host");
-		ret = -EINVAL;
-		goto out;
-	}
-	if (mode != dd->mode) {
-		struct duet_tables was = dd->limits;
-		enum duet_mode old = dd->mode;
-
-		duet_dev_preset(dd, mode);
-		limits = dd->limits;
-		dd->limits = was;
-		dd->mode = old;
-	}
-	if (attrs[DUET_A_LIMITS]) {
-		ret = duet_parse_limits(dd, attrs[DUET_A_LIMITS], &limits, extack);
-		if (ret)
-			goto out;
-	}
-	if (mode == dd->mode && seed == dd->seed && local4 == dd->local4 &&
-	    ipv6_addr_equal(&local6, &dd->local6) &&
-	    !memcmp(&limits, &dd->limits, sizeof(limits)))
-		goto out;
-
-	dd->mode = mode;
-	WRITE_ONCE(dd->seed, seed);
-	WRITE_ONCE(dd->local4, local4);
-	dd->local6 = local6;
-	dd->limits = limits;
-	duet_dev_changed(dd);
-	duet_nl_notify_dev(dd, false);
-out:
-	duet_nl_unlock(dd);
-	return ret;
 }
 
 /* Port changes take rtnl first: netdevs come and go under it. */
@@ -461,14 +346,15 @@ static int duet_trace_cmd(struct sk_buff *skb, struct genl_info *info)
 {
 	enum duet_verdict verdict = DUET_VERDICT_PASS;
 	struct duet_choice choice = {};
-	struct duet_flow4 flow;
+	struct duet_tuple tuple;
+	struct in6_addr addr;
 	struct duet_vip *vip;
 	struct duet_dev *dd;
 	struct sk_buff *msg;
 	void *hdr;
 	int ret;
 
-	ret = duet_parse_flow(info->attrs[DUET_A_FLOW], &flow, info->extack);
+	ret = duet_parse_flow(info->attrs[DUET_A_FLOW], &tuple, info->extack);
 	if (ret)
 		return ret;
 	dd = duet_nl_dev(genl_info_net(info), info->attrs, info->extack);
@@ -480,17 +366,19 @@ static int duet_trace_cmd(struct sk_buff *skb, struct genl_info *info)
 	if (!msg)
 		goto out;
 
-	rcu_read_lock();
-	vip = duet_vip_lookup4(dd, cpu_to_be32(flow.dst));
-	if (vip)
-		verdict = duet_choose4(dd, vip, &flow, &choice);
-	rcu_read_unlock();
+	duet_tuple_addr(tuple.dst, tuple.family, &addr);
+	vip = duet_vip_find(dd, &addr);
+	if (vip) {
+		rcu_read_lock_bh();
+		verdict = duet_choose(dd, vip, &tuple, true, &choice);
+		rcu_read_unlock_bh();
+	}
 	/* the lock keeps what was chosen */
 
 	ret = -EMSGSIZE;
 	if ((vip && duet_put_trace(msg, vip, &choice,
 				   verdict == DUET_VERDICT_ENCAP)) ||
-	    (verdict == DUET_VERDICT_ENCAP &&
+	    (verdict == DUET_VERDICT_ENCAP && !choice.kept &&
 	     (nla_put_u32(msg, DUET_A_HASH, choice.hash) ||
 	      nla_put_u32(msg, DUET_A_BUCKET, choice.bucket))) ||
 	    nla_put_u32(msg, DUET_A_VERDICT, verdict)) {
@@ -528,6 +416,10 @@ static const struct genl_ops duet_ops[] = {
 	DUET_OP(DUET_CMD_DIP_SET, duet_dip_cmd_policy,
 		.doit = duet_dip_set_cmd, .flags = GENL_UNS_ADMIN_PERM),
 	DUET_OP(DUET_CMD_TRACE, duet_trace_policy, .doit = duet_trace_cmd),
+	DUET_OP(DUET_CMD_FLOW_GET, duet_flow_cmd_policy,
+		.dumpit = duet_flow_dump),
+	DUET_OP(DUET_CMD_FLOW_FLUSH, duet_flow_cmd_policy,
+		.doit = duet_flow_flush_cmd, .flags = GENL_UNS_ADMIN_PERM),
 };
 
 static const struct genl_multicast_group duet_groups[] = {

@@ -7,6 +7,8 @@
 
 struct duet_vip;
 struct genl_info;
+struct netlink_callback;
+struct nlattr;
 
 enum { DUET_GROUP_EVENTS };
 
@@ -18,6 +20,20 @@ void duet_nl_exit(void);
 /* duet_nl_msg - a message begun, *hdr for genlmsg_end(); NULL: no memory */
 struct sk_buff *duet_nl_msg(size_t size, u32 portid, u32 seq, int flags,
 			    u8 cmd, void **hdr);
+
+/* duet_nl_dev - the device a request names, duet_net->lock taken; ERR_PTR with
+ * extack filled and no lock held if there is none
+ */
+struct duet_dev *duet_nl_dev(struct net *net, struct nlattr **attrs,
+			     struct netlink_ext_ack *extack);
+void duet_nl_unlock(struct duet_dev *dd);
+
+/* Commands, netlink_dev.c and netlink_flow.c. */
+int duet_dev_get(struct sk_buff *skb, struct genl_info *info);
+int duet_dev_dump(struct sk_buff *msg, struct netlink_callback *cb);
+int duet_dev_set(struct sk_buff *skb, struct genl_info *info);
+int duet_flow_dump(struct sk_buff *msg, struct netlink_callback *cb);
+int duet_flow_flush_cmd(struct sk_buff *skb, struct genl_info *info);
 
 /* Events to group "events"; duet_net->lock held. */
 void duet_nl_notify_dev(struct duet_dev *dd, bool deleted);

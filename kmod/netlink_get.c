@@ -3,6 +3,7 @@
  * Answers: devices, VIPs and their counters as netlink attributes.
  */
 #include "netlink_get.h"
+#include "flow.h"
 #include "port.h"
 
 #include <net/ipv6.h>
@@ -85,9 +86,33 @@ static int duet_put_verdicts(struct sk_buff *msg, struct duet_dev *dd)
 	return 0;
 }
 
+static int duet_put_flows(struct sk_buff *msg, struct duet_dev *dd)
+{
+	struct nlattr *nest = nla_nest_start(msg, DUET_A_FLOWS);
+	const struct duet_flow_config *c = &dd->flow_config;
+	struct duet_flow_sum sum;
+
+	duet_flows_sum(dd, &sum);
+	if (!nest || nla_put_u32(msg, DUET_A_FLOWS_SIZE, c->max) ||
+	    nla_put_u32(msg, DUET_A_FLOWS_RATE, c->rate) ||
+	    nla_put_u32(msg, DUET_A_FLOWS_TIMEOUT_NEW, c->timeout_new) ||
+	    nla_put_u32(msg, DUET_A_FLOWS_TIMEOUT_TCP, c->timeout_tcp) ||
+	    nla_put_u32(msg, DUET_A_FLOWS_TIMEOUT_FIN, c->timeout_fin) ||
+	    nla_put_u32(msg, DUET_A_FLOWS_TIMEOUT_OTHER, c->timeout_other) ||
+	    nla_put_u32(msg, DUET_A_FLOWS_USED, sum.used) ||
+	    nla_put_u64_64bit(msg, DUET_A_FLOWS_BYTES, sum.bytes, DUET_A_FLOWS_PAD) ||
+	    nla_put_u64_64bit(msg, DUET_A_FLOWS_HITS, sum.hits, DUET_A_FLOWS_PAD) ||
+	    nla_put_u64_64bit(msg, DUET_A_FLOWS_ADDED, sum.added, DUET_A_FLOWS_PAD) ||
+	    nla_put_u64_64bit(msg, DUET_A_FLOWS_FULL, sum.full, DUET_A_FLOWS_PAD) ||
+	    nla_put_u64_64bit(msg, DUET_A_FLOWS_LIMITED, sum.limited, DUET_A_FLOWS_PAD))
+		return -EMSGSIZE;
+	nla_nest_end(msg, nest);
+	return 0;
+}
+
 size_t duet_dev_size(const struct duet_dev *dd)
 {
-	return 512 + dd->n_ports * nla_total_size(nla_total_size(4) +
+	return 1024 + dd->n_ports * nla_total_size(nla_total_size(4) +
 						  nla_total_size(IFNAMSIZ)) +
 	       __DUET_VERDICT_MAX * STATS_SIZE;
 }
@@ -101,46 +126,48 @@ int duet_put_dev(struct sk_buff *msg, struct duet_dev *dd)
 	    nla_put_u64_64bit(msg, DUET_A_GENERATION, dd->generation,
 			      DUET_A_PAD) ||
 	    (dd->local4 && nla_put_in_addr(msg, DUET_A_LOCAL4, dd->local4)) ||
-	    (!ipv6_addr_any(&dd->local6) &&
+	    (dd->has_local6 &&
 	     nla_put_in6_addr(msg, DUET_A_LOCAL6, &dd->local6)) ||
 	    duet_put_tables(msg, DUET_A_LIMITS, &dd->limits) ||
 	    duet_put_tables(msg, DUET_A_USED, &dd->used) ||
-	    duet_put_ports(msg, dd) || duet_put_verdicts(msg, dd))
+	    duet_put_ports(msg, dd) || duet_put_verdicts(msg, dd) ||
+	    (dd->mode == DUET_MODE_SMUX && duet_put_flows(msg, dd)))
 		return -EMSGSIZE;
 	return 0;
 }
 
-static int duet_put_dip(struct sk_buff *msg, const struct duet_set *set, u32 i,
-			bool stats)
+static int duet_put_dip(struct sk_buff *msg, const struct duet_rule *rule,
+			const struct duet_set *set, u32 i, bool stats)
 {
-	const struct duet_member *member = &set->members[i];
+	const struct duet_backend *backend = rule->backends[i];
 	struct nlattr *nest = nla_nest_start(msg, 1);
 
 	if (!nest ||
-	    duet_put_addr(msg, DUET_A_DIP_ADDR, &member->tunnel->addr) ||
+	    duet_put_addr(msg, DUET_A_DIP_ADDR, &backend->tunnel->addr) ||
 	    nla_put_u16(msg, DUET_A_DIP_WEIGHT, set->dips[i].weight) ||
 	    nla_put_u32(msg, DUET_A_DIP_STATE,
-			set->dips[i].down ? DUET_DIP_DOWN : DUET_DIP_UP) ||
-	    nla_put_u32(msg, DUET_A_DIP_BUCKETS, member->buckets) ||
-	    (stats && duet_put_stats(msg, DUET_A_DIP_STATS, member->stats)))
+			set->dips[i].down) ||
+	    nla_put_u32(msg, DUET_A_DIP_BUCKETS, set->buckets[i]) ||
+	    (stats && duet_put_stats(msg, DUET_A_DIP_STATS, backend->stats)))
 		return -EMSGSIZE;
 	nla_nest_end(msg, nest);
 	return 0;
 }
 
-/* duet_put_rule - with all DIPs (only < 0), one, or none (only >= n) */
+/* duet_put_rule - with all DIPs, or with the backend `only` if `one` */
 static int duet_put_rule(struct sk_buff *msg, const struct duet_rule *rule,
-			 const struct duet_set *set, s64 only, bool stats)
+			 const struct duet_set *set, bool one,
+			 const struct duet_backend *only, bool stats)
 {
 	struct nlattr *nest = nla_nest_start(msg, 1), *dips;
 	u32 i;
 
 	if (!nest ||
-	    (rule->proto && nla_put_u8(msg, DUET_A_RULE_PROTO, rule->proto)) ||
-	    (rule->port &&
-	     (nla_put_u16(msg, DUET_A_RULE_PORT, rule->port) ||
-	      nla_put_u16(msg, DUET_A_RULE_PORT_LAST, rule->port_last))) ||
-	    nla_put_u32(msg, DUET_A_RULE_FIELDS, rule->fields) ||
+	    (rule->match.proto && nla_put_u8(msg, DUET_A_RULE_PROTO, rule->match.proto)) ||
+	    (rule->match.port &&
+	     (nla_put_u16(msg, DUET_A_RULE_PORT, rule->match.port) ||
+	      nla_put_u16(msg, DUET_A_RULE_PORT_LAST, rule->match.port_last))) ||
+	    nla_put_u32(msg, DUET_A_RULE_FIELDS, rule->match.fields) ||
 	    nla_put_u32(msg, DUET_A_RULE_BUCKETS, set->n_buckets) ||
 	    nla_put_u64_64bit(msg, DUET_A_RULE_DIGEST, set->digest,
 			      DUET_A_RULE_PAD))
@@ -149,7 +176,8 @@ static int duet_put_rule(struct sk_buff *msg, const struct duet_rule *rule,
 	if (!dips)
 		return -EMSGSIZE;
 	for (i = 0; i < set->n; i++)
-		if ((only < 0 || only == i) && duet_put_dip(msg, set, i, stats))
+		if ((!one || only == rule->backends[i]) &&
+		    duet_put_dip(msg, rule, set, i, stats))
 			return -EMSGSIZE;
 	nla_nest_end(msg, dips);
 	nla_nest_end(msg, nest);
@@ -159,7 +187,7 @@ static int duet_put_rule(struct sk_buff *msg, const struct duet_rule *rule,
 size_t duet_vip_size(const struct duet_vip *vip)
 {
 	const struct duet_rules *rules = duet_rules_locked(vip);
-	size_t size = 256;
+	size_t size = 320;
 	u32 i;
 
 	for (i = 0; i < rules->n; i++)
@@ -177,6 +205,10 @@ int duet_put_vip(struct sk_buff *msg, const struct duet_vip *vip, bool stats)
 
 	nest = nla_nest_start(msg, DUET_A_VIP);
 	if (!nest || duet_put_addr(msg, DUET_A_VIP_ADDR, &vip->addr) ||
+	    nla_put_u32(msg, DUET_A_VIP_KIND, rules->policy.kind) ||
+	    nla_put_u32(msg, DUET_A_VIP_FRAGMENTS, rules->policy.fragments) ||
+	    nla_put_u32(msg, DUET_A_VIP_OVERSIZE, rules->policy.oversize) ||
+	    nla_put_u32(msg, DUET_A_VIP_ALL_DOWN, rules->policy.all_down) ||
 	    (stats && duet_put_stats(msg, DUET_A_VIP_STATS, vip->stats)))
 		return -EMSGSIZE;
 	array = nla_nest_start(msg, DUET_A_VIP_RULES);
@@ -184,7 +216,8 @@ int duet_put_vip(struct sk_buff *msg, const struct duet_vip *vip, bool stats)
 		return -EMSGSIZE;
 	for (i = 0; i < rules->n; i++)
 		if (duet_put_rule(msg, &rules->rule[i],
-				  duet_set_locked(&rules->rule[i]), -1, stats))
+				  duet_set_locked(&rules->rule[i]), false, NULL,
+				  stats))
 			return -EMSGSIZE;
 	nla_nest_end(msg, array);
 	nla_nest_end(msg, nest);
@@ -203,11 +236,35 @@ int duet_put_trace(struct sk_buff *msg, const struct duet_vip *vip,
 		array = nla_nest_start(msg, DUET_A_VIP_RULES);
 		if (!array ||
 		    duet_put_rule(msg, choice->rule, choice->set,
-				  has_dip ? choice->member : choice->set->n,
-				  false))
+				  true, has_dip ? choice->backend : NULL, false))
 			return -EMSGSIZE;
 		nla_nest_end(msg, array);
 	}
+	nla_nest_end(msg, nest);
+	return 0;
+}
+
+int duet_put_flow(struct sk_buff *msg, const struct duet_flow *flow,
+		  const struct in6_addr *flow_dip)
+{
+	struct in6_addr src, dst;
+	struct nlattr *nest;
+
+	duet_tuple_addr(flow->src, flow->family, &src);
+	duet_tuple_addr(flow->dst, flow->family, &dst);
+	nest = nla_nest_start(msg, DUET_A_FLOW);
+	if (!nest || duet_put_addr(msg, DUET_A_FLOW_SRC, &src) ||
+	    duet_put_addr(msg, DUET_A_FLOW_DST, &dst) ||
+	    nla_put_u8(msg, DUET_A_FLOW_PROTO, flow->proto) ||
+	    nla_put_u16(msg, DUET_A_FLOW_SPORT, flow->sport) ||
+	    nla_put_u16(msg, DUET_A_FLOW_DPORT, flow->dport) ||
+	    nla_put_u8(msg, DUET_A_FLOW_STATE, flow->state) ||
+	    nla_put_u32(msg, DUET_A_FLOW_IDLE, ((u32)jiffies - flow->used) / HZ))
+		return -EMSGSIZE;
+	nla_nest_end(msg, nest);
+	nest = nla_nest_start(msg, DUET_A_DIP);
+	if (!nest || duet_put_addr(msg, DUET_A_DIP_ADDR, flow_dip))
+		return -EMSGSIZE;
 	nla_nest_end(msg, nest);
 	return 0;
 }

@@ -15,7 +15,7 @@
 const struct nla_policy duet_dip_policy[DUET_A_DIP_MAX + 1] = {
 	[DUET_A_DIP_ADDR]   = DUET_NLA_ADDR,
 	[DUET_A_DIP_WEIGHT] = { .type = NLA_U16 },
-	[DUET_A_DIP_STATE]  = NLA_POLICY_MAX(NLA_U32, DUET_DIP_DOWN),
+	[DUET_A_DIP_STATE]  = NLA_POLICY_MAX(NLA_U32, DUET_DIP_DRAIN),
 };
 
 static const struct nla_policy duet_rule_policy[DUET_A_RULE_MAX + 1] = {
@@ -29,6 +29,21 @@ static const struct nla_policy duet_rule_policy[DUET_A_RULE_MAX + 1] = {
 const struct nla_policy duet_vip_policy[DUET_A_VIP_MAX + 1] = {
 	[DUET_A_VIP_ADDR]  = DUET_NLA_ADDR,
 	[DUET_A_VIP_RULES] = NLA_POLICY_NESTED_ARRAY(duet_rule_policy),
+	[DUET_A_VIP_KIND]      = NLA_POLICY_MAX(NLA_U32, DUET_KIND_TIP),
+	[DUET_A_VIP_FRAGMENTS] = NLA_POLICY_MAX(NLA_U32, DUET_FRAGMENTS_HASH),
+	[DUET_A_VIP_OVERSIZE]  = NLA_POLICY_MAX(NLA_U32, DUET_OVERSIZE_REFUSE),
+	[DUET_A_VIP_ALL_DOWN]  = NLA_POLICY_MAX(NLA_U32, DUET_ALL_DOWN_PASS),
+};
+
+#define DUET_FLOW_TIMEOUT NLA_POLICY_MIN(NLA_U32, 1)
+
+const struct nla_policy duet_flows_policy[DUET_A_FLOWS_MAX + 1] = {
+	[DUET_A_FLOWS_SIZE]	     = { .type = NLA_U32 },
+	[DUET_A_FLOWS_RATE]	     = { .type = NLA_U32 },
+	[DUET_A_FLOWS_TIMEOUT_NEW]   = DUET_FLOW_TIMEOUT,
+	[DUET_A_FLOWS_TIMEOUT_TCP]   = DUET_FLOW_TIMEOUT,
+	[DUET_A_FLOWS_TIMEOUT_FIN]   = DUET_FLOW_TIMEOUT,
+	[DUET_A_FLOWS_TIMEOUT_OTHER] = DUET_FLOW_TIMEOUT,
 };
 
 const struct nla_policy duet_table_policy[DUET_A_TABLE_MAX + 1] = {
@@ -45,6 +60,14 @@ const struct nla_policy duet_flow_policy[DUET_A_FLOW_MAX + 1] = {
 	[DUET_A_FLOW_SPORT] = { .type = NLA_U16 },
 	[DUET_A_FLOW_DPORT] = { .type = NLA_U16 },
 };
+
+bool duet_addr6_routable(const struct in6_addr *addr)
+{
+	int type = ipv6_addr_type(addr);
+
+	return type & IPV6_ADDR_UNICAST && !ipv6_addr_v4mapped(addr) &&
+	       !(type & (IPV6_ADDR_LOOPBACK | IPV6_ADDR_LINKLOCAL));
+}
 
 int duet_parse_addr(const struct nlattr *attr, const char *what,
 		    struct in6_addr *addr, struct netlink_ext_ack *extack)
@@ -67,9 +90,13 @@ int duet_parse_addr(const struct nlattr *attr, const char *what,
 		return 0;
 	}
 	if (nla_len(attr) == 16) {
-		DUET_EXTACK_FMT(extack, "%s: IPv6 is not served by this version", what);
+		*addr = nla_get_in6_addr(attr);
+		if (duet_addr6_routable(addr))
+			return 0;
+		DUET_EXTACK_FMT(extack, "%s %pI6c is no unicast address that can be routed",
+				what, addr);
 		NL_SET_BAD_ATTR(extack, attr);
-		return -EAFNOSUPPORT;
+		return -EINVAL;
 	}
 	DUET_EXTACK_FMT(extack, "%s: an address is 4 or 16 bytes, not %d", what,
 			nla_len(attr));
@@ -105,6 +132,7 @@ static int duet_parse_dips(const struct nlattr *array,
 			   struct netlink_ext_ack *extack)
 {
 	struct nlattr *tb[DUET_A_DIP_MAX + 1], *attr;
+	char text[DUET_ADDR_TEXT];
 	struct in6_addr addr;
 	int rem, ret;
 	u32 i;
@@ -127,15 +155,16 @@ static int duet_parse_dips(const struct nlattr *array,
 		memcpy(dip->addr, &addr, sizeof(addr));
 		dip->weight = tb[DUET_A_DIP_WEIGHT] ?
 			      nla_get_u16(tb[DUET_A_DIP_WEIGHT]) : 1;
-		dip->down = tb[DUET_A_DIP_STATE] &&
-			    nla_get_u32(tb[DUET_A_DIP_STATE]) == DUET_DIP_DOWN;
+		if (tb[DUET_A_DIP_STATE])
+			dip->down = nla_get_u32(tb[DUET_A_DIP_STATE]);
 		rule->n_dips++;
 	}
 	sort(rule->dips, rule->n_dips, sizeof(*rule->dips), duet_dip_sort_cmp, NULL);
 	for (i = 1; i < rule->n_dips; i++) {
 		if (!duet_dip_cmp(&rule->dips[i - 1], &rule->dips[i])) {
-			DUET_EXTACK_FMT(extack, "DIP %pI4 is given twice",
-					&rule->dips[i].addr[12]);
+			memcpy(&addr, rule->dips[i].addr, sizeof(addr));
+			DUET_EXTACK_FMT(extack, "DIP %s is given twice",
+					duet_addr_text(text, &addr));
 			return -EINVAL;
 		}
 	}
@@ -153,27 +182,27 @@ static int duet_parse_rule(const struct nlattr *attr,
 	if (ret)
 		return ret;
 	if (tb[DUET_A_RULE_PROTO])
-		rule->proto = nla_get_u8(tb[DUET_A_RULE_PROTO]);
+		rule->match.proto = nla_get_u8(tb[DUET_A_RULE_PROTO]);
 	if (tb[DUET_A_RULE_PORT])
-		rule->port = nla_get_u16(tb[DUET_A_RULE_PORT]);
-	rule->port_last = tb[DUET_A_RULE_PORT_LAST] ?
-			  nla_get_u16(tb[DUET_A_RULE_PORT_LAST]) : rule->port;
+		rule->match.port = nla_get_u16(tb[DUET_A_RULE_PORT]);
+	rule->match.port_last = tb[DUET_A_RULE_PORT_LAST] ?
+			  nla_get_u16(tb[DUET_A_RULE_PORT_LAST]) : rule->match.port;
 	if (tb[DUET_A_RULE_FIELDS])
-		rule->fields = nla_get_u32(tb[DUET_A_RULE_FIELDS]);
+		rule->match.fields = nla_get_u32(tb[DUET_A_RULE_FIELDS]);
 
-	if (!rule->port && rule->port_last) {
+	if (!rule->match.port && rule->match.port_last) {
 		NL_SET_ERR_MSG_ATTR(extack, tb[DUET_A_RULE_PORT_LAST],
 				    "rule: last port without a first");
 		return -EINVAL;
 	}
-	if (rule->port_last < rule->port) {
+	if (rule->match.port_last < rule->match.port) {
 		DUET_EXTACK_FMT(extack, "rule: port range %u-%u runs backwards",
-				rule->port, rule->port_last);
+				rule->match.port, rule->match.port_last);
 		return -EINVAL;
 	}
-	if (rule->port && rule->proto != IPPROTO_TCP &&
-	    rule->proto != IPPROTO_UDP && rule->proto != IPPROTO_SCTP &&
-	    rule->proto != IPPROTO_UDPLITE && rule->proto != IPPROTO_DCCP) {
+	if (rule->match.port && rule->match.proto != IPPROTO_TCP &&
+	    rule->match.proto != IPPROTO_UDP && rule->match.proto != IPPROTO_SCTP &&
+	    rule->match.proto != IPPROTO_UDPLITE && rule->match.proto != IPPROTO_DCCP) {
 		NL_SET_ERR_MSG_ATTR(extack, attr,
 				    "rule: a port needs a protocol that has ports");
 		return -EINVAL;
@@ -197,13 +226,13 @@ static int duet_rule_sort_cmp(const void *a, const void *b)
 {
 	const struct duet_rule_config *x = a, *y = b;
 
-	if (!x->port != !y->port)
-		return x->port ? -1 : 1;
-	if (!x->proto != !y->proto)
-		return x->proto ? -1 : 1;
-	if (x->proto != y->proto)
-		return x->proto < y->proto ? -1 : 1;
-	return (int)x->port - y->port;
+	if (!x->match.port != !y->match.port)
+		return x->match.port ? -1 : 1;
+	if (!x->match.proto != !y->match.proto)
+		return x->match.proto ? -1 : 1;
+	if (x->match.proto != y->match.proto)
+		return x->match.proto < y->match.proto ? -1 : 1;
+	return (int)x->match.port - y->match.port;
 }
 
 static int duet_check_overlap(const struct duet_vip_config *config,
@@ -215,13 +244,70 @@ static int duet_check_overlap(const struct duet_vip_config *config,
 		const struct duet_rule_config *x = &config->rules[i - 1];
 		const struct duet_rule_config *y = &config->rules[i];
 
-		if (x->proto == y->proto && !x->port == !y->port &&
-		    y->port <= x->port_last) {
+		if (x->match.proto == y->match.proto && !x->match.port == !y->match.port &&
+		    y->match.port <= x->match.port_last) {
 			DUET_EXTACK_FMT(extack, "rules overlap: protocol %u, port %u-%u and %u-%u",
-					x->proto, x->port, x->port_last,
-					y->port, y->port_last);
+					x->match.proto, x->match.port, x->match.port_last,
+					y->match.port, y->match.port_last);
 			return -EINVAL;
 		}
+	}
+	return 0;
+}
+
+static int duet_parse_policy(struct nlattr **tb, struct duet_policy *policy,
+			     struct netlink_ext_ack *extack)
+{
+	if (tb[DUET_A_VIP_KIND])
+		policy->kind = nla_get_u32(tb[DUET_A_VIP_KIND]);
+	if (tb[DUET_A_VIP_FRAGMENTS])
+		policy->fragments = nla_get_u32(tb[DUET_A_VIP_FRAGMENTS]);
+	if (tb[DUET_A_VIP_OVERSIZE])
+		policy->oversize = nla_get_u32(tb[DUET_A_VIP_OVERSIZE]);
+	if (tb[DUET_A_VIP_ALL_DOWN])
+		policy->all_down = nla_get_u32(tb[DUET_A_VIP_ALL_DOWN]);
+	if (policy->kind == DUET_KIND_TIP &&
+	    policy->all_down == DUET_ALL_DOWN_PASS) {
+		NL_SET_ERR_MSG_ATTR(extack, tb[DUET_A_VIP_ALL_DOWN],
+				    "a TIP can't pass packets on: they have lost their tunnel");
+		return -EINVAL;
+	}
+	return 0;
+}
+
+int duet_parse_flows(const struct nlattr *nest, struct duet_flow_config *config,
+		     struct netlink_ext_ack *extack)
+{
+	u32 *value[] = {
+		[DUET_A_FLOWS_SIZE]	     = &config->max,
+		[DUET_A_FLOWS_RATE]	     = &config->rate,
+		[DUET_A_FLOWS_TIMEOUT_NEW]   = &config->timeout_new,
+		[DUET_A_FLOWS_TIMEOUT_TCP]   = &config->timeout_tcp,
+		[DUET_A_FLOWS_TIMEOUT_FIN]   = &config->timeout_fin,
+		[DUET_A_FLOWS_TIMEOUT_OTHER] = &config->timeout_other,
+	};
+	struct nlattr *tb[DUET_A_FLOWS_MAX + 1];
+	int i, ret;
+
+	ret = nla_parse_nested(tb, DUET_A_FLOWS_MAX, nest,
+			       duet_flows_policy, extack);
+	if (ret)
+		return ret;
+	for (i = DUET_A_FLOWS_SIZE; i < ARRAY_SIZE(value); i++) {
+		if (!tb[i])
+			continue;
+		*value[i] = nla_get_u32(tb[i]);
+		if (i >= DUET_A_FLOWS_TIMEOUT_NEW &&
+		    *value[i] > DUET_FLOW_TIMEOUT_MAX) {
+			DUET_EXTACK_FMT(extack, "a flow's timeout is at most %u s",
+					DUET_FLOW_TIMEOUT_MAX);
+			return -EINVAL;
+		}
+	}
+	if (config->max > DUET_FLOWS_MAX) {
+		DUET_EXTACK_FMT(extack, "a flow table has at most %u entries",
+				DUET_FLOWS_MAX);
+		return -EINVAL;
 	}
 	return 0;
 }
@@ -242,6 +328,9 @@ int duet_parse_vip(const struct nlattr *nest,
 	if (ret)
 		return ret;
 	ret = duet_parse_addr(tb[DUET_A_VIP_ADDR], "VIP", &config->addr, extack);
+	if (ret)
+		return ret;
+	ret = duet_parse_policy(tb, &config->policy, extack);
 	if (ret)
 		return ret;
 	if (tb[DUET_A_VIP_RULES]) {
@@ -305,12 +394,12 @@ int duet_parse_limits(struct duet_dev *dd, const struct nlattr *nest,
 	return 0;
 }
 
-int duet_parse_flow(const struct nlattr *nest, struct duet_flow4 *flow,
+int duet_parse_flow(const struct nlattr *nest, struct duet_tuple *t,
 		    struct netlink_ext_ack *extack)
 {
 	struct nlattr *tb[DUET_A_FLOW_MAX + 1];
-	struct in6_addr addr;
-	int ret;
+	struct in6_addr src, dst;
+	int ret, i;
 
 	if (!nest) {
 		NL_SET_ERR_MSG(extack, "no flow is given");
@@ -319,31 +408,34 @@ int duet_parse_flow(const struct nlattr *nest, struct duet_flow4 *flow,
 	ret = nla_parse_nested(tb, DUET_A_FLOW_MAX, nest, duet_flow_policy, extack);
 	if (ret)
 		return ret;
-	memset(flow, 0, sizeof(*flow));
-	ret = duet_parse_addr(tb[DUET_A_FLOW_SRC], "flow's source", &addr, extack);
+	memset(t, 0, sizeof(*t));
+	ret = duet_parse_addr(tb[DUET_A_FLOW_SRC], "flow's source", &src, extack);
 	if (ret)
 		return ret;
-	flow->src = be32_to_cpu(addr.s6_addr32[3]);
-	ret = duet_parse_addr(tb[DUET_A_FLOW_DST], "flow's destination", &addr, extack);
+	ret = duet_parse_addr(tb[DUET_A_FLOW_DST], "flow's destination", &dst, extack);
 	if (ret)
 		return ret;
-	flow->dst = be32_to_cpu(addr.s6_addr32[3]);
+	if (ipv6_addr_v4mapped(&src) != ipv6_addr_v4mapped(&dst)) {
+		NL_SET_ERR_MSG(extack, "flow: source and destination are of different families");
+		return -EINVAL;
+	}
+	t->family = ipv6_addr_v4mapped(&src) ? 4 : 6;
+	for (i = 0; i < 4; i++) {
+		int word = t->family == 4 ? 3 : i;
+
+		t->src[i] = be32_to_cpu(src.s6_addr32[word]);
+		t->dst[i] = be32_to_cpu(dst.s6_addr32[word]);
+	}
 	if (!tb[DUET_A_FLOW_PROTO]) {
 		NL_SET_ERR_MSG(extack, "flow: no protocol");
 		return -EINVAL;
 	}
-	flow->proto = nla_get_u8(tb[DUET_A_FLOW_PROTO]);
+	t->proto = nla_get_u8(tb[DUET_A_FLOW_PROTO]);
 	if (tb[DUET_A_FLOW_SPORT])
-		flow->sport = nla_get_u16(tb[DUET_A_FLOW_SPORT]);
+		t->sport = nla_get_u16(tb[DUET_A_FLOW_SPORT]);
 	if (tb[DUET_A_FLOW_DPORT])
-		flow->dport = nla_get_u16(tb[DUET_A_FLOW_DPORT]);
-	switch (flow->proto) {
-	case IPPROTO_TCP:
-	case IPPROTO_UDP:
-	case IPPROTO_SCTP:
-	case IPPROTO_UDPLITE:
-	case IPPROTO_DCCP:
-		flow->ports = true;
-	}
+		t->dport = nla_get_u16(tb[DUET_A_FLOW_DPORT]);
+	if (duet_has_ports(t->proto))
+		t->flags = DUET_T_PORTS;
 	return 0;
 }

@@ -3,6 +3,7 @@
 #ifndef DUET_NETLINK_PARSE_H
 #define DUET_NETLINK_PARSE_H
 
+#include "flow.h"
 #include "vip.h"
 
 #include <net/netlink.h>
@@ -11,7 +12,10 @@ extern const struct nla_policy duet_dip_policy[DUET_A_DIP_MAX + 1];
 extern const struct nla_policy duet_vip_policy[DUET_A_VIP_MAX + 1];
 extern const struct nla_policy duet_table_policy[DUET_A_TABLE_MAX + 1];
 extern const struct nla_policy duet_flow_policy[DUET_A_FLOW_MAX + 1];
+extern const struct nla_policy duet_flows_policy[DUET_A_FLOWS_MAX + 1];
 
+/* duet_addr6_routable - unicast, and of more than one link */
+bool duet_addr6_routable(const struct in6_addr *addr);
 /* attr may be NULL: refused; `what` begins the sentence */
 int duet_parse_addr(const struct nlattr *attr, const char *what,
 		    struct in6_addr *addr, struct netlink_ext_ack *extack);
@@ -24,7 +28,10 @@ int duet_parse_vip(const struct nlattr *nest, struct duet_vip_config *config,
 int duet_parse_limits(struct duet_dev *dd, const struct nlattr *nest,
 		      struct duet_tables *limits,
 		      struct netlink_ext_ack *extack);
-int duet_parse_flow(const struct nlattr *nest, struct duet_flow4 *flow,
+/* *config: as it is now */
+int duet_parse_flows(const struct nlattr *nest, struct duet_flow_config *config,
+		     struct netlink_ext_ack *extack);
+int duet_parse_flow(const struct nlattr *nest, struct duet_tuple *t,
 		    struct netlink_ext_ack *extack);
 
 #endif

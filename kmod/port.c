@@ -14,13 +14,15 @@ static unsigned int duet_port_hook(void *priv, struct sk_buff *skb,
 				   const struct nf_hook_state *state)
 {
 	struct duet_dev *dd = priv;
+	bool v6 = skb->protocol == htons(ETH_P_IPV6);
 
 	/* a tagged frame belongs to the VLAN device, which can be a port itself */
-	if (skb->protocol != htons(ETH_P_IP) || skb_vlan_tag_present(skb) ||
-	    skb->pkt_type != PACKET_HOST || !READ_ONCE(dd->running))
+	if ((skb->protocol != htons(ETH_P_IP) && !v6) ||
+	    skb_vlan_tag_present(skb) || skb->pkt_type != PACKET_HOST ||
+	    !READ_ONCE(dd->running))
 		return NF_ACCEPT;
 
-	return duet_rx_port(dd, skb) ? NF_STOLEN : NF_ACCEPT;
+	return duet_rx_port(dd, skb, v6) ? NF_STOLEN : NF_ACCEPT;
 }
 
 static struct duet_port *duet_port_find(struct duet_dev *dd, u32 ifindex)

@@ -1,166 +1,297 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The way of a packet through a mux: parse, look up the VIP, choose a DIP.
+ * The way of a packet through a mux: look up the VIP, parse, choose a DIP.
  */
 #include "rx.h"
+#include "flow.h"
 #include "icmp.h"
 #include "xmit.h"
 
 #include <linux/icmp.h>
+#include <linux/icmpv6.h>
 #include <linux/ip.h>
+#include <linux/ipv6.h>
 #include <linux/skbuff.h>
+#include <net/dsfield.h>
 #include <net/icmp.h>
-#include <net/ip.h>
+#include <net/inet_ecn.h>
+#include <net/ip_tunnels.h>
 
-enum duet_verdict duet_choose4(const struct duet_dev *dd, struct duet_vip *vip,
-			       const struct duet_flow4 *flow,
-			       struct duet_choice *choice)
+/* duet_choose_kept - an smux: flows stay where they are, a SYN starts anew */
+static bool duet_choose_kept(struct duet_dev *dd, struct duet_flows *flows,
+			     const struct duet_tuple *t, bool ask,
+			     struct duet_choice *choice)
 {
-	choice->rule = duet_rule_match(rcu_dereference(vip->rules), flow);
+	if (!(t->flags & DUET_T_PORTS) || t->flags & DUET_T_SYN)
+		return false;
+	choice->backend = duet_flow_lookup(dd, flows, choice->rule, t,
+					   !ask && !(t->flags & DUET_T_ERROR));
+	choice->kept = choice->backend;
+	return choice->kept;
+}
+
+enum duet_verdict duet_choose(struct duet_dev *dd, struct duet_vip *vip,
+			      const struct duet_tuple *t, bool ask,
+			      struct duet_choice *choice)
+{
+	struct duet_rules *rules = rcu_dereference(vip->rules);
+	struct duet_flows *flows = rcu_dereference(dd->flows);
+	u32 seed = READ_ONCE(dd->seed);
+
+	choice->rules = rules;
+	choice->kept = false;
+	choice->rule = NULL;
+	if (unlikely(t->flags & DUET_T_FRAGMENT &&
+		     rules->policy.fragments == DUET_FRAGMENTS_DROP))
+		return DUET_VERDICT_DROP_FRAGMENT;
+	choice->rule = duet_rule_match(rules, t);
 	if (unlikely(!choice->rule))
 		return DUET_VERDICT_DROP_NO_RULE;
 	choice->set = rcu_dereference(choice->rule->set);
+
+	if (unlikely(rules->policy.kind == DUET_KIND_TIP)) {
+		seed = duet_seed_level2(seed);
+		flows = NULL;
+	}
+	if (flows && duet_choose_kept(dd, flows, t, ask, choice))
+		return DUET_VERDICT_ENCAP;
 	if (unlikely(!choice->set->table))
 		return DUET_VERDICT_DROP_NO_DIP;
-	choice->hash = duet_rule_hash4(choice->rule, flow, READ_ONCE(dd->seed));
+	choice->hash = duet_tuple_hash(t, choice->rule->match.fields, seed);
 	choice->bucket = duet_bucket(choice->hash, choice->set->n_buckets);
-	choice->member = choice->set->table[choice->bucket];
+	choice->backend = choice->rule->backends[choice->set->table[choice->bucket]];
+	if (flows && !ask && (t->flags & (DUET_T_PORTS | DUET_T_ERROR)) == DUET_T_PORTS)
+		duet_flow_bind(flows, t, choice->backend);
 	return DUET_VERDICT_ENCAP;
 }
 
-/* duet_flow4_ports - ports of the packet at offset; false: cut short */
-static bool duet_flow4_ports(struct sk_buff *skb, unsigned int offset,
-			     struct duet_flow4 *flow)
+/* duet_parse - the flow of the packet at skb->data, pulling what that needs */
+static enum duet_verdict duet_parse(struct sk_buff *skb, bool v6,
+				    struct duet_view *view, struct duet_tuple *t)
 {
-	const __be16 *ports;
+	enum duet_verdict verdict;
 
-	if (!pskb_may_pull(skb, offset + 4))
-		return false;
-	ports = (const __be16 *)(skb->data + offset);
-	flow->sport = be16_to_cpu(ports[0]);
-	flow->dport = be16_to_cpu(ports[1]);
-	flow->ports = true;
+	view->gso = skb_is_gso(skb);
+	for (;;) {
+		view->data = skb->data;
+		view->linear = skb_headlen(skb);
+		view->len = skb->len;
+		verdict = v6 ? duet_parse6(view, t) : duet_parse4(view, t);
+		if (likely(verdict == DUET_VERDICT_ENCAP || !view->want))
+			return verdict;
+		if (!pskb_may_pull(skb, view->want))
+			return DUET_VERDICT_DROP_MEMORY;
+	}
+}
+
+/* duet_take - parse and choose; the packet is sent or dropped. False: the
+ * VIP's policy is to leave it to the routing table, and it is untouched.
+ */
+static bool duet_take(struct duet_dev *dd, struct duet_vip *vip,
+		      struct sk_buff *skb, bool v6)
+{
+	struct duet_choice choice;
+	enum duet_verdict verdict;
+	struct duet_tuple tuple;
+	struct duet_view view;
+
+	verdict = duet_parse(skb, v6, &view, &tuple);
+	if (unlikely(verdict != DUET_VERDICT_ENCAP))
+		goto drop;
+	verdict = duet_choose(dd, vip, &tuple, false, &choice);
+	if (unlikely(verdict != DUET_VERDICT_ENCAP)) {
+		if (verdict != DUET_VERDICT_DROP_NO_DIP)
+			goto drop;
+		if (choice.rules->policy.all_down == DUET_ALL_DOWN_PASS)
+			return false;
+		if (choice.rules->policy.all_down == DUET_ALL_DOWN_REJECT)
+			duet_icmp_unreachable(dd, skb, &tuple);
+		goto drop;
+	}
+
+	skb_orphan(skb);
+	skb_reset_network_header(skb);
+	skb_set_transport_header(skb, view.l4);
+	if (unlikely(skb->len > view.len && pskb_trim_rcsum(skb, view.len))) {
+		verdict = DUET_VERDICT_DROP_MEMORY;
+		goto drop;
+	}
+	verdict = duet_xmit(dd, choice.rules, choice.backend->tunnel, skb, &tuple);
+	duet_count(dd, verdict, view.len);
+	if (likely(verdict == DUET_VERDICT_ENCAP)) {
+		duet_stats_add(this_cpu_ptr(vip->stats), view.len);
+		duet_stats_add(this_cpu_ptr(choice.backend->stats), view.len);
+	}
+	return true;
+
+drop:
+	duet_count(dd, verdict, view.len);
+	kfree_skb(skb);
 	return true;
 }
 
-/* duet_parse4 - flow of the packet at skb->data, whose IP header is pulled and
- * checked. An ICMP error to the VIP becomes the flow it quotes, turned round.
+/* duet_tip_outer - the outer header of a packet to a TIP: its length, next
+ * protocol and ECN; 0 with *verdict if it isn't one
  */
-static enum duet_verdict duet_parse4(struct sk_buff *skb, unsigned int ihl,
-				     struct duet_flow4 *flow)
+static unsigned int duet_tip_outer(struct duet_dev *dd, struct sk_buff *skb,
+				   bool v6, u8 *proto, u8 *ecn,
+				   enum duet_verdict *verdict)
 {
-	const struct iphdr *iph = (const struct iphdr *)skb->data;
+	struct duet_tuple tuple;
+	struct duet_view view;
+	bool own;
 
-	flow->src = be32_to_cpu(iph->saddr);
-	flow->dst = be32_to_cpu(iph->daddr);
-	flow->proto = iph->protocol;
-	flow->sport = 0;
-	flow->dport = 0;
-	flow->ports = false;
-
-	if (unlikely(ip_is_fragment(iph)))
-		return DUET_VERDICT_DROP_FRAGMENT;
-
-	switch (iph->protocol) {
-	case IPPROTO_TCP:
-	case IPPROTO_UDP:
-	case IPPROTO_SCTP:
-	case IPPROTO_UDPLITE:
-	case IPPROTO_DCCP:
-		if (unlikely(!duet_flow4_ports(skb, ihl, flow)))
-			return DUET_VERDICT_DROP_HEADER;
-		return DUET_VERDICT_ENCAP;
-	case IPPROTO_ICMP:
-		return duet_icmp_parse4(skb, ihl, flow);
-	}
-	return DUET_VERDICT_ENCAP;
+	*verdict = duet_parse(skb, v6, &view, &tuple);
+	if (*verdict != DUET_VERDICT_ENCAP)
+		return 0;
+	*verdict = DUET_VERDICT_DROP_FRAGMENT;
+	if (tuple.flags & DUET_T_FRAGMENT)
+		return 0;
+	*proto = tuple.proto;
+	*verdict = DUET_VERDICT_DROP_NO_TUNNEL;
+	if (*proto != IPPROTO_IPIP && *proto != IPPROTO_IPV6)
+		return 0;
+	own = v6 ? ipv6_addr_equal((struct in6_addr *)(skb->data + 8), &dd->local6) :
+		   cpu_to_be32(tuple.src[0]) == READ_ONCE(dd->local4);
+	*verdict = DUET_VERDICT_DROP_LOOP;
+	if (own)
+		return 0;
+	*ecn = v6 ? duet_tclass6(skb->data) : skb->data[1];
+	*verdict = DUET_VERDICT_DROP_HEADER;
+	if (skb->len > view.len && pskb_trim_rcsum(skb, view.len))
+		return 0;
+	return view.l4;
 }
 
-/* duet_rx4 - a packet of vip; consumed */
-static void duet_rx4(struct duet_dev *dd, struct duet_vip *vip,
-		     struct sk_buff *skb)
+/* duet_tip_ecn - what the outer header's ECN says goes into the inner one */
+static bool duet_tip_ecn(struct sk_buff *skb, bool v6, u8 outer)
 {
-	const struct iphdr *iph = (const struct iphdr *)skb->data;
-	unsigned int len = ntohs(iph->tot_len);
-	unsigned int ihl = iph->ihl * 4;
-	const struct duet_member *member;
-	struct duet_choice choice;
+	u8 inner = v6 ? duet_tclass6(skb->data) : skb->data[1];
+	int ecn = duet_ecn_decap(outer, inner);
+
+	if (ecn < 0)
+		return false;
+	if (ecn == (inner & INET_ECN_MASK))
+		return true;
+	if (skb_ensure_writable(skb, v6 ? DUET_IP6_HEADER : DUET_IP4_HEADER))
+		return false;
+	if (v6)
+		ipv6_change_dsfield((struct ipv6hdr *)skb->data,
+				    (u8)~INET_ECN_MASK, ecn);
+	else
+		ipv4_change_dsfield((struct iphdr *)skb->data,
+				    (u8)~INET_ECN_MASK, ecn);
+	return true;
+}
+
+/* duet_take_tip - a packet that another mux sent to a TIP of ours: its outer
+ * header goes, and what is inside is balanced at the second level
+ */
+static void duet_take_tip(struct duet_dev *dd, struct duet_vip *vip,
+			  struct sk_buff *skb, bool v6)
+{
 	enum duet_verdict verdict;
-	struct duet_flow4 flow;
+	unsigned int outer, len = skb->len;
+	u8 proto, ecn;
+	bool inner6;
 
-	/* GRO packets above 64 KiB have tot_len 0 (BIG TCP) */
-	if (unlikely(!len && skb_is_gso(skb)))
-		len = skb->len;
-
+	outer = duet_tip_outer(dd, skb, v6, &proto, &ecn, &verdict);
+	if (!outer)
+		goto drop;
+	inner6 = proto == IPPROTO_IPV6;
 	verdict = DUET_VERDICT_DROP_HEADER;
-	if (unlikely(iph->ihl < 5 || len < ihl || skb->len < len))
+	if (!pskb_may_pull(skb, outer + (inner6 ? DUET_IP6_HEADER : DUET_IP4_HEADER)))
 		goto drop;
-	if (unlikely(!pskb_may_pull(skb, ihl)))
+	skb_pull_rcsum(skb, outer);
+	skb_reset_network_header(skb);
+	skb->protocol = inner6 ? htons(ETH_P_IPV6) : htons(ETH_P_IP);
+	verdict = DUET_VERDICT_DROP_MEMORY;
+	if (iptunnel_pull_offloads(skb))
 		goto drop;
-	if (unlikely(ip_fast_csum(skb->data, ihl / 4)))
+	verdict = DUET_VERDICT_DROP_HEADER;
+	if (skb->data[0] >> 4 != (inner6 ? 6 : 4) || !duet_tip_ecn(skb, inner6, ecn))
 		goto drop;
-	if (unlikely(skb->len > len && pskb_trim_rcsum(skb, len)))
-		goto drop;
-	skb_set_transport_header(skb, ihl);
-
-	verdict = duet_parse4(skb, ihl, &flow);
-	if (unlikely(verdict != DUET_VERDICT_ENCAP))
-		goto drop;
-	verdict = duet_choose4(dd, vip, &flow, &choice);
-	if (unlikely(verdict != DUET_VERDICT_ENCAP))
-		goto drop;
-
-	member = &choice.set->members[choice.member];
-	verdict = duet_xmit4(dd, member->tunnel, skb);
-	duet_count(dd, verdict, len);
-	if (likely(verdict == DUET_VERDICT_ENCAP)) {
-		duet_stats_add(this_cpu_ptr(vip->stats), len);
-		duet_stats_add(this_cpu_ptr(member->stats), len);
-	}
-	return;
-
+	if (duet_take(dd, vip, skb, inner6))
+		return;
+	verdict = DUET_VERDICT_DROP_NO_DIP;
 drop:
 	duet_count(dd, verdict, len);
 	kfree_skb(skb);
 }
 
-bool duet_rx_port(struct duet_dev *dd, struct sk_buff *skb)
+static bool duet_is_tip(const struct duet_vip *vip)
 {
-	const struct iphdr *iph;
+	return rcu_dereference(vip->rules)->policy.kind == DUET_KIND_TIP;
+}
+
+bool duet_rx_port(struct duet_dev *dd, struct sk_buff *skb, bool v6)
+{
+	unsigned int header = v6 ? DUET_IP6_HEADER : DUET_IP4_HEADER;
+	struct sk_buff *own = skb;
 	struct duet_vip *vip;
 
-	if (unlikely(!pskb_may_pull(skb, sizeof(*iph))))
+	/* a shared one can't be pulled */
+	if (unlikely(skb_headlen(skb) < header &&
+		     (skb_shared(skb) || !pskb_may_pull(skb, header))))
 		return false;
-	iph = (const struct iphdr *)skb->data;
-	vip = iph->version == 4 ? duet_vip_lookup4(dd, iph->daddr) : NULL;
+	vip = v6 ? duet_vip_lookup6(dd, (struct in6_addr *)(skb->data + 24)) :
+		   duet_vip_lookup4(dd, ((struct iphdr *)skb->data)->daddr);
 	if (!vip) {
+		if (unlikely(duet_icmp_is_outer(dd, skb, v6)) &&
+		    duet_icmp_outer(dd, skb, v6))
+			return true;
 		duet_count(dd, DUET_VERDICT_PASS, skb->len);
 		return false;
 	}
-	skb = skb_share_check(skb, GFP_ATOMIC);
-	if (unlikely(!skb)) {
-		duet_count(dd, DUET_VERDICT_DROP_MEMORY, 0);
-		return true;
+	if (unlikely(skb_shared(skb))) {
+		own = skb_clone(skb, GFP_ATOMIC);
+		if (!own) {
+			duet_count(dd, DUET_VERDICT_DROP_MEMORY, skb->len);
+			kfree_skb(skb);
+			return true;
+		}
 	}
-	skb_reset_network_header(skb);
-	skb_orphan(skb);
-	duet_rx4(dd, vip, skb);
+	if (unlikely(duet_is_tip(vip))) {
+		duet_take_tip(dd, vip, own, v6);
+	} else if (unlikely(!duet_take(dd, vip, own, v6))) {
+		duet_count(dd, DUET_VERDICT_PASS, skb->len);
+		if (own != skb)
+			kfree_skb(own);
+		return false;
+	}
+	if (unlikely(own != skb))
+		consume_skb(skb);
 	return true;
+}
+
+/* duet_route_vip - the VIP of a packet routed into the device */
+static struct duet_vip *duet_route_vip(struct duet_dev *dd, struct sk_buff *skb)
+{
+	if (skb->protocol == htons(ETH_P_IP) &&
+	    pskb_may_pull(skb, sizeof(struct iphdr)))
+		return duet_vip_lookup4(dd, ((struct iphdr *)skb->data)->daddr);
+	if (skb->protocol == htons(ETH_P_IPV6) &&
+	    pskb_may_pull(skb, sizeof(struct ipv6hdr)))
+		return duet_vip_lookup6(dd, &((struct ipv6hdr *)skb->data)->daddr);
+	return NULL;
 }
 
 void duet_rx_route(struct duet_dev *dd, struct sk_buff *skb)
 {
-	struct duet_vip *vip = NULL;
+	struct duet_vip *vip = duet_route_vip(dd, skb);
+	bool v6 = skb->protocol == htons(ETH_P_IPV6);
 
-	if (skb->protocol == htons(ETH_P_IP) &&
-	    pskb_may_pull(skb, sizeof(struct iphdr)))
-		vip = duet_vip_lookup4(dd, ((struct iphdr *)skb->data)->daddr);
-	if (!vip) {
-		duet_count(dd, DUET_VERDICT_PASS, skb->len);
-		/* nobody behind us takes it: a route without a VIP */
-		icmp_send(skb, ICMP_DEST_UNREACH, ICMP_HOST_UNREACH, 0);
-		kfree_skb(skb);
+	if (vip && duet_is_tip(vip)) {
+		duet_take_tip(dd, vip, skb, v6);
 		return;
 	}
-	duet_rx4(dd, vip, skb);
+	if (vip && duet_take(dd, vip, skb, v6))
+		return;
+	/* nobody behind us takes it: a route without a VIP, or with no DIP up */
+	duet_count(dd, vip ? DUET_VERDICT_DROP_NO_DIP : DUET_VERDICT_PASS, skb->len);
+	if (v6)
+		icmpv6_send(skb, ICMPV6_DEST_UNREACH, ICMPV6_ADDR_UNREACH, 0);
+	else if (skb->protocol == htons(ETH_P_IP))
+		icmp_send(skb, ICMP_DEST_UNREACH, ICMP_HOST_UNREACH, 0);
+	kfree_skb(skb);
 }

@@ -6,57 +6,104 @@
 #include "set.h"
 #include "compat.h"
 
+#include <linux/jhash.h>
 #include <linux/mm.h>
 #include <linux/slab.h>
 
-static struct duet_counter *duet_counter_get(const struct duet_set *old,
-					     const u8 addr[16])
+static u32 duet_group_hash(const struct duet_dip *dips, u32 n)
 {
-	struct duet_counter *counter;
+	u32 i, hash = n;
+
+	for (i = 0; i < n; i++) {
+		hash = jhash2((const u32 *)dips[i].addr, 4, hash);
+		hash = jhash_1word(dips[i].weight, hash);
+	}
+	return hash;
+}
+
+static struct hlist_head *duet_group_head(struct duet_dev *dd, u32 hash)
+{
+	return &dd->groups[hash & ((1 << DUET_GROUP_HASH_BITS) - 1)];
+}
+
+static bool duet_group_is(const struct duet_group *group, u32 hash,
+			  const struct duet_dip *dips, u32 n)
+{
 	u32 i;
 
-	for (i = 0; old && i < old->n; i++) {
-		counter = old->members[i].counter;
-		if (!memcmp(&counter->addr, addr, 16)) {
-			counter->refs++;
-			return counter;
-		}
-	}
-	counter = kzalloc(sizeof(*counter), GFP_KERNEL);
-	if (!counter)
-		return NULL;
-	counter->stats = alloc_percpu(struct duet_stats);
-	if (!counter->stats) {
-		kfree(counter);
-		return NULL;
-	}
-	duet_stats_init(counter->stats);
-	memcpy(&counter->addr, addr, 16);
-	counter->refs = 1;
-	return counter;
+	if (group->hash != hash || group->n != n)
+		return false;
+	for (i = 0; i < n; i++)
+		if (duet_dip_cmp(&group->dips[i], &dips[i]) ||
+		    group->dips[i].weight != dips[i].weight)
+			return false;
+	return true;
 }
 
-static void duet_counter_free(struct rcu_head *rcu)
+static void duet_group_release(struct duet_group *group)
 {
-	struct duet_counter *counter = container_of(rcu, struct duet_counter, rcu);
-
-	free_percpu(counter->stats);
-	kfree(counter);
+	kvfree(group->base);
+	kvfree(group->dips);
+	kfree(group);
 }
 
-static void duet_counter_put(struct duet_counter *counter)
+static void duet_group_rcu(struct rcu_head *rcu)
 {
-	if (!--counter->refs)
-		call_rcu(&counter->rcu, duet_counter_free);
+	duet_group_release(container_of(rcu, struct duet_group, rcu));
+}
+
+/* duet_group_new - not linked, no reference */
+static struct duet_group *duet_group_new(const struct duet_dip *dips, u32 n,
+					 u32 hash, struct netlink_ext_ack *extack)
+{
+	struct duet_group *group;
+	struct duet_walk *walk;
+	int ret = -ENOMEM;
+	u32 i;
+
+	group = kzalloc(sizeof(*group), GFP_KERNEL);
+	if (!group)
+		goto err_nomem;
+	group->hash = hash;
+	group->n = n;
+	group->n_buckets = duet_table_buckets(n);
+	group->dips = kvmalloc_array(n, sizeof(*dips), GFP_KERNEL);
+	group->base = kvmalloc_array(group->n_buckets, sizeof(*group->base),
+				     GFP_KERNEL);
+	walk = kvmalloc_array(n, sizeof(*walk), GFP_KERNEL);
+	if (!group->dips || !group->base || !walk)
+		goto err_free;
+	memcpy(group->dips, dips, n * sizeof(*dips));
+	for (i = 0; i < n; i++)
+		group->dips[i].down = 0;
+
+	ret = duet_table_fill(group->dips, n, walk, group->base, group->n_buckets);
+	if (ret == -ENOENT)
+		NL_SET_ERR_MSG(extack, "every DIP has weight 0");
+	else if (ret == -ERANGE)
+		NL_SET_ERR_MSG(extack, "a DIP would get no bucket: its weight is too small beside the largest");
+	else if (ret)
+		NL_SET_ERR_MSG(extack, "DIPs are not sorted or one is given twice");
+	if (ret)
+		goto err_free;
+	kvfree(walk);
+	return group;
+
+err_free:
+	kvfree(walk);
+	duet_group_release(group);
+err_nomem:
+	if (ret == -ENOMEM)
+		NL_SET_ERR_MSG(extack, "out of memory for the DIP table");
+	return ERR_PTR(ret);
 }
 
 static void duet_set_release(struct duet_set *set)
 {
-	if (set->base != set->table)
-		kvfree(set->base);
-	kvfree(set->table);
+	if (set->own)
+		kvfree(set->table);
+	kvfree(set->buckets);
 	kvfree(set->dips);
-	kvfree(set->members);
 	kfree(set);
 }
 
@@ -65,168 +112,127 @@ static void duet_set_rcu(struct rcu_head *rcu)
 	duet_set_release(container_of(rcu, struct duet_set, rcu));
 }
 
-/* duet_set_count - digest, and how many buckets each member has */
-static int duet_set_count(struct duet_set *set)
+/* duet_set_table - set->table and what is told of it */
+static int duet_set_table(struct duet_set *set)
 {
+	struct duet_group *group = set->group;
+	bool any_down = false;
 	u32 *keys;
 	u32 i;
 
 	for (i = 0; i < set->n; i++)
-		set->members[i].buckets = 0;
-	if (!set->table)
-		return 0;
+		any_down |= set->dips[i].down;
+	set->table = group->base;
+	if (any_down) {
+		set->table = kvmalloc_array(set->n_buckets, sizeof(*set->table),
+					    GFP_KERNEL);
+		if (!set->table)
+			return -ENOMEM;
+		set->own = true;
+		if (!duet_table_down(set->dips, set->n, group->base, set->table,
+				     set->n_buckets)) {
+			kvfree(set->table);
+			set->table = NULL;
+			return 0;
+		}
+	}
 	keys = kvmalloc_array(set->n, sizeof(*keys), GFP_KERNEL);
 	if (!keys)
 		return -ENOMEM;
 	for (i = 0; i < set->n; i++)
 		keys[i] = duet_dip_key(&set->dips[i]);
 	for (i = 0; i < set->n_buckets; i++)
-		set->members[set->table[i]].buckets++;
+		set->buckets[set->table[i]]++;
 	set->digest = duet_table_digest(set->table, set->n_buckets, keys);
 	kvfree(keys);
 	return 0;
 }
 
-/* duet_set_table - set->table from set->base and set->dips */
-static int duet_set_table(struct duet_set *set)
+/* duet_set_of - the group's set with these states; a reference is taken */
+static struct duet_set *duet_set_of(struct duet_group *group,
+				    const struct duet_dip *dips)
 {
-	bool any_down = false;
-	u32 i;
-
-	for (i = 0; i < set->n; i++)
-		any_down |= set->dips[i].down;
-	if (!any_down) {
-		set->table = set->base;
-		return duet_set_count(set);
-	}
-	set->table = kvmalloc_array(set->n_buckets, sizeof(*set->table), GFP_KERNEL);
-	if (!set->table)
-		return -ENOMEM;
-	if (!duet_table_down(set->dips, set->n, set->base, set->table,
-			     set->n_buckets)) {
-		kvfree(set->table);
-		set->table = NULL;
-	}
-	return duet_set_count(set);
-}
-
-static struct duet_set *duet_set_alloc(const struct duet_dip *dips, u32 n)
-{
-	struct duet_set *set = kzalloc(sizeof(*set), GFP_KERNEL);
-
-	if (!set)
-		return NULL;
-	set->n = n;
-	set->n_buckets = duet_table_buckets(n);
-	set->dips = kvmalloc_array(n, sizeof(*set->dips), GFP_KERNEL);
-	set->members = kvcalloc(n, sizeof(*set->members), GFP_KERNEL);
-	set->base = kvmalloc_array(set->n_buckets, sizeof(*set->base), GFP_KERNEL);
-	if (!set->dips || !set->members || !set->base) {
-		duet_set_release(set);
-		return NULL;
-	}
-	memcpy(set->dips, dips, n * sizeof(*dips));
-	return set;
-}
-
-static void duet_set_put_members(struct duet_dev *dd, struct duet_set *set)
-{
-	u32 i;
-
-	for (i = 0; i < set->n; i++) {
-		if (set->members[i].counter)
-			duet_counter_put(set->members[i].counter);
-		if (set->members[i].tunnel)
-			duet_tunnel_put(dd, set->members[i].tunnel);
-	}
-}
-
-/* duet_set_members - references of every member; on failure some are held */
-static int duet_set_members(struct duet_dev *dd, struct duet_set *set,
-			    const struct duet_set *old)
-{
-	struct duet_member *m = set->members;
-	u32 i;
-
-	for (i = 0; i < set->n; i++, m++) {
-		m->counter = duet_counter_get(old, set->dips[i].addr);
-		if (!m->counter)
-			return -ENOMEM;
-		m->stats = m->counter->stats;
-		m->tunnel = duet_tunnel_get(dd, set->dips[i].addr);
-		if (!m->tunnel)
-			return -ENOMEM;
-	}
-	return 0;
-}
-
-struct duet_set *duet_set_new(struct duet_dev *dd, const struct duet_dip *dips,
-			      u32 n, const struct duet_set *old,
-			      struct netlink_ext_ack *extack)
-{
-	struct duet_walk *walk;
 	struct duet_set *set;
-	int ret = -ENOMEM;
+	u32 i;
 
-	walk = kvmalloc_array(n, sizeof(*walk), GFP_KERNEL);
-	if (!walk)
-		goto err_nomem;
-	set = duet_set_alloc(dips, n);
-	if (!set)
-		goto err_free_walk;
+	hlist_for_each_entry(set, &group->sets, node) {
+		for (i = 0; i < set->n && set->dips[i].down == dips[i].down; i++)
+			;
+		if (i == set->n) {
+			set->refs++;
+			return set;
+		}
+	}
 
-	ret = duet_table_fill(set->dips, n, walk, set->base, set->n_buckets);
-	if (ret == -ENOENT)
-		NL_SET_ERR_MSG(extack, "every DIP has weight 0");
-	else if (ret == -ERANGE)
-		NL_SET_ERR_MSG(extack, "a DIP would get no bucket: its weight is too small beside the largest");
-	else if (ret)
-		NL_SET_ERR_MSG(extack, "DIPs are not sorted or one is given twice");
-	if (ret)
-		goto err_free_set;
-
-	ret = duet_set_members(dd, set, old);
-	if (!ret)
-		ret = duet_set_table(set);
-	if (ret)
-		goto err_put_members;
-	kvfree(walk);
-	return set;
-
-err_put_members:
-	duet_set_put_members(dd, set);
-err_free_set:
-	duet_set_release(set);
-err_free_walk:
-	kvfree(walk);
-err_nomem:
-	if (ret == -ENOMEM)
-		NL_SET_ERR_MSG(extack, "out of memory for the DIP table");
-	return ERR_PTR(ret);
-}
-
-struct duet_set *duet_set_restate(struct duet_dev *dd, const struct duet_set *old,
-				  const struct duet_dip *dips)
-{
-	struct duet_set *set = duet_set_alloc(dips, old->n);
-	int ret;
-
+	set = kzalloc(sizeof(*set), GFP_KERNEL);
 	if (!set)
 		return ERR_PTR(-ENOMEM);
-	memcpy(set->base, old->base, set->n_buckets * sizeof(*set->base));
-	ret = duet_set_members(dd, set, old);
-	if (!ret)
-		ret = duet_set_table(set);
-	if (ret) {
-		duet_set_put_members(dd, set);
-		duet_set_release(set);
-		return ERR_PTR(ret);
+	set->group = group;
+	set->n = group->n;
+	set->n_buckets = group->n_buckets;
+	set->refs = 1;
+	set->dips = kvmalloc_array(set->n, sizeof(*dips), GFP_KERNEL);
+	set->buckets = kvcalloc(set->n, sizeof(*set->buckets), GFP_KERNEL);
+	if (!set->dips || !set->buckets)
+		goto err_release;
+	memcpy(set->dips, dips, set->n * sizeof(*dips));
+	if (duet_set_table(set))
+		goto err_release;
+	hlist_add_head(&set->node, &group->sets);
+	group->refs++;
+	return set;
+
+err_release:
+	duet_set_release(set);
+	return ERR_PTR(-ENOMEM);
+}
+
+struct duet_set *duet_set_get(struct duet_dev *dd, const struct duet_dip *dips,
+			      u32 n, struct netlink_ext_ack *extack)
+{
+	u32 hash = duet_group_hash(dips, n);
+	struct duet_group *group;
+	struct duet_set *set;
+
+	hlist_for_each_entry(group, duet_group_head(dd, hash), node)
+		if (duet_group_is(group, hash, dips, n))
+			break;
+	if (!group) {
+		group = duet_group_new(dips, n, hash, extack);
+		if (IS_ERR(group))
+			return ERR_CAST(group);
+		hlist_add_head(&group->node, duet_group_head(dd, hash));
+		dd->used.members += n;
+	}
+	set = duet_set_of(group, dips);
+	if (IS_ERR(set)) {
+		NL_SET_ERR_MSG(extack, "out of memory for the DIP table");
+		if (!group->refs) {
+			hlist_del(&group->node);
+			dd->used.members -= n;
+			duet_group_release(group);
+		}
 	}
 	return set;
 }
 
-void duet_set_free(struct duet_dev *dd, struct duet_set *set)
+struct duet_set *duet_set_restate(const struct duet_set *set,
+				  const struct duet_dip *dips)
 {
-	duet_set_put_members(dd, set);
+	return duet_set_of(set->group, dips);
+}
+
+void duet_set_put(struct duet_dev *dd, struct duet_set *set)
+{
+	struct duet_group *group = set->group;
+
+	if (--set->refs)
+		return;
+	hlist_del(&set->node);
 	call_rcu(&set->rcu, duet_set_rcu);
+	if (--group->refs)
+		return;
+	hlist_del(&group->node);
+	dd->used.members -= group->n;
+	call_rcu(&group->rcu, duet_group_rcu);
 }

@@ -1,57 +1,55 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * A DIP set with its table: immutable once published, replaced as a whole.
+ * DIP sets with their tables. A group is a set as provisioned: DIPs and
+ * weights, with the table of all of them up. A set is a group with the states
+ * of its DIPs, immutable once published. Rules of any number of VIPs that say
+ * the same share both, as a switch's ECMP groups are shared.
  */
 #ifndef DUET_SET_H
 #define DUET_SET_H
 
 #include <duet/table.h>
 #include "device.h"
-#include "tunnel.h"
 
-/* Packets sent to one DIP of one VIP; outlives a replacement of the set. */
-struct duet_counter {
-	struct duet_stats __percpu *stats;
-	struct in6_addr addr;
-	unsigned int refs;		/* lock */
+struct duet_group {
+	struct hlist_node node;		/* in duet_dev.groups */
+	struct hlist_head sets;		/* of duet_set.node */
+	unsigned int refs;		/* sets */
+	u32 hash;
+	u32 n, n_buckets;
+	struct duet_dip *dips;		/* n, sorted, all up */
+	u16 *base;			/* n_buckets */
 	struct rcu_head rcu;
 };
 
-struct duet_member {
-	struct duet_tunnel *tunnel;	/* reference held */
-	struct duet_stats __percpu *stats;	/* counter->stats */
-	struct duet_counter *counter;	/* reference held */
-	u32 buckets;			/* it has now */
-};
-
 struct duet_set {
-	u16 *table;			/* n_buckets; NULL: all DIPs are down */
+	/* what packets read, under RCU */
+	u16 *table;			/* group->base if all are up; NULL: all down */
 	u32 n_buckets;
+	bool own;			/* table isn't the group's */
+	/* the rest, under the lock */
 	u32 n;
-	struct duet_member *members;	/* n, in the order of dips */
-	/* configuration, not looked at by packets */
-	struct duet_dip *dips;		/* n, sorted */
-	u16 *base;			/* table with every DIP up; == table if so */
+	struct duet_group *group;	/* reference held */
+	struct hlist_node node;		/* in group->sets */
+	unsigned int refs;		/* rules */
+	struct duet_dip *dips;		/* n; down: enum duet_dip_state */
+	u32 *buckets;			/* n: how many each has */
 	u64 digest;			/* 0: all down */
 	struct rcu_head rcu;
 };
 
-/* duet_set_new - build a set. dips: n, sorted, copied. Counters of DIPs that
- * old (may be NULL) has too are carried over. Takes tunnels and may make some,
- * but checks no limit. Lock held. ERR_PTR with extack filled on failure, and
- * nothing held then.
+/* All: duet_net->lock held. duet_set_get() and duet_set_restate() find or make
+ * the set and take a reference; they check no limit, but dd->used.members
+ * counts. ERR_PTR with extack filled on failure.
  */
-struct duet_set *duet_set_new(struct duet_dev *dd, const struct duet_dip *dips,
-			      u32 n, const struct duet_set *old,
-			      struct netlink_ext_ack *extack);
-/* duet_set_restate - the same set, with other DIPs down (dips[i].down of the
- * copy that the caller passes). Lock held. ERR_PTR on no memory.
- */
-struct duet_set *duet_set_restate(struct duet_dev *dd, const struct duet_set *set,
+
+/* dips: n, sorted, copied */
+struct duet_set *duet_set_get(struct duet_dev *dd, const struct duet_dip *dips,
+			      u32 n, struct netlink_ext_ack *extack);
+/* duet_set_restate - the same group with other states. ERR_PTR(-ENOMEM). */
+struct duet_set *duet_set_restate(const struct duet_set *set,
 				  const struct duet_dip *dips);
-/* duet_set_free - after it was unpublished; lock held. Memory goes after a
- * grace period.
- */
-void duet_set_free(struct duet_dev *dd, struct duet_set *set);
+/* duet_set_put - after it was unpublished; memory goes after a grace period */
+void duet_set_put(struct duet_dev *dd, struct duet_set *set);
 
 #endif

@@ -5,6 +5,8 @@
 #include "tunnel.h"
 
 #include <linux/jhash.h>
+#include <net/ip6_route.h>
+#include <net/ipv6.h>
 #include <net/route.h>
 
 static struct hlist_head *duet_tunnel_head(struct duet_dev *dd, const u8 addr[16])
@@ -14,7 +16,7 @@ static struct hlist_head *duet_tunnel_head(struct duet_dev *dd, const u8 addr[16
 	return &dd->tunnels[hash & ((1 << DUET_TUNNEL_HASH_BITS) - 1)];
 }
 
-static struct duet_tunnel *duet_tunnel_find(struct duet_dev *dd, const u8 addr[16])
+struct duet_tunnel *duet_tunnel_find(struct duet_dev *dd, const u8 addr[16])
 {
 	struct duet_tunnel *tunnel;
 
@@ -24,14 +26,20 @@ static struct duet_tunnel *duet_tunnel_find(struct duet_dev *dd, const u8 addr[1
 	return NULL;
 }
 
-bool duet_tunnel_known(struct duet_dev *dd, const u8 addr[16])
+bool duet_tunnel_known(struct duet_dev *dd, const struct in6_addr *addr)
 {
-	return duet_tunnel_find(dd, addr);
+	const struct duet_tunnel *tunnel;
+
+	hlist_for_each_entry_rcu(tunnel, duet_tunnel_head(dd, addr->s6_addr), node)
+		if (ipv6_addr_equal(&tunnel->addr, addr))
+			return true;
+	return false;
 }
 
 struct duet_tunnel *duet_tunnel_get(struct duet_dev *dd, const u8 addr[16])
 {
 	struct duet_tunnel *tunnel = duet_tunnel_find(dd, addr);
+	int cpu;
 
 	if (tunnel) {
 		tunnel->refs++;
@@ -40,14 +48,18 @@ struct duet_tunnel *duet_tunnel_get(struct duet_dev *dd, const u8 addr[16])
 	tunnel = kzalloc(sizeof(*tunnel), GFP_KERNEL);
 	if (!tunnel)
 		return NULL;
-	tunnel->route = alloc_percpu(struct dst_entry *);
+	tunnel->route = alloc_percpu(struct duet_route);
 	if (!tunnel->route) {
 		kfree(tunnel);
 		return NULL;
 	}
+	/* IDs of different CPUs start far from each other */
+	for_each_possible_cpu(cpu)
+		per_cpu_ptr(tunnel->route, cpu)->id = get_random_u32();
 	memcpy(&tunnel->addr, addr, 16);
+	tunnel->v6 = !ipv6_addr_v4mapped(&tunnel->addr);
 	tunnel->refs = 1;
-	hlist_add_head(&tunnel->node, duet_tunnel_head(dd, addr));
+	hlist_add_head_rcu(&tunnel->node, duet_tunnel_head(dd, addr));
 	dd->used.tunnels++;
 	return tunnel;
 }
@@ -58,7 +70,7 @@ static void duet_tunnel_free(struct rcu_head *rcu)
 	int cpu;
 
 	for_each_possible_cpu(cpu)
-		dst_release(*per_cpu_ptr(tunnel->route, cpu));
+		dst_release(per_cpu_ptr(tunnel->route, cpu)->dst);
 	free_percpu(tunnel->route);
 	kfree(tunnel);
 }
@@ -67,43 +79,70 @@ void duet_tunnel_put(struct duet_dev *dd, struct duet_tunnel *tunnel)
 {
 	if (--tunnel->refs)
 		return;
-	hlist_del(&tunnel->node);
+	hlist_del_rcu(&tunnel->node);
 	dd->used.tunnels--;
 	call_rcu(&tunnel->rcu, duet_tunnel_free);
 }
 
-static noinline struct dst_entry *
-duet_tunnel_lookup4(struct duet_dev *dd, struct duet_tunnel *tunnel,
-		    struct dst_entry **slot, __be32 src)
+static struct dst_entry *duet_tunnel_lookup4(struct duet_dev *dd,
+					     struct duet_tunnel *tunnel,
+					     struct duet_route *route)
 {
 	struct flowi4 fl = {
 		.flowi4_proto = IPPROTO_IPIP,
 		.daddr = tunnel->addr.s6_addr32[3],
-		.saddr = src,
+		.saddr = READ_ONCE(dd->local4),
 	};
-	struct dst_entry *old = *slot;
-	struct rtable *rt;
+	struct rtable *rt = ip_route_output_key(dd->net, &fl);
 
-	rt = ip_route_output_key(dd->net, &fl);
 	if (IS_ERR(rt))
-		rt = NULL;
-	if (rt && (rt->dst.dev->rtnl_link_ops == &duet_link_ops ||
-		   rt->rt_flags & (RTCF_BROADCAST | RTCF_MULTICAST))) {
+		return NULL;
+	if (rt->rt_flags & (RTCF_BROADCAST | RTCF_MULTICAST)) {
 		ip_rt_put(rt);
-		rt = NULL;
+		return NULL;
 	}
-	*slot = rt ? &rt->dst : NULL;
-	dst_release(old);
-	return rt ? &rt->dst : NULL;
+	/* Another MTU of the device or the route makes another route, but one
+	 * that was learned from the path expires by itself.
+	 */
+	if (!rt->rt_pmtu)
+		route->mtu = min_t(u32, dst_mtu(&rt->dst), U16_MAX);
+	return &rt->dst;
 }
 
-struct dst_entry *duet_tunnel_route4(struct duet_dev *dd,
-				     struct duet_tunnel *tunnel, __be32 src)
+static struct dst_entry *duet_tunnel_lookup6(struct duet_dev *dd,
+					     struct duet_tunnel *tunnel,
+					     struct duet_route *route)
 {
-	struct dst_entry **slot = this_cpu_ptr(tunnel->route);
-	struct dst_entry *dst = *slot;
+	struct flowi6 fl = {
+		.flowi6_proto = IPPROTO_IPV6,
+		.daddr = tunnel->addr,
+		.saddr = dd->local6,
+	};
+	struct dst_entry *dst = ip6_route_output(dd->net, NULL, &fl);
 
-	if (likely(dst && dst_check(dst, 0)))
-		return dst;
-	return duet_tunnel_lookup4(dd, tunnel, slot, src);
+	if (dst->error) {
+		dst_release(dst);
+		return NULL;
+	}
+	route->cookie = rt6_get_cookie((struct rt6_info *)dst);
+	return dst;
+}
+
+noinline struct dst_entry *duet_tunnel_lookup(struct duet_dev *dd,
+					      struct duet_tunnel *tunnel,
+					      struct duet_route *route)
+{
+	struct dst_entry *old = route->dst, *dst;
+
+	route->mtu = 0;
+	route->cookie = 0;
+	dst = tunnel->v6 ? duet_tunnel_lookup6(dd, tunnel, route) :
+			   duet_tunnel_lookup4(dd, tunnel, route);
+	if (dst && dst->dev->rtnl_link_ops == &duet_link_ops) {
+		dst_release(dst);
+		dst = NULL;
+	}
+	route->dst = dst;
+	dst_release(old);
+	return dst;
 }

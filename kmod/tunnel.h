@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * The tunnelling table: one entry for each distinct DIP address of a mux, with
- * the route to it. References are held by sets, not by packets.
+ * the route to it. References are held by backends, not by packets.
  */
 #ifndef DUET_TUNNEL_H
 #define DUET_TUNNEL_H
@@ -10,28 +10,51 @@
 #include <net/dst.h>
 #include "device.h"
 
+/* A CPU's route to a DIP. Read and written by that CPU only, with BH off and
+ * under rcu_read_lock(); dst entries are freed by RCU, so a packet needs no
+ * reference.
+ */
+struct duet_route {
+	struct dst_entry *dst;		/* owned reference */
+	u32 cookie;			/* of dst_check() */
+	u16 mtu;			/* of the route; 0: ask it, it may change */
+	u16 id;				/* last IPv4 ID of an outer header without DF */
+};
+
 struct duet_tunnel {
 	struct hlist_node node;			/* in duet_dev.tunnels, lock */
 	struct in6_addr addr;			/* IPv4 mapped */
+	bool v6;
 	unsigned int refs;			/* lock */
-	/* Each CPU's cached route; owned reference. The slot is read under
-	 * rcu_read_lock() with BH off and written by its own CPU only; dst
-	 * entries are freed by RCU, so a packet needs no reference.
-	 */
-	struct dst_entry * __percpu *route;
+	struct duet_route __percpu *route;
 	struct rcu_head rcu;
 };
 
-/* duet_tunnel_get - find or make; lock held. NULL: no memory */
+/* duet_tunnel_find, duet_tunnel_get - find; find or make. Lock held. NULL:
+ * none; no memory.
+ */
+struct duet_tunnel *duet_tunnel_find(struct duet_dev *dd, const u8 addr[16]);
 struct duet_tunnel *duet_tunnel_get(struct duet_dev *dd, const u8 addr[16]);
 /* duet_tunnel_put - lock held; freed after a grace period */
 void duet_tunnel_put(struct duet_dev *dd, struct duet_tunnel *tunnel);
-/* duet_tunnel_known - is there an entry; lock held */
-bool duet_tunnel_known(struct duet_dev *dd, const u8 addr[16]);
-/* duet_tunnel_route4 - the route to the DIP, valid within this RCU section,
- * no reference taken; NULL: none, or one that leads back into a mux. BH off.
+/* duet_tunnel_known - the same as find for packets, RCU */
+bool duet_tunnel_known(struct duet_dev *dd, const struct in6_addr *addr);
+
+struct dst_entry *duet_tunnel_lookup(struct duet_dev *dd,
+				     struct duet_tunnel *tunnel,
+				     struct duet_route *route);
+
+/* duet_tunnel_route - the route to the DIP, valid within this RCU section, no
+ * reference taken; false: none, or one that leads back into a mux. BH off.
  */
-struct dst_entry *duet_tunnel_route4(struct duet_dev *dd,
-				     struct duet_tunnel *tunnel, __be32 src);
+static inline struct duet_route *duet_tunnel_route(struct duet_dev *dd,
+						   struct duet_tunnel *tunnel)
+{
+	struct duet_route *route = this_cpu_ptr(tunnel->route);
+
+	if (likely(route->dst && dst_check(route->dst, route->cookie)))
+		return route;
+	return duet_tunnel_lookup(dd, tunnel, route) ? route : NULL;
+}
 
 #endif

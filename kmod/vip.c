@@ -6,165 +6,113 @@
 #include "vip.h"
 #include "compat.h"
 
-#include <linux/sort.h>
 #include <net/ipv6.h>
+
+const char *duet_addr_text(char text[DUET_ADDR_TEXT], const struct in6_addr *addr)
+{
+	if (ipv6_addr_v4mapped(addr))
+		snprintf(text, DUET_ADDR_TEXT, "%pI4", &addr->s6_addr32[3]);
+	else
+		snprintf(text, DUET_ADDR_TEXT, "%pI6c", addr);
+	return text;
+}
+
+static struct hlist_head *duet_vip_head_of(struct duet_dev *dd,
+					   const struct in6_addr *addr)
+{
+	if (ipv6_addr_v4mapped(addr))
+		return duet_vip_head(dd, (__force u32)addr->s6_addr32[3]);
+	return duet_vip_head(dd, ipv6_addr_hash(addr));
+}
 
 struct duet_vip *duet_vip_find(struct duet_dev *dd, const struct in6_addr *addr)
 {
 	struct duet_vip *vip;
-	struct hlist_head *head;
 
-	head = &dd->vips[duet_vip_hash4(addr->s6_addr32[3])];
-	hlist_for_each_entry(vip, head, node)
+	hlist_for_each_entry(vip, duet_vip_head_of(dd, addr), node)
 		if (ipv6_addr_equal(&vip->addr, addr))
 			return vip;
 	return NULL;
 }
 
-/* What a VIP takes of the device's tables. Tunnels are counted apart: they are
- * shared.
- */
-struct duet_need {
-	u32 rules, members;
-};
-
-static struct duet_need duet_need_config(const struct duet_vip_config *config)
+/* duet_acl_entries - rules that a switch keeps in its ACL table */
+static u32 duet_acl_entries(const struct duet_rules *rules)
 {
-	struct duet_need need = {};
-	u32 i;
+	u32 i, n = 0;
 
-	for (i = 0; i < config->n_rules; i++) {
-		need.rules += config->rules[i].proto || config->rules[i].port;
-		need.members += config->rules[i].n_dips;
-	}
-	return need;
+	for (i = 0; rules && i < rules->n; i++)
+		n += rules->rule[i].match.proto || rules->rule[i].match.port;
+	return n;
 }
 
-static struct duet_need duet_need_rules(const struct duet_rules *rules)
+/* duet_used_without - dd->used as it would be if these rules were gone: counts
+ * references down and up again, nothing is freed
+ */
+static struct duet_tables duet_used_without(struct duet_dev *dd,
+					    struct duet_rules *rules)
 {
-	struct duet_need need = {};
-	u32 i;
+	struct duet_tables used = dd->used;
+	struct duet_rule *rule;
+	u32 i, j;
 
+	used.rules -= duet_acl_entries(rules);
 	for (i = 0; rules && i < rules->n; i++) {
-		need.rules += rules->rule[i].proto || rules->rule[i].port;
-		need.members += duet_set_locked(&rules->rule[i])->n;
+		struct duet_set *set;
+
+		rule = &rules->rule[i];
+		set = duet_set_locked(rule);
+		if (!--set->refs && !--set->group->refs)
+			used.members -= set->n;
+		for (j = 0; j < set->n; j++)
+			if (!--rule->backends[j]->refs &&
+			    !--rule->backends[j]->tunnel->refs)
+				used.tunnels--;
 	}
-	return need;
+	for (i = 0; rules && i < rules->n; i++) {
+		struct duet_set *set;
+
+		rule = &rules->rule[i];
+		set = duet_set_locked(rule);
+		if (!set->refs++)
+			set->group->refs++;
+		for (j = 0; j < set->n; j++)
+			if (!rule->backends[j]->refs++)
+				rule->backends[j]->tunnel->refs++;
+	}
+	return used;
 }
 
-static int duet_dip_sort_cmp(const void *a, const void *b)
+static int duet_check_table(const char *table, u32 limit, u32 before, u32 after,
+			    struct netlink_ext_ack *extack)
 {
-	return duet_dip_cmp(a, b);
-}
-
-/* duet_new_tunnels - tunnels a replacement adds: those not known, less those
- * that only the VIP's old rules hold. -ENOMEM or the difference, which may be
- * negative; *new is the number of DIPs not known.
- */
-static int duet_new_tunnels(struct duet_dev *dd,
-			    const struct duet_vip_config *config,
-			    const struct duet_rules *old, s64 *diff)
-{
-	u32 i, j, n = 0, n_old = 0, refs;
-	struct duet_dip *all;
-
-	for (i = 0; i < config->n_rules; i++)
-		n += config->rules[i].n_dips;
-	all = kvmalloc_array(n, sizeof(*all), GFP_KERNEL);
-	if (!all)
-		return -ENOMEM;
-	memcpy(all, config->dips, n * sizeof(*all));
-	sort(all, n, sizeof(*all), duet_dip_sort_cmp, NULL);
-
-	*diff = 0;
-	for (i = 0; i < n; i++)
-		if ((!i || duet_dip_cmp(&all[i - 1], &all[i])) &&
-		    !duet_tunnel_known(dd, all[i].addr))
-			(*diff)++;
-
-	/* a tunnel whose every reference is the old VIP's own goes with it,
-	 * unless the new one has the DIP too
-	 */
-	for (i = 0; old && i < old->n; i++)
-		n_old += duet_set_locked(&old->rule[i])->n;
-	kvfree(all);
-	if (!n_old)
+	if (!limit || after <= limit || after <= before)
 		return 0;
-	all = kvmalloc_array(n_old, sizeof(*all), GFP_KERNEL);
-	if (!all)
-		return -ENOMEM;
-	for (i = 0, n_old = 0; i < old->n; i++) {
-		const struct duet_set *set = duet_set_locked(&old->rule[i]);
-
-		memcpy(all + n_old, set->dips, set->n * sizeof(*all));
-		n_old += set->n;
-	}
-	sort(all, n_old, sizeof(*all), duet_dip_sort_cmp, NULL);
-	for (i = 0; i < n_old; i += refs) {
-		struct duet_tunnel *tunnel;
-		bool kept = false;
-
-		for (refs = 1; i + refs < n_old &&
-		     !duet_dip_cmp(&all[i], &all[i + refs]); refs++)
-			;
-		tunnel = duet_tunnel_get(dd, all[i].addr);
-		if (!tunnel) {
-			kvfree(all);
-			return -ENOMEM;
-		}
-		for (j = 0; j < n && !kept; j++)
-			kept = !duet_dip_cmp(&config->dips[j], &all[i]);
-		if (!kept && tunnel->refs == refs + 1)
-			(*diff)--;
-		duet_tunnel_put(dd, tunnel);
-	}
-	kvfree(all);
-	return 0;
-}
-
-static int duet_full(struct netlink_ext_ack *extack, const char *table,
-		     u32 used, u32 limit, s64 more)
-{
-	DUET_EXTACK_FMT(extack, "%s table full: %u of %u entries used, the VIP needs %lld more",
-			table, used, limit, more);
+	DUET_EXTACK_FMT(extack, "%s table full: %u of %u entries used, the VIP needs %u more",
+			table, before, limit, after - before);
 	return -ENOSPC;
 }
 
-static bool duet_exceeds(u32 limit, u32 used, s64 more)
-{
-	return limit && more > 0 && used + more > limit;
-}
-
-static int duet_check_limits(struct duet_dev *dd,
-			     const struct duet_vip_config *config,
-			     const struct duet_vip *vip,
+/* duet_check_limits - after: with the new rules and without the old */
+static int duet_check_limits(const struct duet_dev *dd,
+			     const struct duet_tables *before,
+			     const struct duet_tables *after,
 			     struct netlink_ext_ack *extack)
 {
-	const struct duet_rules *old = vip ? duet_rules_locked(vip) : NULL;
-	struct duet_need need = duet_need_config(config);
-	struct duet_need has = duet_need_rules(old);
 	const struct duet_tables *limits = &dd->limits;
-	s64 more;
 	int ret;
 
-	if (!vip && duet_exceeds(limits->vips, dd->used.vips, 1))
-		return duet_full(extack, "host", dd->used.vips, limits->vips, 1);
-	more = (s64)need.rules - has.rules;
-	if (duet_exceeds(limits->rules, dd->used.rules, more))
-		return duet_full(extack, "ACL", dd->used.rules, limits->rules, more);
-	more = (s64)need.members - has.members;
-	if (duet_exceeds(limits->members, dd->used.members, more))
-		return duet_full(extack, "ECMP", dd->used.members,
-				 limits->members, more);
-	if (!limits->tunnels)
-		return 0;
-	ret = duet_new_tunnels(dd, config, old, &more);
-	if (ret)
-		return ret;
-	if (duet_exceeds(limits->tunnels, dd->used.tunnels, more))
-		return duet_full(extack, "tunnelling", dd->used.tunnels,
-				 limits->tunnels, more);
-	return 0;
+	ret = duet_check_table("host", limits->vips, before->vips, after->vips,
+			       extack);
+	if (!ret)
+		ret = duet_check_table("ACL", limits->rules, before->rules,
+				       after->rules, extack);
+	if (!ret)
+		ret = duet_check_table("ECMP", limits->members, before->members,
+				       after->members, extack);
+	if (!ret)
+		ret = duet_check_table("tunnelling", limits->tunnels,
+				       before->tunnels, after->tunnels, extack);
+	return ret;
 }
 
 static bool duet_dips_equal(const struct duet_set *set,
@@ -182,11 +130,10 @@ static bool duet_dips_equal(const struct duet_set *set,
 	return true;
 }
 
-static bool duet_rule_is(const struct duet_rule *rule,
-			 const struct duet_rule_config *config)
+static bool duet_match_is(const struct duet_match *a, const struct duet_match *b)
 {
-	return rule->proto == config->proto && rule->port == config->port &&
-	       rule->port_last == config->port_last;
+	return a->proto == b->proto && a->port == b->port &&
+	       a->port_last == b->port_last;
 }
 
 static bool duet_rules_equal(const struct duet_rules *rules,
@@ -194,27 +141,84 @@ static bool duet_rules_equal(const struct duet_rules *rules,
 {
 	u32 i;
 
-	if (rules->n != config->n_rules)
+	if (rules->n != config->n_rules ||
+	    memcmp(&rules->policy, &config->policy, sizeof(rules->policy)))
 		return false;
 	for (i = 0; i < rules->n; i++)
-		if (!duet_rule_is(&rules->rule[i], &config->rules[i]) ||
-		    rules->rule[i].fields != config->rules[i].fields ||
+		if (!duet_match_is(&rules->rule[i].match, &config->rules[i].match) ||
+		    rules->rule[i].match.fields != config->rules[i].match.fields ||
 		    !duet_dips_equal(duet_set_locked(&rules->rule[i]),
 				     &config->rules[i]))
 			return false;
 	return true;
 }
 
-/* duet_rules_free - after they were unpublished */
+static void duet_rules_rcu(struct rcu_head *rcu)
+{
+	struct duet_rules *rules = container_of(rcu, struct duet_rules, rcu);
+	u32 i;
+
+	for (i = 0; i < rules->n; i++)
+		kvfree(rules->rule[i].backends);
+	kvfree(rules);
+}
+
+/* duet_rules_free - after they were unpublished; the last may be half made */
 static void duet_rules_free(struct duet_dev *dd, struct duet_rules *rules)
 {
-	u32 i;
+	u32 i, j;
 
 	if (!rules)
 		return;
-	for (i = 0; i < rules->n; i++)
-		duet_set_free(dd, duet_set_locked(&rules->rule[i]));
-	kvfree_rcu(rules, rcu);
+	for (i = 0; i < rules->n; i++) {
+		struct duet_rule *rule = &rules->rule[i];
+		struct duet_set *set = duet_set_locked(rule);
+
+		for (j = 0; rule->backends && j < set->n && rule->backends[j]; j++)
+			duet_backend_put(dd, rule->backends[j]);
+		duet_set_put(dd, set);
+	}
+	call_rcu(&rules->rcu, duet_rules_rcu);
+}
+
+/* duet_backend_of - the old rule's backend for the DIP, with one more reference */
+static struct duet_backend *duet_backend_of(const struct duet_rule *old,
+					    const struct duet_dip *dip)
+{
+	const struct duet_set *set = old ? duet_set_locked(old) : NULL;
+	u32 i;
+
+	for (i = 0; set && i < set->n; i++) {
+		if (!duet_dip_cmp(&set->dips[i], dip)) {
+			old->backends[i]->refs++;
+			return old->backends[i];
+		}
+	}
+	return NULL;
+}
+
+/* duet_rule_fill - on failure the rule holds what it got */
+static int duet_rule_fill(struct duet_dev *dd, struct duet_rule *rule,
+			  const struct duet_rule *old, struct duet_set *set,
+			  struct netlink_ext_ack *extack)
+{
+	u32 i;
+
+	RCU_INIT_POINTER(rule->set, set);
+	rule->id = old ? old->id : ++dd->last_rule;
+	rule->backends = kvcalloc(set->n, sizeof(*rule->backends), GFP_KERNEL);
+	for (i = 0; rule->backends && i < set->n; i++) {
+		rule->backends[i] = duet_backend_of(old, &set->dips[i]);
+		if (!rule->backends[i])
+			rule->backends[i] = duet_backend_new(dd, set->dips[i].addr,
+							     rule->id);
+		if (!rule->backends[i])
+			break;
+	}
+	if (rule->backends && i == set->n)
+		return 0;
+	NL_SET_ERR_MSG(extack, "out of memory for the DIPs");
+	return -ENOMEM;
 }
 
 static struct duet_rules *duet_rules_new(struct duet_dev *dd,
@@ -225,65 +229,120 @@ static struct duet_rules *duet_rules_new(struct duet_dev *dd,
 	struct duet_rules *rules;
 	struct duet_set *set;
 	u32 i, j;
+	int ret;
 
 	rules = kvzalloc(struct_size(rules, rule, config->n_rules), GFP_KERNEL);
 	if (!rules) {
 		NL_SET_ERR_MSG(extack, "out of memory for the rules");
 		return ERR_PTR(-ENOMEM);
 	}
+	rules->policy = config->policy;
 	for (i = 0; i < config->n_rules; i++) {
 		const struct duet_rule_config *rc = &config->rules[i];
-		const struct duet_set *was = NULL;
+		const struct duet_rule *was = NULL;
 
 		for (j = 0; old && j < old->n; j++)
-			if (duet_rule_is(&old->rule[j], rc))
-				was = duet_set_locked(&old->rule[j]);
-		set = duet_set_new(dd, rc->dips, rc->n_dips, was, extack);
+			if (duet_match_is(&old->rule[j].match, &rc->match))
+				was = &old->rule[j];
+		set = duet_set_get(dd, rc->dips, rc->n_dips, extack);
 		if (IS_ERR(set)) {
-			duet_rules_free(dd, rules);
-			return ERR_CAST(set);
+			ret = PTR_ERR(set);
+			goto err_free;
 		}
-		rules->rule[i].proto = rc->proto;
-		rules->rule[i].port = rc->port;
-		rules->rule[i].port_last = rc->port_last;
-		rules->rule[i].fields = rc->fields;
-		RCU_INIT_POINTER(rules->rule[i].set, set);
+		rules->rule[i].match = rc->match;
 		rules->n = i + 1;
+		ret = duet_rule_fill(dd, &rules->rule[i], was, set, extack);
+		if (ret)
+			goto err_free;
 	}
 	return rules;
+
+err_free:
+	duet_rules_free(dd, rules);
+	return ERR_PTR(ret);
 }
 
-/* duet_check_addresses - a DIP that is a VIP here, or a VIP that is a DIP, is
- * a loop
- */
-static int duet_check_addresses(struct duet_dev *dd,
-				const struct duet_vip_config *config,
-				bool is_new, struct netlink_ext_ack *extack)
+/* duet_rules_states - backends' states as their sets say; after publication */
+static void duet_rules_states(const struct duet_rules *rules)
 {
+	u32 i, j;
+
+	for (i = 0; i < rules->n; i++) {
+		const struct duet_set *set = duet_set_locked(&rules->rule[i]);
+
+		for (j = 0; j < set->n; j++)
+			WRITE_ONCE(rules->rule[i].backends[j]->state,
+				   set->dips[j].down);
+	}
+}
+
+static int duet_check_drain(const struct duet_dev *dd, u8 state,
+			    struct netlink_ext_ack *extack)
+{
+	if (state != DUET_DIP_DRAIN || dd->mode == DUET_MODE_SMUX)
+		return 0;
+	NL_SET_ERR_MSG(extack, "a DIP drains on a mux that keeps flows, in smux mode: move the VIP there, or set the DIP down");
+	return -EOPNOTSUPP;
+}
+
+/* duet_check_dips - a DIP that is a VIP here, or a VIP that is a DIP, is a loop */
+static int duet_check_dips(struct duet_dev *dd,
+			   const struct duet_vip_config *config, bool is_new,
+			   struct netlink_ext_ack *extack)
+{
+	char text[DUET_ADDR_TEXT];
 	struct in6_addr dip;
 	u32 i, n = 0;
+	int ret;
 
 	for (i = 0; i < config->n_rules; i++)
 		n += config->rules[i].n_dips;
 	for (i = 0; i < n; i++) {
 		memcpy(&dip, config->dips[i].addr, sizeof(dip));
 		if (ipv6_addr_equal(&dip, &config->addr)) {
-			DUET_EXTACK_FMT(extack, "DIP %pI4 is the VIP itself",
-					&dip.s6_addr32[3]);
+			DUET_EXTACK_FMT(extack, "DIP %s is the VIP itself",
+					duet_addr_text(text, &dip));
 			return -EINVAL;
 		}
 		if (duet_vip_find(dd, &dip)) {
-			DUET_EXTACK_FMT(extack, "DIP %pI4 is a VIP of this mux",
-					&dip.s6_addr32[3]);
+			DUET_EXTACK_FMT(extack, "DIP %s is a VIP of this mux",
+					duet_addr_text(text, &dip));
 			return -EINVAL;
 		}
+		ret = duet_check_drain(dd, config->dips[i].down, extack);
+		if (ret)
+			return ret;
 	}
-	if (is_new && duet_tunnel_known(dd, config->addr.s6_addr)) {
-		DUET_EXTACK_FMT(extack, "VIP %pI4 is a DIP of another VIP of this mux",
-				&config->addr.s6_addr32[3]);
+	if (is_new && duet_tunnel_find(dd, config->addr.s6_addr)) {
+		DUET_EXTACK_FMT(extack, "VIP %s is a DIP of another VIP of this mux",
+				duet_addr_text(text, &config->addr));
 		return -EINVAL;
 	}
 	return 0;
+}
+
+static struct duet_vip *duet_vip_new(const struct in6_addr *addr)
+{
+	struct duet_vip *vip = kzalloc(sizeof(*vip), GFP_KERNEL);
+
+	if (!vip)
+		return NULL;
+	vip->stats = alloc_percpu(struct duet_stats);
+	if (!vip->stats) {
+		kfree(vip);
+		return NULL;
+	}
+	duet_stats_init(vip->stats);
+	vip->addr = *addr;
+	if (ipv6_addr_v4mapped(addr))
+		vip->addr4 = addr->s6_addr32[3];
+	return vip;
+}
+
+static void duet_vip_release(struct duet_vip *vip)
+{
+	free_percpu(vip->stats);
+	kfree(vip);
 }
 
 int duet_vip_set(struct duet_dev *dd, const struct duet_vip_config *config,
@@ -291,7 +350,7 @@ int duet_vip_set(struct duet_dev *dd, const struct duet_vip_config *config,
 {
 	struct duet_vip *vip = duet_vip_find(dd, &config->addr);
 	struct duet_rules *rules, *old = NULL;
-	struct duet_need need, had = {};
+	struct duet_tables before = dd->used, after;
 	bool is_new = !vip;
 	int ret;
 
@@ -300,76 +359,62 @@ int duet_vip_set(struct duet_dev *dd, const struct duet_vip_config *config,
 		old = duet_rules_locked(vip);
 		if (duet_rules_equal(old, config))
 			return 0;
-		had = duet_need_rules(old);
 	}
-	ret = duet_check_addresses(dd, config, is_new, extack);
+	ret = duet_check_dips(dd, config, is_new, extack);
 	if (ret)
 		return ret;
-	ret = duet_check_limits(dd, config, vip, extack);
-	if (ret)
-		return ret;
-
 	if (is_new) {
-		ret = -ENOMEM;
-		vip = kzalloc(sizeof(*vip), GFP_KERNEL);
-		if (!vip)
-			goto err_nomem;
-		vip->stats = alloc_percpu(struct duet_stats);
-		if (!vip->stats)
-			goto err_free_vip;
-		duet_stats_init(vip->stats);
-		vip->addr = config->addr;
-		vip->addr4 = config->addr.s6_addr32[3];
+		vip = duet_vip_new(&config->addr);
+		if (!vip) {
+			NL_SET_ERR_MSG(extack, "out of memory for the VIP");
+			return -ENOMEM;
+		}
 	}
 	rules = duet_rules_new(dd, config, old, extack);
 	if (IS_ERR(rules)) {
 		ret = PTR_ERR(rules);
-		goto err_free_stats;
+		goto err_free_vip;
 	}
-	rcu_assign_pointer(vip->rules, rules);
-	if (is_new) {
-		hlist_add_head_rcu(&vip->node,
-				   &dd->vips[duet_vip_hash4(vip->addr4)]);
-		dd->used.vips++;
-	}
-	duet_rules_free(dd, old);
+	/* what was shared with the old rules is counted once */
+	after = duet_used_without(dd, old);
+	after.rules += duet_acl_entries(rules);
+	after.vips += is_new;
+	ret = duet_check_limits(dd, &before, &after, extack);
+	if (ret)
+		goto err_free_rules;
 
-	need = duet_need_config(config);
-	dd->used.rules += need.rules - had.rules;
-	dd->used.members += need.members - had.members;
+	rcu_assign_pointer(vip->rules, rules);
+	duet_rules_states(rules);
+	if (is_new)
+		hlist_add_head_rcu(&vip->node,
+				   duet_vip_head_of(dd, &config->addr));
+	duet_rules_free(dd, old);
+	dd->used.vips = after.vips;
+	dd->used.rules = after.rules;
 	duet_dev_changed(dd);
 	*changed = true;
 	return 0;
 
-err_free_stats:
-	if (!is_new)
-		return ret;
-	free_percpu(vip->stats);
+err_free_rules:
+	duet_rules_free(dd, rules);
 err_free_vip:
-	kfree(vip);
-err_nomem:
-	if (ret == -ENOMEM)
-		NL_SET_ERR_MSG(extack, "out of memory for the VIP");
+	if (is_new)
+		duet_vip_release(vip);
 	return ret;
 }
 
 static void duet_vip_rcu(struct rcu_head *rcu)
 {
-	struct duet_vip *vip = container_of(rcu, struct duet_vip, rcu);
-
-	free_percpu(vip->stats);
-	kfree(vip);
+	duet_vip_release(container_of(rcu, struct duet_vip, rcu));
 }
 
 static void duet_vip_remove(struct duet_dev *dd, struct duet_vip *vip)
 {
 	struct duet_rules *rules = duet_rules_locked(vip);
-	struct duet_need need = duet_need_rules(rules);
 
 	hlist_del_rcu(&vip->node);
 	dd->used.vips--;
-	dd->used.rules -= need.rules;
-	dd->used.members -= need.members;
+	dd->used.rules -= duet_acl_entries(rules);
 	duet_rules_free(dd, rules);
 	call_rcu(&vip->rcu, duet_vip_rcu);
 }
@@ -406,7 +451,7 @@ void duet_vip_flush(struct duet_dev *dd)
 
 /* duet_rule_dip_set - one rule; 1 if the rule has the DIP, 0 if not, -ENOMEM */
 static int duet_rule_dip_set(struct duet_dev *dd, struct duet_rule *rule,
-			     const struct in6_addr *dip, bool down, bool *changed)
+			     const struct in6_addr *dip, u8 state, bool *changed)
 {
 	struct duet_set *set = duet_set_locked(rule), *new;
 	struct duet_dip *dips;
@@ -417,36 +462,58 @@ static int duet_rule_dip_set(struct duet_dev *dd, struct duet_rule *rule,
 			break;
 	if (i == set->n)
 		return 0;
-	if (set->dips[i].down == down)
+	if (set->dips[i].down == state)
 		return 1;
 
 	dips = kvmalloc_array(set->n, sizeof(*dips), GFP_KERNEL);
 	if (!dips)
 		return -ENOMEM;
 	memcpy(dips, set->dips, set->n * sizeof(*dips));
-	dips[i].down = down;
-	new = duet_set_restate(dd, set, dips);
+	dips[i].down = state;
+	new = duet_set_restate(set, dips);
 	kvfree(dips);
 	if (IS_ERR(new))
 		return PTR_ERR(new);
 	rcu_assign_pointer(rule->set, new);
-	duet_set_free(dd, set);
+	WRITE_ONCE(rule->backends[i]->state, state);
+	duet_set_put(dd, set);
 	*changed = true;
 	return 1;
 }
 
 static int duet_vip_dip_set(struct duet_dev *dd, struct duet_vip *vip,
-			    const struct in6_addr *dip, bool down, bool *changed)
+			    const struct in6_addr *dip, u8 state, bool *changed)
 {
 	struct duet_rules *rules = duet_rules_locked(vip);
 	int ret, found = 0;
 	u32 i;
 
 	for (i = 0; i < rules->n; i++) {
-		ret = duet_rule_dip_set(dd, &rules->rule[i], dip, down, changed);
+		ret = duet_rule_dip_set(dd, &rules->rule[i], dip, state, changed);
 		if (ret < 0)
 			return ret;
 		found |= ret;
+	}
+	return found;
+}
+
+/* duet_dip_set_all - in every VIP of the mux */
+static int duet_dip_set_all(struct duet_dev *dd, const struct in6_addr *dip,
+			    u8 state, bool *changed)
+{
+	struct duet_vip *vip;
+	int ret, found = 0;
+	u32 i;
+
+	if (!duet_tunnel_find(dd, dip->s6_addr))
+		return 0;
+	for (i = 0; i < 1 << DUET_VIP_HASH_BITS; i++) {
+		hlist_for_each_entry(vip, &dd->vips[i], node) {
+			ret = duet_vip_dip_set(dd, vip, dip, state, changed);
+			if (ret < 0)
+				return ret;
+			found |= ret;
+		}
 	}
 	return found;
 }
@@ -455,42 +522,34 @@ int duet_dip_set(struct duet_dev *dd, const struct in6_addr *addr,
 		 const struct in6_addr *dip, enum duet_dip_state state,
 		 bool *changed, struct netlink_ext_ack *extack)
 {
-	bool down = state == DUET_DIP_DOWN;
+	char text[DUET_ADDR_TEXT];
 	struct duet_vip *vip;
-	int ret, found = 0;
-	u32 i;
+	int ret;
 
 	*changed = false;
+	ret = duet_check_drain(dd, state, extack);
+	if (ret)
+		return ret;
 	if (addr) {
 		vip = duet_vip_find(dd, addr);
 		if (!vip) {
 			NL_SET_ERR_MSG(extack, "the mux has no such VIP");
 			return -ENOENT;
 		}
-		found = duet_vip_dip_set(dd, vip, dip, down, changed);
-	} else if (duet_tunnel_known(dd, dip->s6_addr)) {
-		for (i = 0; i < 1 << DUET_VIP_HASH_BITS; i++) {
-			hlist_for_each_entry(vip, &dd->vips[i], node) {
-				ret = duet_vip_dip_set(dd, vip, dip, down, changed);
-				if (ret < 0) {
-					found = ret;
-					goto out;
-				}
-				found |= ret;
-			}
-		}
+		ret = duet_vip_dip_set(dd, vip, dip, state, changed);
+	} else {
+		ret = duet_dip_set_all(dd, dip, state, changed);
 	}
-out:
 	if (*changed)
 		duet_dev_changed(dd);
-	if (found < 0) {
+	if (ret < 0) {
 		NL_SET_ERR_MSG(extack, "out of memory for the DIP table");
-		return found;
+		return ret;
 	}
-	if (!found) {
-		DUET_EXTACK_FMT(extack, "%s no DIP %pI4",
+	if (!ret) {
+		DUET_EXTACK_FMT(extack, "%s no DIP %s",
 				addr ? "the VIP has" : "VIPs of the mux have",
-				&dip->s6_addr32[3]);
+				duet_addr_text(text, dip));
 		return -ENOENT;
 	}
 	return 0;

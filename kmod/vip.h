@@ -9,17 +9,29 @@
 #ifndef DUET_VIP_H
 #define DUET_VIP_H
 
+#include <duet/packet.h>
+#include "backend.h"
 #include "set.h"
 
+#include <net/ipv6.h>
+
 struct duet_rule {
+	struct duet_match match;
+	u32 id;				/* stays while the VIP has the match */
 	struct duet_set __rcu *set;
-	u16 port, port_last;		/* 0: any */
-	u8 proto;			/* 0: any */
-	u8 fields;			/* enum duet_fields */
+	struct duet_backend **backends;	/* set->n, in the order of its DIPs */
+};
+
+struct duet_policy {
+	u8 kind;			/* enum duet_vip_kind */
+	u8 fragments;			/* enum duet_fragments */
+	u8 oversize;			/* enum duet_oversize */
+	u8 all_down;			/* enum duet_all_down */
 };
 
 struct duet_rules {
 	struct rcu_head rcu;
+	struct duet_policy policy;
 	u32 n;
 	/* The default rule (any protocol, any port) is the last one, if there
 	 * is one; before it those of a protocol with any port, first those
@@ -30,7 +42,7 @@ struct duet_rules {
 
 struct duet_vip {
 	struct hlist_node node;		/* in duet_dev.vips, RCU */
-	__be32 addr4;
+	__be32 addr4;			/* 0: an IPv6 VIP */
 	struct duet_rules __rcu *rules;
 	struct duet_stats __percpu *stats;
 	struct in6_addr addr;		/* IPv4 mapped */
@@ -39,81 +51,72 @@ struct duet_vip {
 
 /* What netlink parsed, checked for everything but the device's own state. */
 struct duet_rule_config {
-	u16 port, port_last;
-	u8 proto;
-	u8 fields;
+	struct duet_match match;
 	u32 n_dips;
 	struct duet_dip *dips;		/* sorted, in duet_vip_config.dips */
 };
 
 struct duet_vip_config {
 	struct in6_addr addr;
+	struct duet_policy policy;
 	u32 n_rules;
 	struct duet_rule_config rules[DUET_VIP_RULES_MAX];
 	struct duet_dip dips[DUET_VIP_DIPS_MAX];
 };
 
-/* A flow as the data path sees it, addresses and ports in host order. */
-struct duet_flow4 {
-	u32 src, dst;
-	u16 sport, dport;
-	u8 proto;
-	bool ports;	/* has ports: else sport is an ICMP id or 0 */
-};
-
-static inline u32 duet_vip_hash4(__be32 addr)
+static inline struct hlist_head *duet_vip_head(const struct duet_dev *dd,
+					       u32 word)
 {
-	return ((__force u32)addr * 0x9e3779b1u) >> (32 - DUET_VIP_HASH_BITS);
+	return &dd->vips[(word * 0x9e3779b1u) >> (32 - DUET_VIP_HASH_BITS)];
 }
 
-/* duet_vip_lookup4 - RCU */
+/* duet_vip_lookup4, duet_vip_lookup6 - RCU */
 static inline struct duet_vip *duet_vip_lookup4(const struct duet_dev *dd,
 						__be32 addr)
 {
 	struct duet_vip *vip;
 
-	hlist_for_each_entry_rcu(vip, &dd->vips[duet_vip_hash4(addr)], node)
+	hlist_for_each_entry_rcu(vip, duet_vip_head(dd, (__force u32)addr), node)
 		if (vip->addr4 == addr)
 			return vip;
 	return NULL;
 }
 
-static inline bool duet_rule_matches(const struct duet_rule *rule,
-				     const struct duet_flow4 *flow)
+static inline struct duet_vip *duet_vip_lookup6(const struct duet_dev *dd,
+						const struct in6_addr *addr)
 {
-	if (rule->proto && rule->proto != flow->proto)
-		return false;
-	return !rule->port || (flow->ports && flow->dport >= rule->port &&
-			       flow->dport <= rule->port_last);
+	struct duet_vip *vip;
+
+	hlist_for_each_entry_rcu(vip, duet_vip_head(dd, ipv6_addr_hash(addr)), node)
+		if (ipv6_addr_equal(&vip->addr, addr))
+			return vip;
+	return NULL;
+}
+
+/* duet_tuple_addr - an address of a tuple */
+static inline void duet_tuple_addr(const u32 word[4], u8 family,
+				   struct in6_addr *addr)
+{
+	int i;
+
+	if (family == 4) {
+		ipv6_addr_set_v4mapped(cpu_to_be32(word[0]), addr);
+		return;
+	}
+	for (i = 0; i < 4; i++)
+		addr->s6_addr32[i] = cpu_to_be32(word[i]);
 }
 
 /* duet_rule_match - the rule that takes the flow, or NULL; RCU */
 static inline struct duet_rule *duet_rule_match(struct duet_rules *rules,
-						const struct duet_flow4 *flow)
+						const struct duet_tuple *t)
 {
 	u32 i;
 
 	for (i = 0; i < rules->n; i++)
-		if (duet_rule_matches(&rules->rule[i], flow))
+		if (duet_match(&rules->rule[i].match, t))
 			return &rules->rule[i];
 	return NULL;
-}
-
-/* duet_rule_hash4 - the hash of a flow under a rule's choice of fields */
-static inline u32 duet_rule_hash4(const struct duet_rule *rule,
-				  const struct duet_flow4 *f, u32 seed)
-{
-	switch (rule->fields) {
-	case DUET_FIELDS_SRC:
-		return duet_hash_v4(f->src, f->dst, 0, 0, seed);
-	case DUET_FIELDS_SRC_PORT:
-		return duet_hash_v4(f->src, f->dst, (u32)f->sport << 16,
-				    f->proto, seed);
-	default:
-		return duet_hash_v4(f->src, f->dst,
-				    (u32)f->sport << 16 | f->dport, f->proto,
-				    seed);
-	}
 }
 
 /* All below: duet_net->lock held. */
@@ -132,6 +135,10 @@ struct duet_vip *duet_vip_find(struct duet_dev *dd, const struct in6_addr *addr)
 int duet_dip_set(struct duet_dev *dd, const struct in6_addr *vip,
 		 const struct in6_addr *dip, enum duet_dip_state state,
 		 bool *changed, struct netlink_ext_ack *extack);
+
+/* duet_addr_text - for sentences; IPv4 as such */
+#define DUET_ADDR_TEXT	48
+const char *duet_addr_text(char text[DUET_ADDR_TEXT], const struct in6_addr *addr);
 
 /* Rules of a VIP for writers and dumps, under the lock. */
 #define duet_rules_locked(vip) rcu_dereference_protected((vip)->rules, 1)

@@ -4,15 +4,18 @@
  *
  * The short way (no fragmentation, no IPsec, no lwtunnel, not to ourselves)
  * skips netfilter's output hooks like a switch does; everything else goes by
- * ip_local_out().
+ * ip_local_out() or ip6_local_out().
  */
 #include "xmit.h"
 #include "compat.h"
 #include "icmp.h"
 
 #include <linux/ip.h>
+#include <linux/ipv6.h>
 #include <linux/netfilter.h>
+#include <net/ip6_route.h>
 #include <net/ip_tunnels.h>
+#include <net/ndisc.h>
 #include <net/neighbour.h>
 #include <net/netfilter/nf_conntrack.h>
 #include <net/route.h>
@@ -26,63 +29,49 @@ static bool duet_fits(const struct sk_buff *skb, unsigned int mtu)
 	return skb->len <= mtu;
 }
 
-static bool duet_short_way(const struct rtable *rt)
+/* duet_own - what we encapsulated ourselves, back again inside a tunnel */
+static bool duet_own(const struct duet_dev *dd, const struct sk_buff *skb,
+		     const struct duet_tuple *t)
 {
-	const struct dst_entry *dst = &rt->dst;
-
-	return !(rt->rt_flags & RTCF_LOCAL) && !dst->lwtstate && !dst_xfrm(dst);
+	if (likely(t->proto != IPPROTO_IPIP && t->proto != IPPROTO_IPV6))
+		return false;
+	if (t->family == 4)
+		return ip_hdr(skb)->saddr == READ_ONCE(dd->local4);
+	return ipv6_addr_equal(&ipv6_hdr(skb)->saddr, &dd->local6);
 }
 
-enum duet_verdict duet_xmit4(struct duet_dev *dd, struct duet_tunnel *tunnel,
-			     struct sk_buff *skb)
+/* duet_too_big - the packet doesn't fit in mtu, what the tunnel leaves: is that
+ * for the client to hear? If not, the outer packet is fragmented: for an IPv4
+ * packet without DF, unless the policy is to refuse, and for an IPv6 packet
+ * that is no larger than every path must carry (RFC 2473, 7.1).
+ */
+static bool duet_too_big(struct duet_dev *dd, const struct duet_rules *rules,
+			 struct sk_buff *skb, const struct duet_tuple *t,
+			 unsigned int mtu)
 {
-	const struct iphdr *inner = (const struct iphdr *)skb->data;
-	__be32 local = READ_ONCE(dd->local4);
-	enum duet_verdict verdict;
-	struct dst_entry *dst;
-	bool fits, is_v6gw;
-	struct neighbour *n;
-	struct rtable *rt;
-	struct iphdr *iph;
-	unsigned int mtu;
-	__be16 df;
-	u8 tos;
-
-	verdict = DUET_VERDICT_DROP_TTL;
-	if (unlikely(inner->ttl <= 1))
-		goto drop;
-	verdict = DUET_VERDICT_DROP_NO_LOCAL;
-	if (unlikely(!local))
-		goto drop;
-	/* what we encapsulated ourselves, back again inside a tunnel to a VIP */
-	verdict = DUET_VERDICT_DROP_LOOP;
-	if (unlikely(inner->saddr == local && inner->protocol == IPPROTO_IPIP))
-		goto drop;
-	verdict = DUET_VERDICT_DROP_NO_ROUTE;
-	dst = duet_tunnel_route4(dd, tunnel, local);
-	if (unlikely(!dst))
-		goto drop;
-	rt = (struct rtable *)dst;
-
-	df = inner->frag_off & htons(IP_DF);
-	mtu = dst_mtu(dst) - sizeof(*iph);
-	fits = duet_fits(skb, mtu);
-	if (unlikely(!fits && df)) {
-		duet_icmp_too_big4(dd, skb, mtu);
-		verdict = DUET_VERDICT_DROP_TOO_BIG;
-		goto drop;
+	if (t->family == 4) {
+		if (!(ip_hdr(skb)->frag_off & htons(IP_DF)) &&
+		    rules->policy.oversize == DUET_OVERSIZE_FRAGMENT)
+			return false;
+	} else {
+		mtu = max_t(unsigned int, mtu, IPV6_MIN_MTU);
+		if (duet_fits(skb, mtu))
+			return false;
 	}
+	duet_icmp_too_big(dd, skb, t, mtu);
+	return true;
+}
 
-	verdict = DUET_VERDICT_DROP_MEMORY;
-	if (unlikely(skb_cow_head(skb, LL_RESERVED_SPACE(dst->dev) + sizeof(*iph))))
-		goto drop;
-	ip_decrease_ttl((struct iphdr *)skb->data);
-	tos = ((struct iphdr *)skb->data)->tos;
-	if (unlikely(iptunnel_handle_offloads(skb, SKB_GSO_IPXIP4)))
-		goto drop;
-	skb_set_inner_ipproto(skb, IPPROTO_IPIP);
+/* duet_ready - offloads told of the outer header, and everything that was the
+ * packet's on its way in gone
+ */
+static bool duet_ready(struct sk_buff *skb, struct dst_entry *dst, int gso_type,
+		       u8 proto)
+{
+	if (unlikely(iptunnel_handle_offloads(skb, gso_type)))
+		return false;
+	skb_set_inner_ipproto(skb, proto);
 	skb->transport_header = skb->network_header;
-
 	skb_dst_drop(skb);
 	skb_dst_set_noref(skb, dst);
 	nf_reset_ct(skb);
@@ -90,43 +79,160 @@ enum duet_verdict duet_xmit4(struct duet_dev *dd, struct duet_tunnel *tunnel,
 	skb_clear_tstamp(skb);
 	skb->ignore_df = 0;
 	skb->pkt_type = PACKET_HOST;
-	memset(IPCB(skb), 0, sizeof(*IPCB(skb)));
+	skb->dev = dst->dev;
+	return true;
+}
 
+static bool duet_short_way(const struct dst_entry *dst, bool local)
+{
+	return !local && !dst->lwtstate && !dst_xfrm(dst);
+}
+
+/* duet_send4, duet_send6 - with an outer IPv4 or IPv6 header; inner: protocol
+ * number of the inner one, tos: its DSCP and ECN (RFC 6040, normal mode: the
+ * whole ECN field is copied, CE too)
+ */
+static enum duet_verdict duet_send4(struct duet_dev *dd,
+				    struct duet_tunnel *tunnel,
+				    struct duet_route *route,
+				    struct sk_buff *skb, u8 inner, u8 tos,
+				    bool df, bool fits)
+{
+	struct rtable *rt = (struct rtable *)route->dst;
+	struct neighbour *n;
+	struct iphdr *iph;
+	bool is_v6gw;
+
+	if (unlikely(!duet_ready(skb, route->dst, SKB_GSO_IPXIP4, inner)))
+		return DUET_VERDICT_DROP_MEMORY;
+	memset(IPCB(skb), 0, sizeof(*IPCB(skb)));
 	iph = skb_push(skb, sizeof(*iph));
 	skb_reset_network_header(skb);
 	iph->version = 4;
 	iph->ihl = 5;
-	/* RFC 6040, normal mode: the whole ECN field is copied, CE too */
 	iph->tos = tos;
 	iph->tot_len = htons(skb->len);
-	iph->frag_off = df;
+	iph->frag_off = df ? htons(IP_DF) : 0;
 	iph->ttl = DUET_OUTER_TTL;
-	iph->protocol = IPPROTO_IPIP;
-	iph->saddr = local;
+	iph->protocol = inner;
+	iph->saddr = READ_ONCE(dd->local4);
 	iph->daddr = tunnel->addr.s6_addr32[3];
-	if (df && !skb_is_gso(skb))
-		iph->id = 0;
-	else
-		__ip_select_ident(dd->net, iph, skb_shinfo(skb)->gso_segs ?: 1);
+	iph->id = 0;
+	if (!df) {
+		iph->id = htons(route->id + 1);
+		route->id += skb_shinfo(skb)->gso_segs ?: 1;
+	}
 	skb->protocol = htons(ETH_P_IP);
 
-	if (unlikely(!fits || !duet_short_way(rt))) {
+	if (unlikely(!fits || !duet_short_way(route->dst,
+					      rt->rt_flags & RTCF_LOCAL))) {
 		skb->ignore_df = 1;
-		skb->dev = dst->dev;
 		nf_ct_set(skb, NULL, IP_CT_UNTRACKED);
 		ip_local_out(dd->net, skb->sk, skb);
 		return DUET_VERDICT_ENCAP;
 	}
-
 	ip_send_check(iph);
-	skb->dev = dst->dev;
 	n = ip_neigh_for_gw(rt, skb, &is_v6gw);
-	verdict = DUET_VERDICT_DROP_NO_ROUTE;
 	if (IS_ERR(n))
-		goto drop;
+		return DUET_VERDICT_DROP_NO_ROUTE;
 	neigh_output(n, skb, is_v6gw);
 	return DUET_VERDICT_ENCAP;
+}
 
+static enum duet_verdict duet_send6(struct duet_dev *dd,
+				    struct duet_tunnel *tunnel,
+				    struct duet_route *route,
+				    struct sk_buff *skb, u8 inner, u8 tos,
+				    bool fits)
+{
+	struct rt6_info *rt = (struct rt6_info *)route->dst;
+	struct ipv6hdr *ip6;
+	struct neighbour *n;
+
+	if (unlikely(!duet_ready(skb, route->dst, SKB_GSO_IPXIP6, inner)))
+		return DUET_VERDICT_DROP_MEMORY;
+	memset(IP6CB(skb), 0, sizeof(*IP6CB(skb)));
+	ip6 = skb_push(skb, sizeof(*ip6));
+	skb_reset_network_header(skb);
+	ip6_flow_hdr(ip6, tos, 0);
+	ip6->payload_len = htons(skb->len - sizeof(*ip6));
+	ip6->nexthdr = inner;
+	ip6->hop_limit = DUET_OUTER_TTL;
+	ip6->saddr = dd->local6;
+	ip6->daddr = tunnel->addr;
+	skb->protocol = htons(ETH_P_IPV6);
+
+	if (unlikely(!fits || !duet_short_way(route->dst,
+					      rt->rt6i_flags & RTF_LOCAL))) {
+		skb->ignore_df = 1;
+		nf_ct_set(skb, NULL, IP_CT_UNTRACKED);
+		ip6_local_out(dd->net, skb->sk, skb);
+		return DUET_VERDICT_ENCAP;
+	}
+	n = ip_neigh_gw6(route->dst->dev, rt6_nexthop(rt, &ip6->daddr));
+	if (IS_ERR(n))
+		return DUET_VERDICT_DROP_NO_ROUTE;
+	neigh_output(n, skb, false);
+	return DUET_VERDICT_ENCAP;
+}
+
+enum duet_verdict duet_xmit(struct duet_dev *dd, const struct duet_rules *rules,
+			    struct duet_tunnel *tunnel, struct sk_buff *skb,
+			    const struct duet_tuple *t)
+{
+	unsigned int outer = tunnel->v6 ? sizeof(struct ipv6hdr) :
+					  sizeof(struct iphdr);
+	bool v4 = t->family == 4, df = true, fits;
+	enum duet_verdict verdict;
+	struct duet_route *route;
+	unsigned int mtu;
+	u8 tos;
+
+	verdict = DUET_VERDICT_DROP_TTL;
+	if (unlikely((v4 ? ip_hdr(skb)->ttl : ipv6_hdr(skb)->hop_limit) <= 1))
+		goto drop;
+	verdict = DUET_VERDICT_DROP_NO_LOCAL;
+	if (unlikely(tunnel->v6 ? !READ_ONCE(dd->has_local6) :
+				  !READ_ONCE(dd->local4)))
+		goto drop;
+	verdict = DUET_VERDICT_DROP_LOOP;
+	if (unlikely(duet_own(dd, skb, t)))
+		goto drop;
+	verdict = DUET_VERDICT_DROP_NO_ROUTE;
+	route = duet_tunnel_route(dd, tunnel);
+	if (unlikely(!route))
+		goto drop;
+
+	mtu = (route->mtu ?: dst_mtu(route->dst)) - outer;
+	fits = duet_fits(skb, mtu);
+	verdict = DUET_VERDICT_DROP_TOO_BIG;
+	if (unlikely(!fits && duet_too_big(dd, rules, skb, t, mtu)))
+		goto drop;
+
+	verdict = DUET_VERDICT_DROP_MEMORY;
+	if (unlikely(skb_cow_head(skb, LL_RESERVED_SPACE(route->dst->dev) + outer)))
+		goto drop;
+	if (v4) {
+		struct iphdr *iph = ip_hdr(skb);
+
+		ip_decrease_ttl(iph);
+		tos = iph->tos;
+		df = iph->frag_off & htons(IP_DF);
+	} else {
+		struct ipv6hdr *ip6 = ipv6_hdr(skb);
+
+		ip6->hop_limit--;
+		tos = ipv6_get_dsfield(ip6);
+	}
+	if (likely(!tunnel->v6))
+		verdict = duet_send4(dd, tunnel, route, skb,
+				     v4 ? IPPROTO_IPIP : IPPROTO_IPV6, tos,
+				     df && fits, fits);
+	else
+		verdict = duet_send6(dd, tunnel, route, skb,
+				     v4 ? IPPROTO_IPIP : IPPROTO_IPV6, tos, fits);
+	if (likely(verdict == DUET_VERDICT_ENCAP))
+		return verdict;
 drop:
 	kfree_skb(skb);
 	return verdict;

@@ -3,12 +3,14 @@
 #ifndef DUET_XMIT_H
 #define DUET_XMIT_H
 
-#include "tunnel.h"
+#include "vip.h"
 
-/* duet_xmit4 - send the IPv4 packet at skb->data through the tunnel; its
- * transport header is set. Consumed in every case. RCU and BH off.
+/* duet_xmit - send the packet at skb->data, whose flow is t and whose network
+ * and transport headers are set, through the tunnel. Consumed in every case.
+ * RCU and BH off.
  */
-enum duet_verdict duet_xmit4(struct duet_dev *dd, struct duet_tunnel *tunnel,
-			     struct sk_buff *skb);
+enum duet_verdict duet_xmit(struct duet_dev *dd, const struct duet_rules *rules,
+			    struct duet_tunnel *tunnel, struct sk_buff *skb,
+			    const struct duet_tuple *t);
 
 #endif

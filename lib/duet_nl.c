@@ -372,6 +372,8 @@ int duet_nl_dev_set(struct duet_nl *nl, const char *dev, unsigned int what, cons
 		mnl_attr_put(nlh, DUET_A_LOCAL6, 16, values->local6.b);
 	if (what & DUET_SET_LIMITS)
 		put_tables(nlh, &values->limits);
+	if (what & DUET_SET_FLOWS)
+		nl_put_flows(nlh, &values->flows);
 	return nl_call(nl, nlh, NULL, NULL, e);
 }
 

@@ -25,6 +25,13 @@ struct duet_port {
 	char name[16];
 };
 
+/* The flow table of an smux: settings, timeouts in seconds, and what became of it. */
+struct duet_flows {
+	uint32_t max, rate, timeout_new, timeout_tcp, timeout_fin, timeout_other;
+	uint32_t used;
+	uint64_t bytes, hits, added, full, limited;
+};
+
 struct duet_dev {
 	uint32_t ifindex;
 	char name[16];
@@ -36,6 +43,7 @@ struct duet_dev {
 	struct duet_port *ports;
 	unsigned int n_ports;
 	struct stats verdicts[__DUET_VERDICT_MAX];
+	struct duet_flows flows;	/* smux mode */
 };
 
 /* All return 0 or -errno with the kernel's extack sentence in *e.
@@ -50,7 +58,8 @@ int duet_nl_dev_dump(struct duet_nl *nl, struct duet_dev **devs, unsigned int *n
 #define DUET_SET_LOCAL4	0x4
 #define DUET_SET_LOCAL6	0x8
 #define DUET_SET_LIMITS	0x10
-#define DUET_LIMIT_KEEP	UINT32_MAX	/* in limits: leave this one as it is */
+#define DUET_SET_FLOWS	0x20	/* its settings */
+#define DUET_LIMIT_KEEP	UINT32_MAX	/* in limits and flows: leave this one as it is */
 /* duet_nl_dev_set - the members of *dev that `what` names */
 int duet_nl_dev_set(struct duet_nl *nl, const char *dev, unsigned int what, const struct duet_dev *values, struct err *e);
 int duet_nl_port(struct duet_nl *nl, const char *dev, const char *port, bool add, struct err *e);
@@ -89,9 +98,25 @@ struct duet_flow {
 struct duet_trace {
 	struct vip *vip;	/* the rule and DIP that take it; NULL: not ours. Owned by the caller */
 	uint32_t hash, bucket;
+	bool kept;		/* by the flow table: no hash, no bucket */
 	enum duet_verdict verdict;
 };
 int duet_nl_trace(struct duet_nl *nl, const char *dev, const struct duet_flow *flow, struct duet_trace *out, struct err *e);
+
+/* A flow that an smux keeps on its DIP. */
+struct duet_kept {
+	struct duet_flow flow;
+	struct addr dip;
+	enum duet_flow_state state;
+	uint32_t idle;		/* seconds */
+};
+/* duet_nl_flows - calls back for each flow of vip and dip (NULL: any); one that
+ * moves meanwhile may be missed or told twice
+ */
+int duet_nl_flows(struct duet_nl *nl, const char *dev, const struct addr *vip, const struct addr *dip,
+		  void (*flow)(const struct duet_kept *kept, void *ctx), void *ctx, struct err *e);
+int duet_nl_flow_flush(struct duet_nl *nl, const char *dev, const struct addr *vip,
+		       const struct addr *dip, struct err *e);
 
 /* Events: an fd for the loop, joined to group "events" on first use; each call
  * reads what is there and calls back. -ENOBUFS: events were lost, dump again.

@@ -66,6 +66,10 @@ int nl_put_vip(struct nlmsghdr *nlh, const struct vip *vip, struct err *e)
 			       DUET_VIP_RULES_MAX, DUET_VIP_DIPS_MAX);
 	nest = mnl_attr_nest_start(nlh, DUET_A_VIP);
 	nl_put_addr(nlh, DUET_A_VIP_ADDR, &vip->addr);
+	mnl_attr_put_u32(nlh, DUET_A_VIP_KIND, vip->policy.kind);
+	mnl_attr_put_u32(nlh, DUET_A_VIP_FRAGMENTS, vip->policy.fragments);
+	mnl_attr_put_u32(nlh, DUET_A_VIP_OVERSIZE, vip->policy.oversize);
+	mnl_attr_put_u32(nlh, DUET_A_VIP_ALL_DOWN, vip->policy.all_down);
 	rules = mnl_attr_nest_start(nlh, DUET_A_VIP_RULES);
 	for (i = 0; i < vip->n_rules; i++)
 		put_rule(nlh, &vip->rules[i]);
@@ -87,7 +91,7 @@ void nl_put_dip_state(struct nlmsghdr *nlh, const struct addr *vip, const struct
 	mnl_attr_nest_end(nlh, nest);
 }
 
-static int get_addr(const struct nlattr *attr, struct addr *a)
+int nl_get_addr(const struct nlattr *attr, struct addr *a)
 {
 	return addr_from_raw(mnl_attr_get_payload(attr), mnl_attr_get_payload_len(attr), a);
 }
@@ -192,10 +196,10 @@ int nl_parse_dev(const struct nlmsghdr *nlh, struct duet_dev *dev)
 			dev->seed = mnl_attr_get_u32(attr);
 			break;
 		case DUET_A_LOCAL4:
-			ret = get_addr(attr, &dev->local4);
+			ret = nl_get_addr(attr, &dev->local4);
 			break;
 		case DUET_A_LOCAL6:
-			ret = get_addr(attr, &dev->local6);
+			ret = nl_get_addr(attr, &dev->local6);
 			break;
 		case DUET_A_GENERATION:
 			dev->generation = mnl_attr_get_u64(attr);
@@ -211,6 +215,9 @@ int nl_parse_dev(const struct nlmsghdr *nlh, struct duet_dev *dev)
 			break;
 		case DUET_A_STATS:
 			get_verdicts(attr, dev);
+			break;
+		case DUET_A_FLOWS:
+			nl_get_flows(attr, &dev->flows);
 			break;
 		}
 		if (ret) {
@@ -236,7 +243,7 @@ static int get_dip(const struct nlattr *nest, struct vip_dip *dip)
 	mnl_attr_for_each_nested(attr, nest) {
 		switch (mnl_attr_get_type(attr)) {
 		case DUET_A_DIP_ADDR:
-			ret = get_addr(attr, &dip->addr);
+			ret = nl_get_addr(attr, &dip->addr);
 			break;
 		case DUET_A_DIP_WEIGHT:
 			dip->weight = mnl_attr_get_u16(attr);
@@ -320,7 +327,19 @@ static int get_vip(const struct nlattr *nest, struct vip **out)
 	mnl_attr_for_each_nested(attr, nest) {
 		switch (mnl_attr_get_type(attr)) {
 		case DUET_A_VIP_ADDR:
-			ret = get_addr(attr, &vip->addr);
+			ret = nl_get_addr(attr, &vip->addr);
+			break;
+		case DUET_A_VIP_KIND:
+			vip->policy.kind = mnl_attr_get_u32(attr);
+			break;
+		case DUET_A_VIP_FRAGMENTS:
+			vip->policy.fragments = mnl_attr_get_u32(attr);
+			break;
+		case DUET_A_VIP_OVERSIZE:
+			vip->policy.oversize = mnl_attr_get_u32(attr);
+			break;
+		case DUET_A_VIP_ALL_DOWN:
+			vip->policy.all_down = mnl_attr_get_u32(attr);
 			break;
 		case DUET_A_VIP_STATS:
 			get_stats(attr, &vip->stats);
@@ -371,6 +390,7 @@ int nl_parse_vip_msg(const struct nlmsghdr *nlh, struct vip **vip, uint64_t *gen
 int nl_parse_trace(const struct nlmsghdr *nlh, struct duet_trace *trace)
 {
 	const struct nlattr *attr;
+	bool hashed = false;
 	int ret;
 
 	mnl_attr_for_each(attr, nlh, sizeof(struct genlmsghdr)) {
@@ -384,6 +404,7 @@ int nl_parse_trace(const struct nlmsghdr *nlh, struct duet_trace *trace)
 			break;
 		case DUET_A_HASH:
 			trace->hash = mnl_attr_get_u32(attr);
+			hashed = true;
 			break;
 		case DUET_A_BUCKET:
 			trace->bucket = mnl_attr_get_u32(attr);
@@ -393,6 +414,7 @@ int nl_parse_trace(const struct nlmsghdr *nlh, struct duet_trace *trace)
 			break;
 		}
 	}
+	trace->kept = trace->verdict == DUET_VERDICT_ENCAP && !hashed;
 	return 0;
 }
 

@@ -30,7 +30,12 @@ int nl_call(struct duet_nl *nl, const struct nlmsghdr *nlh, mnl_cb_t cb, void *c
 /* nl_error - error of an NLMSG_ERROR (0: ack); the kernel's sentence in why */
 int nl_error(const struct nlmsghdr *nlh, char *why, size_t size);
 
+/* duet_nl_flow.c */
+void nl_put_flows(struct nlmsghdr *nlh, const struct duet_flows *f);
+void nl_get_flows(const struct nlattr *nest, struct duet_flows *f);
+
 /* duet_nl_attr.c */
+int nl_get_addr(const struct nlattr *attr, struct addr *a);
 void nl_put_addr(struct nlmsghdr *nlh, uint16_t type, const struct addr *a);
 int nl_put_vip(struct nlmsghdr *nlh, const struct vip *vip, struct err *e);
 void nl_put_vip_addr(struct nlmsghdr *nlh, const struct addr *vip);

@@ -79,7 +79,9 @@ enum vip_diff vip_compare(const struct vip *a, const struct vip *b)
 	enum vip_diff diff = VIP_SAME, one;
 	unsigned int i;
 
-	if (addr_cmp(&a->addr, &b->addr) || a->n_rules != b->n_rules)
+	if (addr_cmp(&a->addr, &b->addr) || a->n_rules != b->n_rules ||
+	    a->policy.kind != b->policy.kind || a->policy.fragments != b->policy.fragments ||
+	    a->policy.oversize != b->policy.oversize || a->policy.all_down != b->policy.all_down)
 		return VIP_CONFIG;
 	for (i = 0; i < a->n_rules; i++) {
 		one = rule_compare(&a->rules[i], &b->rules[i]);
@@ -105,7 +107,7 @@ static int rule_digest(struct vip_rule *rule)
 	for (i = 0; i < n; i++) {
 		memcpy(dips[i].addr, rule->dips[i].addr.b, sizeof(dips[i].addr));
 		dips[i].weight = rule->dips[i].weight;
-		dips[i].down = rule->dips[i].state == DUET_DIP_DOWN;
+		dips[i].down = rule->dips[i].state != DUET_DIP_UP;
 		keys[i] = duet_dip_key(&dips[i]);
 		rule->dips[i].buckets = 0;
 	}
@@ -142,7 +144,7 @@ int vip_digests(struct vip *vip)
 
 /* A name is an index into one of these tables */
 static const char *const state_names[] = {
-	[DUET_DIP_UP] = "up", [DUET_DIP_DOWN] = "down",
+	[DUET_DIP_UP] = "up", [DUET_DIP_DOWN] = "down", [DUET_DIP_DRAIN] = "drain",
 };
 
 static const char *const field_names[] = {
@@ -167,6 +169,8 @@ static const char *const verdict_names[] = {
 	[DUET_VERDICT_DROP_NO_LOCAL] = "no-local",
 	[DUET_VERDICT_DROP_MEMORY] = "memory",
 	[DUET_VERDICT_DROP_LOOP] = "loop",
+	[DUET_VERDICT_DROP_NO_TUNNEL] = "no-tunnel",
+	[DUET_VERDICT_OUTER_ERROR] = "outer-error",
 };
 _Static_assert(sizeof(verdict_names) / sizeof(verdict_names[0]) == __DUET_VERDICT_MAX,
 	       "every verdict has a name");

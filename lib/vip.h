@@ -34,14 +34,23 @@ struct vip_rule {
 	uint64_t digest;
 };
 
+struct vip_policy {
+	enum duet_vip_kind kind;
+	enum duet_fragments fragments;
+	enum duet_oversize oversize;
+	enum duet_all_down all_down;
+};
+
 struct vip {
 	struct addr addr;
+	struct vip_policy policy;
 	struct vip_rule *rules;	/* in the kernel's order: with a port, with a protocol, default */
 	unsigned int n_rules;
 	struct stats stats;
 };
 
-/* vip_from_json - {"vip": ADDR, "rules": [{"proto", "port", "fields", "dips":
+/* vip_from_json - {"vip": ADDR, "kind": "vip"|"tip", "fragments": "drop"|"hash",
+ * "oversize": "fragment"|"refuse", "all_down": "drop"|"reject"|"pass", "rules": [{"proto", "port", "fields", "dips":
  * [{"address", "weight", "state"}]}]}. Members it does not know are left for
  * the caller ("announce", "check", "traffic", ...). Refuses, with a sentence
  * naming VIP, rule and DIP: no rules, no DIPs, a DIP twice, bad addresses, bad

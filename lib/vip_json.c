@@ -72,7 +72,7 @@ static int dip_from_json(json_t *json, const struct addr *vip, const struct wher
 	dip->state = DUET_DIP_UP;
 	if (state && (!json_is_string(state) ||
 		      dip_state_parse(json_string_value(state), &dip->state)))
-		return err_set(e, -EINVAL, "%s: DIP %s: a state is \"up\" or \"down\"", w->text, text);
+		return err_set(e, -EINVAL, "%s: DIP %s: a state is \"up\", \"down\" or \"drain\"", w->text, text);
 	return 0;
 }
 
@@ -215,6 +215,57 @@ static int rules_check(struct vip *vip, const char *text, struct err *e)
 	return err_set(e, ret, "VIP %s: a weight is too small", text);
 }
 
+/* A policy: its member, its words in the order of the kernel's numbers. */
+static const struct policy_name {
+	const char *key, *words[3];
+	size_t offset;
+} policy_names[] = {
+	{ "kind", { "vip", "tip" }, offsetof(struct vip_policy, kind) },
+	{ "fragments", { "drop", "hash" }, offsetof(struct vip_policy, fragments) },
+	{ "oversize", { "fragment", "refuse" }, offsetof(struct vip_policy, oversize) },
+	{ "all_down", { "drop", "reject", "pass" }, offsetof(struct vip_policy, all_down) },
+};
+
+#define N_POLICIES (sizeof(policy_names) / sizeof(policy_names[0]))
+_Static_assert(sizeof(enum duet_all_down) == sizeof(unsigned int), "a policy is an unsigned int");
+
+static int policy_from_json(json_t *json, const char *text, struct vip_policy *policy, struct err *e)
+{
+	unsigned int i, k;
+
+	for (i = 0; i < N_POLICIES; i++) {
+		const struct policy_name *p = &policy_names[i];
+		json_t *value = json_object_get(json, p->key);
+		const char *word = json_string_value(value);
+
+		if (!value)
+			continue;
+		for (k = 0; k < 3 && p->words[k]; k++)
+			if (word && !strcmp(word, p->words[k]))
+				break;
+		if (k == 3 || !p->words[k])
+			return err_set(e, -EINVAL, "VIP %s: \"%s\" is \"%s\" or \"%s\"%s%s%s", text, p->key,
+				       p->words[0], p->words[1], p->words[2] ? " or \"" : "",
+				       p->words[2] ?: "", p->words[2] ? "\"" : "");
+		memcpy((char *)policy + p->offset, &k, sizeof(k));
+	}
+	if (policy->kind == DUET_KIND_TIP && policy->all_down == DUET_ALL_DOWN_PASS)
+		return err_set(e, -EINVAL, "VIP %s: a TIP can't pass packets on: they have lost their tunnel", text);
+	return 0;
+}
+
+/* policy_to_json - what isn't the default */
+static void policy_to_json(json_t *json, const struct vip_policy *policy)
+{
+	unsigned int i, k;
+
+	for (i = 0; i < N_POLICIES; i++) {
+		memcpy(&k, (const char *)policy + policy_names[i].offset, sizeof(k));
+		if (k && k < 3 && policy_names[i].words[k])
+			json_object_set_new(json, policy_names[i].key, json_string(policy_names[i].words[k]));
+	}
+}
+
 int vip_from_json(json_t *json, struct vip **out, struct err *e)
 {
 	const char *text = json_string_value(json_object_get(json, "vip"));
@@ -233,6 +284,10 @@ int vip_from_json(json_t *json, struct vip **out, struct err *e)
 		err_set(e, ret, "VIP \"%.64s\" is no unicast address of a host", text);
 		goto err_free;
 	}
+	ret = policy_from_json(json, text, &vip->policy, e);
+	if (ret)
+		goto err_free;
+	ret = -EINVAL;
 	n = json_array_size(rules);
 	if (!json_is_array(rules) || !n) {
 		err_set(e, ret, "VIP %s: no rules, so no DIPs", text);
@@ -316,6 +371,7 @@ json_t *vip_to_json(const struct vip *vip, bool with_state)
 	unsigned int i;
 
 	json_object_set_new(json, "vip", json_string(addr_str(&vip->addr, text)));
+	policy_to_json(json, &vip->policy);
 	if (with_state) {
 		json_object_set_new(json, "packets", json_integer(vip->stats.packets));
 		json_object_set_new(json, "bytes", json_integer(vip->stats.bytes));

@@ -30,6 +30,12 @@
 #define DUET_BUCKETS_PER_DIP	100
 #define DUET_BUCKETS_MAX	65521
 
+/* The flow table of a device in smux mode; both are settable. 72 bytes a flow. */
+#define DUET_FLOWS_DEFAULT	131072	/* entries				*/
+#define DUET_FLOWS_MAX		16777216
+#define DUET_FLOW_RATE_DEFAULT	100000	/* new entries a second and CPU		*/
+#define DUET_FLOW_TIMEOUT_MAX	86400	/* seconds				*/
+
 #define DUET_OUTER_TTL		64	/* TTL of the outer header		*/
 
 #endif

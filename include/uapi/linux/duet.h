@@ -12,7 +12,7 @@
  * A device starts in hmux mode with the paper's limits, no ports, no VIPs, and
  * is of one network namespace: every name and address below is looked up there.
  * Changes need CAP_NET_ADMIN in the user namespace that owns it; DEV_GET,
- * VIP_GET and TRACE need nothing.
+ * VIP_GET, FLOW_GET and TRACE need nothing.
  *
  * A device is named by DUET_A_IFINDEX or DUET_A_IFNAME. Integers are in host byte order
  * but for addresses, which are 4 (IPv4) or 16 (IPv6) bytes in network order.
@@ -27,14 +27,15 @@
  * DUET_CMD_DEV_GET	do, dump
  *	request: device (dump: none)
  *	reply:	 IFINDEX, IFNAME, MODE, SEED, LOCAL4, LOCAL6 (if set),
- *		 GENERATION, LIMITS, USED, PORTS, STATS
+ *		 GENERATION, LIMITS, USED, PORTS, STATS, FLOWS (smux mode)
  *
  * DUET_CMD_DEV_SET	do
- *	request: device and any of MODE, SEED, LOCAL4, LOCAL6, LIMITS (members
- *		 left out stay as they are).
+ *	request: device and any of MODE, SEED, LOCAL4, LOCAL6, LIMITS, FLOWS
+ *		 (members left out stay as they are).
  *	MODE and SEED can be changed only while the device has no VIP. LIMITS
  *	below what is in use are refused. MODE loads that mode's preset limits
- *	unless LIMITS are there too.
+ *	unless LIMITS are there too. FLOWS needs smux mode; another MAX makes an
+ *	empty table.
  *
  * DUET_CMD_PORT_ADD, DUET_CMD_PORT_DEL	do
  *	request: device, PORT_IFINDEX
@@ -42,7 +43,8 @@
  *	A netdev is a port of at most one device.
  *
  * DUET_CMD_VIP_SET	do
- *	request: device, VIP (nest of enum duet_vip_attr: ADDR, RULES)
+ *	request: device, VIP (nest of enum duet_vip_attr: ADDR, RULES, KIND,
+ *		 FRAGMENTS, OVERSIZE, ALL_DOWN)
  *	Creates the VIP, or replaces all its rules in one step: a packet meets
  *	the old VIP or the new one. NLM_F_ECHO: answered with the VIP.
  *
@@ -51,7 +53,7 @@
  *
  * DUET_CMD_VIP_GET	do, dump
  *	request: device, VIP (ADDR; dump: device, no VIP)
- *	reply:	 IFINDEX, GENERATION, VIP: ADDR, STATS, RULES with their SET's
+ *	reply:	 IFINDEX, GENERATION, VIP: as it was set, STATS, RULES with their SET's
  *		 digest and buckets and the DIPs with state, buckets and STATS.
  *	A dump that a change ran into is marked NLM_F_DUMP_INTR: ask again.
  *
@@ -66,7 +68,14 @@
  *	reply:	 VIP (ADDR, RULES: the one rule that matched, with its
  *		 one DIP), HASH, BUCKET, VERDICT
  *	What the data path would do with this packet now, by the data path's own
- *	functions. A VERDICT with no VIP: not ours, passes.
+ *	functions. Without HASH and BUCKET: the flow table decided. A VERDICT with no VIP: not ours, passes.
+ *
+ * DUET_CMD_FLOW_GET	dump
+ *	request: device, optionally VIP (ADDR) and DIP (ADDR): only their flows
+ *	reply:	 IFINDEX, FLOW, DIP (ADDR). Flows come and go during a dump.
+ *
+ * DUET_CMD_FLOW_FLUSH	do
+ *	request: as FLOW_GET. Forgets these flows: their next packets are new.
  *
  * Multicast group "events": DUET_CMD_DEV_NTF (a device was made, changed or
  * deleted: IFINDEX, IFNAME, GENERATION, DELETED on deletion), DUET_CMD_VIP_NTF
@@ -90,6 +99,8 @@ enum duet_cmd {
 	DUET_CMD_VIP_GET,
 	DUET_CMD_DIP_SET,
 	DUET_CMD_TRACE,
+	DUET_CMD_FLOW_GET,
+	DUET_CMD_FLOW_FLUSH,
 	DUET_CMD_DEV_NTF,
 	DUET_CMD_VIP_NTF,
 	DUET_CMD_DIP_NTF,
@@ -100,12 +111,41 @@ enum duet_cmd {
 
 enum duet_mode {
 	DUET_MODE_HMUX,		/* stateless, tables bounded like a switch chip's */
-	DUET_MODE_SMUX,		/* unbounded tables */
+	DUET_MODE_SMUX,		/* unbounded tables, and a flow table */
+};
+
+enum duet_vip_kind {
+	DUET_KIND_VIP,
+	DUET_KIND_TIP,		/* packets arrive in a tunnel from another mux:
+				 * outer header off, choose by the inner flow
+				 * with the second level's seed, encapsulate
+				 */
+};
+
+enum duet_fragments {		/* what a VIP does with fragments */
+	DUET_FRAGMENTS_DROP,
+	DUET_FRAGMENTS_HASH,	/* all of a datagram by addresses and protocol,
+				 * to the DIPs of the rule without a port
+				 */
+};
+
+enum duet_oversize {		/* too big with the outer header, and no DF */
+	DUET_OVERSIZE_FRAGMENT,	/* the outer packet is fragmented */
+	DUET_OVERSIZE_REFUSE,	/* answered "too big" as if it had DF */
+};
+
+enum duet_all_down {		/* no DIP of a set is up */
+	DUET_ALL_DOWN_DROP,
+	DUET_ALL_DOWN_REJECT,	/* ICMP host / address unreachable to the client */
+	DUET_ALL_DOWN_PASS,	/* left to the routing table */
 };
 
 enum duet_dip_state {
 	DUET_DIP_UP,
 	DUET_DIP_DOWN,		/* its buckets go to the others at once */
+	DUET_DIP_DRAIN,		/* the same for new flows; those in the flow
+				 * table stay. Only in smux mode
+				 */
 };
 
 enum duet_fields {		/* what a rule hashes, see duet/hash.h */
@@ -130,6 +170,10 @@ enum duet_verdict {
 	DUET_VERDICT_DROP_NO_LOCAL,	/* the device has no local address */
 	DUET_VERDICT_DROP_MEMORY,
 	DUET_VERDICT_DROP_LOOP,		/* came out of this mux before */
+	DUET_VERDICT_DROP_NO_TUNNEL,	/* to a TIP, but not IP-in-IP */
+	DUET_VERDICT_OUTER_ERROR,	/* an ICMP error about an outer header of
+					 * ours, told to the client
+					 */
 
 	__DUET_VERDICT_MAX,
 	DUET_VERDICT_MAX = __DUET_VERDICT_MAX - 1
@@ -156,6 +200,7 @@ enum duet_attr {
 	DUET_A_HASH,		/* u32 */
 	DUET_A_BUCKET,		/* u32 */
 	DUET_A_VERDICT,		/* u32, enum duet_verdict */
+	DUET_A_FLOWS,		/* nest, enum duet_flows_attr */
 	DUET_A_PAD,
 
 	__DUET_A_MAX,
@@ -171,6 +216,28 @@ enum duet_table_attr {
 
 	__DUET_A_TABLE_MAX,
 	DUET_A_TABLE_MAX = __DUET_A_TABLE_MAX - 1
+};
+
+/* The flow table (smux mode). TIMEOUTs in seconds without a packet. */
+enum duet_flows_attr {
+	DUET_A_FLOWS_SIZE = 1,	/* u32, entries, rounded up; 0: no table */
+	DUET_A_FLOWS_RATE,	/* u32, new entries a second and CPU; 0: any */
+	DUET_A_FLOWS_TIMEOUT_NEW,	/* u32, one packet seen */
+	DUET_A_FLOWS_TIMEOUT_TCP,	/* u32, TCP, more than one */
+	DUET_A_FLOWS_TIMEOUT_FIN,	/* u32, TCP after FIN or RST */
+	DUET_A_FLOWS_TIMEOUT_OTHER,	/* u32, all but TCP, more than one */
+	DUET_A_FLOWS_USED,	/* u32, entries that are not idle (reply) */
+	DUET_A_FLOWS_BYTES,	/* u64, memory (reply) */
+	DUET_A_FLOWS_HITS,	/* u64, packets that met their entry (reply) */
+	DUET_A_FLOWS_ADDED,	/* u64, entries made (reply) */
+	DUET_A_FLOWS_FULL,	/* u64, packets sent by the set's table alone
+				 * because there was no room (reply)
+				 */
+	DUET_A_FLOWS_LIMITED,	/* u64, ... because of RATE (reply) */
+	DUET_A_FLOWS_PAD,
+
+	__DUET_A_FLOWS_MAX,
+	DUET_A_FLOWS_MAX = __DUET_A_FLOWS_MAX - 1
 };
 
 enum duet_port_attr {
@@ -203,6 +270,10 @@ enum duet_vip_attr {
 	DUET_A_VIP_ADDR = 1,	/* 4 or 16 bytes */
 	DUET_A_VIP_RULES,	/* array of nests, enum duet_rule_attr */
 	DUET_A_VIP_STATS,	/* nest, enum duet_stats_attr: packets encapsulated */
+	DUET_A_VIP_KIND,	/* u32, enum duet_vip_kind; absent: VIP */
+	DUET_A_VIP_FRAGMENTS,	/* u32, enum duet_fragments; absent: drop */
+	DUET_A_VIP_OVERSIZE,	/* u32, enum duet_oversize; absent: fragment */
+	DUET_A_VIP_ALL_DOWN,	/* u32, enum duet_all_down; absent: drop */
 	DUET_A_VIP_PAD,
 
 	__DUET_A_VIP_MAX,
@@ -240,12 +311,20 @@ enum duet_dip_attr {
 	DUET_A_DIP_MAX = __DUET_A_DIP_MAX - 1
 };
 
+enum duet_flow_state {
+	DUET_FLOW_NEW,		/* one packet seen */
+	DUET_FLOW_OPEN,		/* more */
+	DUET_FLOW_CLOSING,	/* FIN or RST from the client */
+};
+
 enum duet_flow_attr {
 	DUET_A_FLOW_SRC = 1,	/* 4 or 16 bytes */
 	DUET_A_FLOW_DST,	/* the same family */
 	DUET_A_FLOW_PROTO,	/* u8 */
 	DUET_A_FLOW_SPORT,	/* u16; ICMP echo: the identifier */
 	DUET_A_FLOW_DPORT,	/* u16 */
+	DUET_A_FLOW_STATE,	/* u8, enum duet_flow_state (reply) */
+	DUET_A_FLOW_IDLE,	/* u32, seconds since the last packet (reply) */
 
 	__DUET_A_FLOW_MAX,
 	DUET_A_FLOW_MAX = __DUET_A_FLOW_MAX - 1

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Backends, and the slots by which flows find them.
+ */
+#include "backend.h"
+
+#include <linux/slab.h>
+
+#define DUET_SLOTS_MIN	64
+
+static int duet_slots_grow(struct duet_dev *dd)
+{
+	struct duet_slots *old = rcu_dereference_protected(dd->slots, 1), *slots;
+	u32 i, n = old ? old->n * 2 : DUET_SLOTS_MIN;
+
+	slots = kvzalloc(struct_size(slots, backend, n), GFP_KERNEL);
+	if (!slots)
+		return -ENOMEM;
+	slots->n = n;
+	for (i = 0; old && i < old->n; i++)
+		RCU_INIT_POINTER(slots->backend[i],
+				 rcu_dereference_protected(old->backend[i], 1));
+	rcu_assign_pointer(dd->slots, slots);
+	if (old)
+		kvfree_rcu(old, rcu);
+	return 0;
+}
+
+/* duet_slot_take - only a mux with a flow table has slots */
+static int duet_slot_take(struct duet_dev *dd, struct duet_backend *backend)
+{
+	struct duet_slots *slots = rcu_dereference_protected(dd->slots, 1);
+	int slot;
+
+	if (dd->mode != DUET_MODE_SMUX)
+		return 0;
+	slot = ida_alloc(&dd->slot_ids, GFP_KERNEL);
+	if (slot < 0)
+		return slot;
+	if (!slots || slot >= slots->n) {
+		if (duet_slots_grow(dd)) {
+			ida_free(&dd->slot_ids, slot);
+			return -ENOMEM;
+		}
+		slots = rcu_dereference_protected(dd->slots, 1);
+	}
+	backend->slot = slot;
+	rcu_assign_pointer(slots->backend[slot], backend);
+	return 0;
+}
+
+struct duet_backend *duet_backend_new(struct duet_dev *dd, const u8 addr[16],
+				      u32 rule)
+{
+	struct duet_backend *backend = kzalloc(sizeof(*backend), GFP_KERNEL);
+
+	if (!backend)
+		return NULL;
+	backend->stats = alloc_percpu(struct duet_stats);
+	if (!backend->stats)
+		goto err_free;
+	duet_stats_init(backend->stats);
+	backend->tunnel = duet_tunnel_get(dd, addr);
+	if (!backend->tunnel)
+		goto err_free_stats;
+	backend->rule = rule;
+	backend->id = ++dd->last_backend;
+	backend->refs = 1;
+	if (duet_slot_take(dd, backend))
+		goto err_put_tunnel;
+	return backend;
+
+err_put_tunnel:
+	duet_tunnel_put(dd, backend->tunnel);
+err_free_stats:
+	free_percpu(backend->stats);
+err_free:
+	kfree(backend);
+	return NULL;
+}
+
+static void duet_backend_rcu(struct rcu_head *rcu)
+{
+	struct duet_backend *backend = container_of(rcu, struct duet_backend, rcu);
+
+	free_percpu(backend->stats);
+	kfree(backend);
+}
+
+void duet_backend_put(struct duet_dev *dd, struct duet_backend *backend)
+{
+	struct duet_slots *slots = rcu_dereference_protected(dd->slots, 1);
+
+	if (--backend->refs)
+		return;
+	if (dd->mode == DUET_MODE_SMUX) {
+		RCU_INIT_POINTER(slots->backend[backend->slot], NULL);
+		ida_free(&dd->slot_ids, backend->slot);
+	}
+	duet_tunnel_put(dd, backend->tunnel);
+	call_rcu(&backend->rcu, duet_backend_rcu);
+}
+
+void duet_backend_exit(struct duet_dev *dd)
+{
+	kvfree(rcu_dereference_protected(dd->slots, 1));
+	ida_destroy(&dd->slot_ids);
+}

@@ -1,0 +1,449 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The flow table: see flow.h.
+ *
+ * A bucket's tags fill one cache line with its lock, and lookup reads that
+ * line and the one entry. Entries that are idle are free for others at once;
+ * the sweep makes the tags say so. An entry of which one packet was seen gives
+ * way to a new flow when its bucket is full, one with more never does: a flood
+ * of first packets can't push out connections.
+ */
+#include "flow.h"
+
+#include <linux/mm.h>
+#include <linux/random.h>
+#include <linux/slab.h>
+#include <net/ipv6.h>
+
+#define DUET_FLOW_SWEEP		HZ
+
+const struct duet_flow_config duet_flow_default = {
+	.max		= DUET_FLOWS_DEFAULT,
+	.rate		= DUET_FLOW_RATE_DEFAULT,
+	.timeout_new	= 60,
+	.timeout_tcp	= 900,
+	.timeout_fin	= 20,
+	.timeout_other	= 60,
+};
+
+/* duet_flow_count - BH off */
+static void duet_flow_count(struct duet_flows *flows, enum duet_flow_counter which)
+{
+	struct duet_flow_stats *stats = this_cpu_ptr(flows->stats);
+
+	u64_stats_update_begin(&stats->syncp);
+	u64_stats_inc(&stats->count[which]);
+	u64_stats_update_end(&stats->syncp);
+}
+
+static bool duet_flow_idle(const struct duet_flows *flows,
+			   const struct duet_flow *flow, u32 now)
+{
+	u8 state = READ_ONCE(flow->state);
+	s32 idle = now - READ_ONCE(flow->used);
+	u32 timeout;
+
+	timeout = READ_ONCE(flows->timeout[state][flow->proto == IPPROTO_TCP]);
+	return idle >= 0 && idle > timeout;
+}
+
+static bool duet_flow_is(const struct duet_flow *flow,
+			 const struct duet_tuple *t)
+{
+	if (flow->src[0] != t->src[0] || flow->sport != t->sport ||
+	    flow->dst[0] != t->dst[0] || flow->dport != t->dport ||
+	    flow->proto != t->proto || flow->family != t->family)
+		return false;
+	return t->family == 4 ||
+	       (!memcmp(flow->src, t->src, sizeof(t->src)) &&
+		!memcmp(flow->dst, t->dst, sizeof(t->dst)));
+}
+
+/* duet_flow_touch - a packet of the flow went by. Written only if it changes
+ * something: packets of a flow may come on several CPUs.
+ */
+static void duet_flow_touch(struct duet_flow *flow, const struct duet_tuple *t,
+			    u32 now)
+{
+	u8 state = READ_ONCE(flow->state);
+
+	if (unlikely(now - READ_ONCE(flow->used) > HZ / 4))
+		WRITE_ONCE(flow->used, now);
+	if (unlikely(t->flags & DUET_T_END))
+		state = DUET_FLOW_CLOSING;
+	else if (unlikely(state == DUET_FLOW_NEW))
+		state = DUET_FLOW_OPEN;
+	else
+		return;
+	if (state != READ_ONCE(flow->state))
+		WRITE_ONCE(flow->state, state);
+}
+
+struct duet_backend *duet_flow_lookup(const struct duet_dev *dd,
+				      struct duet_flows *flows,
+				      const struct duet_rule *rule,
+				      const struct duet_tuple *t, bool touch)
+{
+	u32 hash = duet_flow_hash(flows, t), tag = hash | 1, now = jiffies;
+	u32 at = hash >> 1 & flows->mask, way, slot, id;
+	const struct duet_flow_bucket *bucket = &flows->buckets[at];
+	struct duet_backend *backend;
+	struct duet_flow *flow;
+	unsigned int seq;
+	bool is;
+
+	for (way = 0; way < DUET_FLOW_WAYS; way++) {
+		if (likely(READ_ONCE(bucket->tag[way]) != tag))
+			continue;
+		flow = &flows->flows[at * DUET_FLOW_WAYS + way];
+		do {
+			seq = read_seqcount_begin(&flow->seq);
+			is = duet_flow_is(flow, t);
+			slot = flow->slot;
+			id = flow->id;
+		} while (read_seqcount_retry(&flow->seq, seq));
+		if (unlikely(!is) || duet_flow_idle(flows, flow, now))
+			continue;
+		backend = duet_backend_find(dd, slot, id);
+		if (unlikely(!backend || backend->rule != rule->id ||
+			     READ_ONCE(backend->state) == DUET_DIP_DOWN))
+			return NULL;
+		if (touch) {
+			duet_flow_touch(flow, t, now);
+			duet_flow_count(flows, DUET_FLOW_HIT);
+		}
+		return backend;
+	}
+	return NULL;
+}
+
+/* duet_flow_allowed - this CPU's share of new entries for this second */
+static bool duet_flow_allowed(struct duet_flows *flows)
+{
+	u32 rate = READ_ONCE(flows->rate), second = jiffies / HZ;
+	struct duet_flow_stats *stats = this_cpu_ptr(flows->stats);
+
+	if (!rate)
+		return true;
+	if (stats->second != second) {
+		stats->second = second;
+		stats->budget = rate;
+	}
+	if (!stats->budget)
+		return false;
+	stats->budget--;
+	return true;
+}
+
+/* duet_flow_way - the way for a new flow: its own, a free or idle one, the
+ * oldest of which one packet was seen; -1: none. Bucket locked.
+ */
+static int duet_flow_way(struct duet_flows *flows, u32 at, u32 tag,
+			 const struct duet_tuple *t, u32 now, bool *own)
+{
+	struct duet_flow_bucket *bucket = &flows->buckets[at];
+	int way, free = -1, oldest = -1;
+	struct duet_flow *flow;
+	u32 age = 0;
+
+	*own = false;
+	for (way = 0; way < DUET_FLOW_WAYS; way++) {
+		flow = &flows->flows[at * DUET_FLOW_WAYS + way];
+		if (bucket->tag[way] == tag && duet_flow_is(flow, t)) {
+			*own = true;
+			return way;
+		}
+		if (!bucket->tag[way] || duet_flow_idle(flows, flow, now)) {
+			if (free < 0 || !bucket->tag[way])
+				free = way;
+		} else if (flow->state == DUET_FLOW_NEW &&
+			   now - flow->used >= age) {
+			age = now - flow->used;
+			oldest = way;
+		}
+	}
+	return free >= 0 ? free : oldest;
+}
+
+void duet_flow_bind(struct duet_flows *flows, const struct duet_tuple *t,
+		    const struct duet_backend *backend)
+{
+	u32 hash = duet_flow_hash(flows, t), tag = hash | 1, now = jiffies;
+	u32 at = hash >> 1 & flows->mask;
+	struct duet_flow_bucket *bucket = &flows->buckets[at];
+	struct duet_flow *flow;
+	bool own;
+	int way;
+
+	if (unlikely(!duet_flow_allowed(flows))) {
+		duet_flow_count(flows, DUET_FLOW_LIMITED);
+		return;
+	}
+	spin_lock(&bucket->lock);
+	way = duet_flow_way(flows, at, tag, t, now, &own);
+	if (unlikely(way < 0)) {
+		spin_unlock(&bucket->lock);
+		duet_flow_count(flows, DUET_FLOW_FULL);
+		return;
+	}
+	flow = &flows->flows[at * DUET_FLOW_WAYS + way];
+	if (!own) {
+		duet_flow_count(flows, DUET_FLOW_ADDED);
+		if (bucket->tag[way])
+			duet_flow_count(flows, DUET_FLOW_REMOVED);
+	}
+	write_seqcount_begin(&flow->seq);
+	flow->src[0] = t->src[0];
+	flow->dst[0] = t->dst[0];
+	if (t->family == 6) {
+		memcpy(flow->src, t->src, sizeof(t->src));
+		memcpy(flow->dst, t->dst, sizeof(t->dst));
+	}
+	flow->sport = t->sport;
+	flow->dport = t->dport;
+	flow->proto = t->proto;
+	flow->family = t->family;
+	flow->slot = backend->slot;
+	flow->id = backend->id;
+	WRITE_ONCE(flow->used, now);
+	/* RST of a connection nobody knows: no need to remember it for long */
+	WRITE_ONCE(flow->state, t->flags & DUET_T_END ? DUET_FLOW_CLOSING :
+							DUET_FLOW_NEW);
+	write_seqcount_end(&flow->seq);
+	WRITE_ONCE(bucket->tag[way], tag);
+	spin_unlock(&bucket->lock);
+}
+
+static void duet_flow_sweep(struct work_struct *work)
+{
+	struct duet_flows *flows = container_of(to_delayed_work(work),
+						struct duet_flows, sweep);
+	u32 at, way, now;
+
+	for (at = 0; at <= flows->mask; at++) {
+		struct duet_flow_bucket *bucket = &flows->buckets[at];
+
+		now = jiffies;
+		for (way = 0; way < DUET_FLOW_WAYS; way++) {
+			const struct duet_flow *flow;
+
+			flow = &flows->flows[at * DUET_FLOW_WAYS + way];
+			if (!READ_ONCE(bucket->tag[way]) ||
+			    !duet_flow_idle(flows, flow, now))
+				continue;
+			spin_lock_bh(&bucket->lock);
+			if (bucket->tag[way] && duet_flow_idle(flows, flow, now)) {
+				WRITE_ONCE(bucket->tag[way], 0);
+				duet_flow_count(flows, DUET_FLOW_REMOVED);
+			}
+			spin_unlock_bh(&bucket->lock);
+		}
+		if (!(at & 255))
+			cond_resched();
+	}
+	schedule_delayed_work(&flows->sweep, DUET_FLOW_SWEEP);
+}
+
+static void duet_flows_timeouts(struct duet_flows *flows,
+				const struct duet_flow_config *config)
+{
+	WRITE_ONCE(flows->rate, config->rate);
+	WRITE_ONCE(flows->timeout[DUET_FLOW_NEW][0], config->timeout_new * HZ);
+	WRITE_ONCE(flows->timeout[DUET_FLOW_NEW][1], config->timeout_new * HZ);
+	WRITE_ONCE(flows->timeout[DUET_FLOW_OPEN][0], config->timeout_other * HZ);
+	WRITE_ONCE(flows->timeout[DUET_FLOW_OPEN][1], config->timeout_tcp * HZ);
+	WRITE_ONCE(flows->timeout[DUET_FLOW_CLOSING][0], config->timeout_other * HZ);
+	WRITE_ONCE(flows->timeout[DUET_FLOW_CLOSING][1], config->timeout_fin * HZ);
+}
+
+static void duet_flows_release(struct duet_flows *flows)
+{
+	kvfree(flows->buckets);
+	kvfree(flows->flows);
+	free_percpu(flows->stats);
+	kfree(flows);
+}
+
+static void duet_flows_rcu(struct rcu_head *rcu)
+{
+	duet_flows_release(container_of(rcu, struct duet_flows, rcu));
+}
+
+static struct duet_flows *duet_flows_new(const struct duet_flow_config *config)
+{
+	u32 i, n = roundup_pow_of_two(DIV_ROUND_UP(config->max, DUET_FLOW_WAYS));
+	struct duet_flows *flows = kzalloc(sizeof(*flows), GFP_KERNEL);
+	int cpu;
+
+	if (!flows)
+		return NULL;
+	flows->buckets = kvcalloc(n, sizeof(*flows->buckets), GFP_KERNEL);
+	flows->flows = kvcalloc(n * DUET_FLOW_WAYS, sizeof(*flows->flows),
+				GFP_KERNEL);
+	flows->stats = alloc_percpu(struct duet_flow_stats);
+	if (!flows->buckets || !flows->flows || !flows->stats) {
+		duet_flows_release(flows);
+		return NULL;
+	}
+	for_each_possible_cpu(cpu)
+		u64_stats_init(&per_cpu_ptr(flows->stats, cpu)->syncp);
+	for (i = 0; i < n; i++)
+		spin_lock_init(&flows->buckets[i].lock);
+	for (i = 0; i < n * DUET_FLOW_WAYS; i++)
+		seqcount_init(&flows->flows[i].seq);
+	flows->mask = n - 1;
+	flows->key = get_random_u32();
+	duet_flows_timeouts(flows, config);
+	INIT_DELAYED_WORK(&flows->sweep, duet_flow_sweep);
+	return flows;
+}
+
+void duet_flows_free(struct duet_dev *dd)
+{
+	struct duet_flows *flows = duet_flows_locked(dd);
+
+	if (!flows)
+		return;
+	RCU_INIT_POINTER(dd->flows, NULL);
+	cancel_delayed_work_sync(&flows->sweep);
+	call_rcu(&flows->rcu, duet_flows_rcu);
+}
+
+int duet_flows_set(struct duet_dev *dd, const struct duet_flow_config *config,
+		   struct netlink_ext_ack *extack)
+{
+	struct duet_flows *flows = duet_flows_locked(dd), *new;
+
+	if (flows && config->max &&
+	    roundup_pow_of_two(DIV_ROUND_UP(config->max, DUET_FLOW_WAYS)) ==
+	    flows->mask + 1) {
+		duet_flows_timeouts(flows, config);
+		return 0;
+	}
+	if (!config->max) {
+		duet_flows_free(dd);
+		return 0;
+	}
+	new = duet_flows_new(config);
+	if (!new) {
+		NL_SET_ERR_MSG(extack, "out of memory for the flow table");
+		return -ENOMEM;
+	}
+	duet_flows_free(dd);
+	rcu_assign_pointer(dd->flows, new);
+	schedule_delayed_work(&new->sweep, DUET_FLOW_SWEEP);
+	return 0;
+}
+
+void duet_flows_sum(struct duet_dev *dd, struct duet_flow_sum *sum)
+{
+	struct duet_flows *flows = duet_flows_locked(dd);
+	u64 count[__DUET_FLOW_COUNTERS] = {}, seen[__DUET_FLOW_COUNTERS];
+	int cpu, i;
+
+	memset(sum, 0, sizeof(*sum));
+	if (!flows)
+		return;
+	for_each_possible_cpu(cpu) {
+		const struct duet_flow_stats *s = per_cpu_ptr(flows->stats, cpu);
+		unsigned int start;
+
+		do {
+			start = u64_stats_fetch_begin(&s->syncp);
+			for (i = 0; i < __DUET_FLOW_COUNTERS; i++)
+				seen[i] = u64_stats_read(&s->count[i]);
+		} while (u64_stats_fetch_retry(&s->syncp, start));
+		for (i = 0; i < __DUET_FLOW_COUNTERS; i++)
+			count[i] += seen[i];
+	}
+	sum->hits = count[DUET_FLOW_HIT];
+	sum->added = count[DUET_FLOW_ADDED];
+	sum->full = count[DUET_FLOW_FULL];
+	sum->limited = count[DUET_FLOW_LIMITED];
+	if (sum->added > count[DUET_FLOW_REMOVED])
+		sum->used = sum->added - count[DUET_FLOW_REMOVED];
+	sum->bytes = sizeof(*flows) + (u64)(flows->mask + 1) *
+		     (sizeof(*flows->buckets) +
+		      DUET_FLOW_WAYS * sizeof(*flows->flows));
+}
+
+/* duet_flow_wanted - RCU; what a dump shows and a flush forgets */
+static bool duet_flow_wanted(const struct duet_dev *dd,
+			     const struct duet_flow *flow,
+			     const struct in6_addr *vip,
+			     const struct in6_addr *dip,
+			     struct in6_addr *flow_dip)
+{
+	const struct duet_backend *backend;
+	struct in6_addr addr;
+
+	backend = duet_backend_find(dd, flow->slot, flow->id);
+	if (!backend)
+		return false;
+	*flow_dip = backend->tunnel->addr;
+	if (dip && !ipv6_addr_equal(dip, flow_dip))
+		return false;
+	if (!vip)
+		return true;
+	duet_tuple_addr(flow->dst, flow->family, &addr);
+	return ipv6_addr_equal(vip, &addr);
+}
+
+bool duet_flow_next(struct duet_dev *dd, u64 *at, const struct in6_addr *vip,
+		    const struct in6_addr *dip, struct duet_flow *flow,
+		    struct in6_addr *flow_dip)
+{
+	struct duet_flows *flows = duet_flows_locked(dd);
+	u32 now = jiffies;
+	bool found = false;
+	unsigned int seq;
+	u64 end;
+
+	if (!flows)
+		return false;
+	end = (u64)(flows->mask + 1) * DUET_FLOW_WAYS;
+	rcu_read_lock();
+	for (; *at < end && !found; (*at)++) {
+		const struct duet_flow *entry = &flows->flows[*at];
+
+		if (!READ_ONCE(flows->buckets[*at / DUET_FLOW_WAYS].tag[*at % DUET_FLOW_WAYS]))
+			continue;
+		do {
+			seq = read_seqcount_begin(&entry->seq);
+			memcpy(flow, entry, sizeof(*flow));
+		} while (read_seqcount_retry(&entry->seq, seq));
+		found = !duet_flow_idle(flows, flow, now) &&
+			duet_flow_wanted(dd, flow, vip, dip, flow_dip);
+	}
+	rcu_read_unlock();
+	return found;
+}
+
+void duet_flow_flush(struct duet_dev *dd, const struct in6_addr *vip,
+		     const struct in6_addr *dip)
+{
+	struct duet_flows *flows = duet_flows_locked(dd);
+	struct in6_addr flow_dip;
+	u32 at, way;
+
+	for (at = 0; flows && at <= flows->mask; at++) {
+		struct duet_flow_bucket *bucket = &flows->buckets[at];
+
+		spin_lock_bh(&bucket->lock);
+		rcu_read_lock();
+		for (way = 0; way < DUET_FLOW_WAYS; way++) {
+			const struct duet_flow *flow;
+
+			flow = &flows->flows[at * DUET_FLOW_WAYS + way];
+			if (!bucket->tag[way] ||
+			    ((vip || dip) &&
+			     !duet_flow_wanted(dd, flow, vip, dip, &flow_dip)))
+				continue;
+			WRITE_ONCE(bucket->tag[way], 0);
+			duet_flow_count(flows, DUET_FLOW_REMOVED);
+		}
+		rcu_read_unlock();
+		spin_unlock_bh(&bucket->lock);
+		cond_resched();
+	}
+}

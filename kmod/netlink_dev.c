@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Generic netlink: commands on devices.
+ */
+#include "netlink.h"
+#include "compat.h"
+#include "netlink_get.h"
+#include "netlink_parse.h"
+
+#include <net/genetlink.h>
+#include <net/ipv6.h>
+
+int duet_dev_get(struct sk_buff *skb, struct genl_info *info)
+{
+	struct duet_dev *dd;
+	struct sk_buff *msg;
+	void *hdr;
+
+	dd = duet_nl_dev(genl_info_net(info), info->attrs, info->extack);
+	if (IS_ERR(dd))
+		return PTR_ERR(dd);
+	msg = duet_nl_msg(duet_dev_size(dd), info->snd_portid, info->snd_seq, 0,
+			  DUET_CMD_DEV_GET, &hdr);
+	if (!msg) {
+		duet_nl_unlock(dd);
+		return -ENOMEM;
+	}
+	if (WARN_ON_ONCE(duet_put_dev(msg, dd))) {
+		duet_nl_unlock(dd);
+		nlmsg_free(msg);
+		return -EMSGSIZE;
+	}
+	duet_nl_unlock(dd);
+	genlmsg_end(msg, hdr);
+	return genlmsg_reply(msg, info);
+}
+
+int duet_dev_dump(struct sk_buff *msg, struct netlink_callback *cb)
+{
+	struct duet_net *dn = duet_pernet(sock_net(msg->sk));
+	long skip = cb->args[0], i = 0;
+	struct duet_dev *dd;
+	void *hdr;
+
+	mutex_lock(&dn->lock);
+	list_for_each_entry(dd, &dn->devices, node) {
+		if (i++ < skip)
+			continue;
+		hdr = genlmsg_put(msg, NETLINK_CB(cb->skb).portid,
+				  cb->nlh->nlmsg_seq, &duet_family,
+				  NLM_F_MULTI, DUET_CMD_DEV_GET);
+		if (!hdr)
+			break;
+		if (duet_put_dev(msg, dd)) {
+			genlmsg_cancel(msg, hdr);
+			break;
+		}
+		genlmsg_end(msg, hdr);
+		cb->args[0] = i;
+	}
+	mutex_unlock(&dn->lock);
+	return msg->len;
+}
+
+/* What DEV_SET changes, as it is to be. */
+struct duet_dev_config {
+	enum duet_mode mode;
+	u32 seed;
+	__be32 local4;
+	struct in6_addr local6;		/* any: none */
+	struct duet_tables limits;
+	struct duet_flow_config flows;
+};
+
+static int duet_parse_locals(struct nlattr **attrs, struct duet_dev_config *c,
+			     struct netlink_ext_ack *extack)
+{
+	if (attrs[DUET_A_LOCAL4]) {
+		c->local4 = nla_get_in_addr(attrs[DUET_A_LOCAL4]);
+		if (c->local4 &&
+		    (ipv4_is_multicast(c->local4) || ipv4_is_zeronet(c->local4) ||
+		     ipv4_is_loopback(c->local4) || ipv4_is_lbcast(c->local4))) {
+			NL_SET_ERR_MSG_ATTR(extack, attrs[DUET_A_LOCAL4],
+					    "local address is no unicast address of a host");
+			return -EINVAL;
+		}
+	}
+	if (attrs[DUET_A_LOCAL6]) {
+		c->local6 = nla_get_in6_addr(attrs[DUET_A_LOCAL6]);
+		if (!ipv6_addr_any(&c->local6) && !duet_addr6_routable(&c->local6)) {
+			NL_SET_ERR_MSG_ATTR(extack, attrs[DUET_A_LOCAL6],
+					    "local address is no unicast address that can be routed");
+			return -EINVAL;
+		}
+	}
+	return 0;
+}
+
+static int duet_parse_dev(struct duet_dev *dd, struct nlattr **attrs,
+			  struct duet_dev_config *c,
+			  struct netlink_ext_ack *extack)
+{
+	int ret;
+
+	if (attrs[DUET_A_MODE])
+		c->mode = nla_get_u32(attrs[DUET_A_MODE]);
+	if (attrs[DUET_A_SEED])
+		c->seed = nla_get_u32(attrs[DUET_A_SEED]);
+	if ((c->mode != dd->mode || c->seed != dd->seed) && dd->used.vips) {
+		NL_SET_ERR_MSG(extack, "mode and seed can't change while the mux has VIPs");
+		return -EBUSY;
+	}
+	ret = duet_parse_locals(attrs, c, extack);
+	if (ret)
+		return ret;
+	if (c->mode != dd->mode) {
+		c->limits = *duet_dev_preset(c->mode);
+		c->flows = duet_flow_default;
+	}
+	if (attrs[DUET_A_LIMITS]) {
+		ret = duet_parse_limits(dd, attrs[DUET_A_LIMITS], &c->limits, extack);
+		if (ret)
+			return ret;
+	}
+	if (!attrs[DUET_A_FLOWS])
+		return 0;
+	if (c->mode != DUET_MODE_SMUX) {
+		NL_SET_ERR_MSG_ATTR(extack, attrs[DUET_A_FLOWS],
+				    "only a mux in smux mode has a flow table");
+		return -EINVAL;
+	}
+	return duet_parse_flows(attrs[DUET_A_FLOWS], &c->flows, extack);
+}
+
+static void duet_set_local6(struct duet_dev *dd, const struct in6_addr *addr)
+{
+	if (ipv6_addr_equal(addr, &dd->local6))
+		return;
+	/* 16 bytes can't be written at once: no packet looks meanwhile */
+	WRITE_ONCE(dd->has_local6, false);
+	synchronize_net();
+	dd->local6 = *addr;
+	smp_wmb();	/* a packet that sees the flag sees the address */
+	WRITE_ONCE(dd->has_local6, !ipv6_addr_any(addr));
+}
+
+int duet_dev_set(struct sk_buff *skb, struct genl_info *info)
+{
+	struct duet_dev_config was = {}, c;
+	struct duet_dev *dd;
+	int ret;
+
+	dd = duet_nl_dev(genl_info_net(info), info->attrs, info->extack);
+	if (IS_ERR(dd))
+		return PTR_ERR(dd);
+	was.mode = dd->mode;
+	was.seed = dd->seed;
+	was.local4 = dd->local4;
+	was.local6 = dd->local6;
+	was.limits = dd->limits;
+	was.flows = dd->flow_config;
+	memcpy(&c, &was, sizeof(c));
+
+	ret = duet_parse_dev(dd, info->attrs, &c, info->extack);
+	if (ret || !memcmp(&c, &was, sizeof(c)))
+		goto out;
+	if (c.mode != was.mode || memcmp(&c.flows, &was.flows, sizeof(c.flows))) {
+		struct duet_flow_config flows = c.flows;
+
+		if (c.mode != DUET_MODE_SMUX)
+			flows.max = 0;
+		ret = duet_flows_set(dd, &flows, info->extack);
+		if (ret)
+			goto out;
+	}
+	dd->mode = c.mode;
+	dd->limits = c.limits;
+	dd->flow_config = c.flows;
+	WRITE_ONCE(dd->seed, c.seed);
+	WRITE_ONCE(dd->local4, c.local4);
+	duet_set_local6(dd, &c.local6);
+	duet_dev_changed(dd);
+	duet_nl_notify_dev(dd, false);
+out:
+	duet_nl_unlock(dd);
+	return ret;
+}
