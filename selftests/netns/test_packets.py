@@ -14,8 +14,9 @@ one CPU: veth queues in order there.)
 
 c and d have no addresses of their own: they only watch, and answer nothing.
 
-usage: test_packets.py [--tool] [CASE | TOPIC ...]
+usage: test_packets.py [--tool] [--smux] [CASE | TOPIC ...]
   --tool   VIPs are set by `duet vip set -f`, not by netlink: slower
+  --smux   all cases in smux mode: the flow table must not make a difference
 """
 import fcntl
 import json
@@ -237,8 +238,11 @@ def try_case(wire, case):
 
 
 def main():
-    only = set(sys.argv[1:]) - {"--tool"}
+    only = set(sys.argv[1:]) - {"--tool", "--smux"}
     cases = [c for c in packets.load() if not only or c.name in only or c.topic in only]
+    for case in cases:
+        if "--smux" in sys.argv:
+            case.device["mode"] = "smux"
     print(f"1..{len(cases)}", flush=True)
     wire, failed, started = Wire("--tool" in sys.argv), 0, time.monotonic()
     # neighbours with the same configuration cost one

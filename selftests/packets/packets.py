@@ -161,8 +161,7 @@ class Builder:
         if kind == "raw":
             data, mask = self.raw(given)
         elif kind == "quote":
-            need(len(layers) == 1, "nothing follows a quote")
-            return self.packet(given)
+            data, mask = self.packet(given)
         elif kind == "in":
             data, mask = self.again(given)
         else:
@@ -309,10 +308,10 @@ class Builder:
 # The other way: bytes to (layer, fields), for what a failed comparison prints
 # and for the test that what was built says what was asked for.
 
-def upper(proto, data, nets):
-    """Layers behind an IP header."""
-    def ok(length, check=None):
-        if check is None:
+def upper(proto, data, nets, entire):
+    """Layers behind an IP header; entire: nothing is cut off, so that a checksum over all can be right."""
+    def ok(length):
+        if not entire:
             return "?"
         whole = nets[0] + nets[1] + (struct.pack("!BBH", 0, proto, length) if len(nets[0]) == 4 else struct.pack("!IHBB", length, 0, 0, proto))
         return not csum(whole + data[:length])
@@ -321,22 +320,22 @@ def upper(proto, data, nets):
     if proto in (0, 60, 43) and len(data) >= 8 and len(data) >= data[1] * 8 + 8:
         size = data[1] * 8 + 8
         name = {0: "hbh", 60: "dstopts", 43: "routing"}[proto]
-        return [(name, {"nh": data[0], "data": data[2:size].hex()})] + upper(data[0], data[size:], nets)
+        return [(name, {"nh": data[0], "data": data[2:size].hex()})] + upper(data[0], data[size:], nets, entire)
     if proto == 44 and len(data) >= 8:
         nh, _, off, ident = struct.unpack("!BBHI", data[:8])
         fields = {"nh": nh, "offset": off & 0xfff8, "mf": bool(off & 1), "id": ident}
-        return [("frag6", fields)] + (upper(nh, data[8:], nets) if not off & 0xfff9 else [("raw", {"hex": data[8:].hex()})])
+        return [("frag6", fields)] + (upper(nh, data[8:], nets, entire) if not off & 0xfff9 else [("raw", {"hex": data[8:].hex()})])
     if proto == 17 and len(data) >= 8:
         sport, dport, length, check = struct.unpack("!HHHH", data[:8])
-        good = ok(length, check) if check and length == len(data) else "?"
+        good = ok(length) if check and length == len(data) else "?"
         return [("udp", {"sport": sport, "dport": dport, "len": length, "check": check, "good": good}), ("raw", {"hex": data[8:].hex()})]
     if proto == 6 and len(data) >= 20:
         sport, dport, seq, ack, _, flags, window, check = struct.unpack("!HHIIBBHH", data[:18])
         return [("tcp", {"sport": sport, "dport": dport, "seq": seq, "ack": ack, "flags": flags, "window": window, "check": check,
-                         "good": ok(len(data), check)}), ("raw", {"hex": data[20:].hex()})]
+                         "good": ok(len(data))}), ("raw", {"hex": data[20:].hex()})]
     if proto in (1, 58) and len(data) >= 8:
         kind, code, check = struct.unpack("!BBH", data[:4])
-        good = not csum(data) if proto == 1 else ok(len(data), check)
+        good = ok(len(data)) if proto == 58 or not entire else not csum(data)
         fields = {"type": kind, "code": code, "check": check, "rest": data[4:8].hex(), "good": good}
         error = kind in (3, 4, 5, 11, 12) if proto == 1 else kind < 128
         return [(f"icmp{4 if proto == 1 else 6}", fields)] + ([("quote", {})] + parse(data[8:]) if error else [("raw", {"hex": data[8:].hex()})])
@@ -354,12 +353,12 @@ def parse(data):
                   "good": not csum(data[:ihl]), "src": str(ipaddress.ip_address(src)), "dst": str(ipaddress.ip_address(dst)),
                   "options": data[20:ihl].hex()}
         rest = data[ihl:]
-        return [("ip4", fields)] + ([("raw", {"hex": rest.hex()})] if frag & 0x3fff else upper(proto, rest, (src, dst)))
+        return [("ip4", fields)] + ([("raw", {"hex": rest.hex()})] if frag & 0x3fff else upper(proto, rest, (src, dst), len(data) == length))
     if version == 6 and len(data) >= 40:
         word, length, nh, hop, src, dst = struct.unpack("!IHBB16s16s", data[:40])
         fields = {"tc": word >> 20 & 0xff, "flow": word & 0xfffff, "len": length, "nh": nh, "hop": hop,
                   "src": str(ipaddress.ip_address(src)), "dst": str(ipaddress.ip_address(dst))}
-        return [("ip6", fields)] + upper(nh, data[40:], (src, dst))
+        return [("ip6", fields)] + upper(nh, data[40:], (src, dst), len(data) == 40 + length)
     return [("raw", {"hex": data.hex()})]
 
 
@@ -382,7 +381,7 @@ def differences(got, want, mask):
     lines = []
     if len(got) != len(want):
         lines.append(f"length: got {len(got)}, want {len(want)}")
-    have, should = parse(got), parse(bytes(g if not m else w for g, w, m in zip(got.ljust(len(want), b"\0"), want, mask)))
+    have, should = parse(got), parse(bytes(g & ~m & 255 | w & m for g, w, m in zip(got.ljust(len(want), b"\0"), want, mask)))
     for n, (a, b) in enumerate(zip(have, should)):
         if a[0] != b[0]:
             lines.append(f"layer {n}: got {a[0]}, want {b[0]}")
@@ -455,15 +454,16 @@ class Case:
         if self.verdict == "encap":
             skip = 1 if self.vips[self.vip].get("kind") == "tip" else 0
             inner = Builder().packet([x for x in self.layers[self.tunnel_layers() if skip else 0:] if "pad" not in x])[0]
+            size = int.from_bytes(inner[2:4], "big") if inner[0] >> 4 == 4 else 40 + int.from_bytes(inner[4:6], "big")
             header = sent[0][1]
             dip = str(ipaddress.ip_address(header[16:20] if header[0] >> 4 == 4 else header[24:40]))
             need(dip in [str(ipaddress.ip_address(d["address"])) for d in self.vips[self.vip]["rules"][self.rule]["dips"]],
                  f"{dip} is no DIP of the rule")
-            self.counts = (str(ipaddress.ip_address(self.vips[self.vip]["vip"])), self.rule, dip, len(inner))
+            self.counts = (str(ipaddress.ip_address(self.vips[self.vip]["vip"])), self.rule, dip, size)
 
     def tunnel_layers(self):
         """How many layers a TIP takes off: all before the second IP header."""
-        return next(n for n, x in enumerate(self.layers) if n and set(x) & {"ip4", "ip6"})
+        return next(n for n, x in enumerate(self.layers) if n and set(x) & {"ip4", "ip6", "quote"})
 
     @staticmethod
     def check_vip(vip):
