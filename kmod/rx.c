@@ -85,7 +85,8 @@ static enum duet_verdict duet_parse(struct sk_buff *skb, bool v6,
 }
 
 /* duet_take - parse and choose; the packet is sent or dropped. False: the
- * VIP's policy is to leave it to the routing table, and it is untouched.
+ * VIP's policy is to leave it to the routing table, and but for padding it is
+ * untouched.
  */
 static bool duet_take(struct duet_dev *dd, struct duet_vip *vip,
 		      struct sk_buff *skb, bool v6)
@@ -98,6 +99,11 @@ static bool duet_take(struct duet_dev *dd, struct duet_vip *vip,
 	verdict = duet_parse(skb, v6, &view, &tuple);
 	if (unlikely(verdict != DUET_VERDICT_ENCAP))
 		goto drop;
+	/* what is quoted to the client has no padding either */
+	if (unlikely(skb->len > view.len && pskb_trim_rcsum(skb, view.len))) {
+		verdict = DUET_VERDICT_DROP_MEMORY;
+		goto drop;
+	}
 	verdict = duet_choose(dd, vip, &tuple, false, &choice);
 	if (unlikely(verdict != DUET_VERDICT_ENCAP)) {
 		if (verdict != DUET_VERDICT_DROP_NO_DIP)
@@ -112,10 +118,6 @@ static bool duet_take(struct duet_dev *dd, struct duet_vip *vip,
 	skb_orphan(skb);
 	skb_reset_network_header(skb);
 	skb_set_transport_header(skb, view.l4);
-	if (unlikely(skb->len > view.len && pskb_trim_rcsum(skb, view.len))) {
-		verdict = DUET_VERDICT_DROP_MEMORY;
-		goto drop;
-	}
 	verdict = duet_xmit(dd, choice.rules, choice.backend->tunnel, skb, &tuple);
 	duet_count(dd, verdict, view.len);
 	if (likely(verdict == DUET_VERDICT_ENCAP)) {
@@ -232,8 +234,10 @@ bool duet_rx_port(struct duet_dev *dd, struct sk_buff *skb, bool v6)
 
 	/* a shared one can't be pulled */
 	if (unlikely(skb_headlen(skb) < header &&
-		     (skb_shared(skb) || !pskb_may_pull(skb, header))))
+		     (skb_shared(skb) || !pskb_may_pull(skb, header)))) {
+		duet_count(dd, DUET_VERDICT_PASS, skb->len);
 		return false;
+	}
 	vip = v6 ? duet_vip_lookup6(dd, (struct in6_addr *)(skb->data + 24)) :
 		   duet_vip_lookup4(dd, ((struct iphdr *)skb->data)->daddr);
 	if (!vip) {

@@ -88,7 +88,7 @@ static inline struct duet_vip *duet_vip_lookup6(const struct duet_dev *dd,
 	struct duet_vip *vip;
 
 	hlist_for_each_entry_rcu(vip, duet_vip_head(dd, ipv6_addr_hash(addr)), node)
-		if (ipv6_addr_equal(&vip->addr, addr))
+		if (!vip->addr4 && ipv6_addr_equal(&vip->addr, addr))
 			return vip;
 	return NULL;
 }
