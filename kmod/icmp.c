@@ -11,6 +11,7 @@
 #include <linux/icmp.h>
 #include <linux/icmpv6.h>
 #include <net/icmp.h>
+#include <net/ip6_checksum.h>
 #include <net/ip.h>
 #include <net/ip6_route.h>
 #include <net/route.h>
@@ -130,6 +131,19 @@ static void duet_icmp_learn(struct duet_dev *dd, struct sk_buff *skb,
 	skb_push(skb, error->quoted);
 }
 
+/* duet_icmp_good - the mux is who the error is for, so it looks at the checksum */
+static bool duet_icmp_good(const struct sk_buff *skb, unsigned int at, bool v6)
+{
+	unsigned int len = skb->len - at;
+	__wsum sum = skb_checksum(skb, at, len, 0);
+	const struct ipv6hdr *ip6;
+
+	if (!v6)
+		return !csum_fold(sum);
+	ip6 = (const struct ipv6hdr *)skb->data;
+	return !csum_ipv6_magic(&ip6->saddr, &ip6->daddr, len, IPPROTO_ICMPV6, sum);
+}
+
 bool duet_icmp_outer(struct duet_dev *dd, struct sk_buff *skb, bool v6)
 {
 	struct duet_outer_error error;
@@ -154,7 +168,9 @@ bool duet_icmp_outer(struct duet_dev *dd, struct sk_buff *skb, bool v6)
 	duet_tuple_addr(t.dst, t.family, &addr);
 	known = t.family == 4 ? duet_vip_lookup4(dd, addr.s6_addr32[3]) :
 				duet_vip_lookup6(dd, &addr);
-	if (!known || skb_shared(skb))
+	if (!known || skb_shared(skb) ||
+	    (skb->len > view.len && pskb_trim_rcsum(skb, view.len)) ||
+	    !duet_icmp_good(skb, view.l4, v6))
 		return false;
 
 	duet_count(dd, DUET_VERDICT_OUTER_ERROR, skb->len);

@@ -518,7 +518,8 @@ struct duet_outer_error {
 };
 
 /* duet_parse_outer_error - is the packet such an error, about a packet of @t?
- * Of @t only family, addresses and protocol are set. False and @v->want: with
+ * Its ICMP checksum is the caller's to check: from @v->l4 to @v->len. Of @t only
+ * family, addresses and protocol are set. False and @v->want: with
  * more linear bytes it may be.
  */
 DUET_INLINE bool duet_parse_outer_error(struct duet_view *v, bool v6,
@@ -526,17 +527,25 @@ DUET_INLINE bool duet_parse_outer_error(struct duet_view *v, bool v6,
 					struct duet_tuple *t)
 {
 	const __u8 *p = v->data, *icmp, *q, *in;
-	__u32 at = DUET_IP6_HEADER, i;
+	__u32 at = DUET_IP6_HEADER, len, i;
 	__u8 proto;
 
 	v->want = 0;
 	if (!duet_has(v, v6 ? DUET_IP6_HEADER : DUET_IP4_HEADER))
 		return false;
-	if (!v6) {
+	if (v6) {
+		len = DUET_IP6_HEADER + duet_get16(p + 4);
+	} else {
 		at = (p[0] & 15) * 4;
-		if (at < DUET_IP4_HEADER || duet_get16(p + 6) & DUET_IP_FRAGMENT)
+		len = duet_get16(p + 2);
+		if (at < DUET_IP4_HEADER || duet_get16(p + 6) & DUET_IP_FRAGMENT ||
+		    !duet_has(v, at) || duet_sum4(p, at))
 			return false;
 	}
+	if (len > v->len)
+		return false;
+	v->len = len;
+	v->l4 = at;
 	e->quoted = at + DUET_ICMP_HEADER;
 	if (!duet_has(v, e->quoted + (v6 ? DUET_IP6_HEADER : DUET_IP4_HEADER)))
 		return false;
