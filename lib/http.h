@@ -36,9 +36,17 @@ void http_server_stop(struct http_server *server);	/* NULL is fine; pending requ
 const char *http_segment(struct http_request *req, unsigned int n);
 /* query argument or NULL; borrowed */
 const char *http_query(struct http_request *req, const char *name);
+/* a header of the request or NULL; method, path; all borrowed until the answer */
+const char *http_header(struct http_request *req, const char *name);
+const char *http_method(struct http_request *req);
+const char *http_path(struct http_request *req);
+/* http_target - path and query as they came, escaped; to be freed; NULL: no memory */
+char *http_target(struct http_request *req);
 /* peer address of the request */
 const struct addr *http_peer(struct http_request *req);
 
+/* http_reply_header - a header of the answer to come, before any http_reply*(); copied */
+void http_reply_header(struct http_request *req, const char *name, const char *value);
 /* http_reply - answer with JSON; takes the reference to body (NULL: empty) */
 void http_reply(struct http_request *req, unsigned int status, json_t *body);
 /* http_reply_text - answer with text of the given content type */
@@ -48,6 +56,17 @@ void http_reply_text(struct http_request *req, unsigned int status, const char *
  */
 void http_problem(struct http_request *req, unsigned int status, json_t *extra, const char *detail, ...)
 	__attribute__((format(printf, 4, 5)));
+
+/* A stream is an answer without an end: 200, text sent as it comes (server-sent
+ * events). closed(ctx) is called once, when the peer has gone, was too slow
+ * (HTTP_STREAM_MAX bytes waiting for it) or the server stops; the stream is
+ * then no more.
+ */
+#define HTTP_STREAM_MAX (1u << 20)
+struct http_stream;
+struct http_stream *http_stream(struct http_request *req, const char *type, void (*closed)(void *ctx), void *ctx);
+void http_stream_send(struct http_stream *stream, const char *text);
+void http_stream_end(struct http_stream *stream);	/* what was sent still arrives */
 
 struct http_client;
 struct http_call;
@@ -70,6 +89,12 @@ struct http_result {
 struct http_call *http_call(struct http_client *client, const char *method, const char *url,
 			    json_t *body, unsigned int timeout_ms,
 			    void (*done)(const struct http_result *result, void *ctx), void *ctx);
+/* http_call_text - as http_call(), the body (may be NULL; copied) as text of
+ * its own making, with headers "Name: value" of its own (NULL-ended, or NULL)
+ */
+struct http_call *http_call_text(struct http_client *client, const char *method, const char *url,
+				 const char *body, const char *const *headers, unsigned int timeout_ms,
+				 void (*done)(const struct http_result *result, void *ctx), void *ctx);
 void http_cancel(struct http_call *call);
 
 #endif

@@ -219,31 +219,33 @@ static size_t on_data(char *data, size_t size, size_t n, void *ctx)
 	return len;
 }
 
-struct http_call *http_call(struct http_client *client, const char *method, const char *url,
-			    json_t *body, unsigned int timeout_ms,
-			    void (*done)(const struct http_result *result, void *ctx), void *ctx)
+/* call_new - text is owned by the call from here on, and freed if there comes none */
+static struct http_call *call_new(struct http_client *client, const char *method, const char *url, char *text,
+				  const char *const *headers, unsigned int timeout_ms,
+				  void (*done)(const struct http_result *result, void *ctx), void *ctx)
 {
 	struct http_call *call = calloc(1, sizeof(*call));
 
 	if (!call)
-		goto err_body;
+		goto err_text;
 	call->client = client;
 	call->done = done;
 	call->ctx = ctx;
 	call->easy = curl_easy_init();
 	if (!call->easy)
 		goto err_free;
-	if (body) {
-		call->request = json_dumps(body, JSON_COMPACT | JSON_PRESERVE_ORDER);
-		if (!call->request)
-			goto err_easy;
-		call->headers = curl_slist_append(NULL, "Content-Type: application/json");
+	for (; headers && *headers; headers++)
+		call->headers = curl_slist_append(call->headers, *headers);
+	if (text) {
+		call->request = text;
+		call->headers = curl_slist_append(call->headers, "Content-Type: application/json");
 		/* no "Expect: 100-continue": it costs a round trip, or a second */
 		call->headers = curl_slist_append(call->headers, "Expect:");
-		curl_easy_setopt(call->easy, CURLOPT_HTTPHEADER, call->headers);
 		curl_easy_setopt(call->easy, CURLOPT_POSTFIELDS, call->request);
 		curl_easy_setopt(call->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)strlen(call->request));
 	}
+	if (call->headers)
+		curl_easy_setopt(call->easy, CURLOPT_HTTPHEADER, call->headers);
 	curl_easy_setopt(call->easy, CURLOPT_CUSTOMREQUEST, method);
 	curl_easy_setopt(call->easy, CURLOPT_URL, url);
 	curl_easy_setopt(call->easy, CURLOPT_PROTOCOLS_STR, "http,https");
@@ -262,18 +264,36 @@ struct http_call *http_call(struct http_client *client, const char *method, cons
 	if (call->next)
 		call->next->prev = &call->next;
 	client->calls = call;
-	json_decref(body);
 	return call;
 
 err_easy:
 	curl_slist_free_all(call->headers);
-	free(call->request);
 	curl_easy_cleanup(call->easy);
 err_free:
 	free(call);
-err_body:
-	json_decref(body);
+err_text:
+	free(text);
 	return NULL;
+}
+
+struct http_call *http_call_text(struct http_client *client, const char *method, const char *url,
+				 const char *body, const char *const *headers, unsigned int timeout_ms,
+				 void (*done)(const struct http_result *result, void *ctx), void *ctx)
+{
+	char *text = body ? strdup(body) : NULL;
+
+	return body && !text ? NULL : call_new(client, method, url, text, headers, timeout_ms, done, ctx);
+}
+
+struct http_call *http_call(struct http_client *client, const char *method, const char *url,
+			    json_t *body, unsigned int timeout_ms,
+			    void (*done)(const struct http_result *result, void *ctx), void *ctx)
+{
+	char *text = body ? json_dumps(body, JSON_COMPACT | JSON_PRESERVE_ORDER) : NULL;
+	bool lost = body && !text;
+
+	json_decref(body);
+	return lost ? NULL : call_new(client, method, url, text, NULL, timeout_ms, done, ctx);
 }
 
 void http_cancel(struct http_call *call)

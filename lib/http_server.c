@@ -8,15 +8,18 @@
 #include "log.h"
 
 #include <arpa/inet.h>
+#include <curl/curl.h>
 #include <errno.h>
 #include <microhttpd.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define SEGMENTS	4
+#define HEADERS		4	/* of an answer, besides its type */
 #define IDLE_SECONDS	60u
 
 struct http_server {
@@ -25,6 +28,7 @@ struct http_server {
 	sd_event_source *io, *timer;
 	const struct http_route *routes;
 	void *ctx;
+	struct http_stream *streams;
 	bool stopping;
 };
 
@@ -41,6 +45,22 @@ struct http_request {
 	unsigned int segments;
 	json_t *body;
 	struct addr peer;
+	const char *method, *url;	/* libmicrohttpd's, live as long as the request */
+	struct {
+		char *name, *value;
+	} header[HEADERS];
+	unsigned int headers;
+	struct http_stream *stream;	/* set: the answer is one */
+};
+
+struct http_stream {
+	struct http_request *req;
+	struct http_stream *next, **prev;
+	char *data;
+	size_t from, len, room;		/* data[from..len) waits */
+	bool suspended, ended;
+	void (*closed)(void *ctx);
+	void *ctx;
 };
 
 /* run - let libmicrohttpd work, then arm the timer it asks for: its epoll is
@@ -207,6 +227,8 @@ static enum MHD_Result on_request(void *ctx, struct MHD_Connection *connection, 
 			return MHD_NO;
 		r->server = ctx;
 		r->connection = connection;
+		r->method = method;
+		r->url = url;
 		get_peer(r);
 		*state = r;
 		return MHD_YES;
@@ -230,6 +252,21 @@ static enum MHD_Result on_request(void *ctx, struct MHD_Connection *connection, 
 	return MHD_queue_response(connection, r->status, r->response);
 }
 
+static void stream_gone(struct http_stream *st)
+{
+	void (*closed)(void *ctx) = st->closed;
+	void *ctx = st->ctx;
+
+	if (st->next)
+		st->next->prev = st->prev;
+	*st->prev = st->next;
+	st->req->stream = NULL;
+	free(st->data);
+	free(st);
+	if (closed)
+		closed(ctx);
+}
+
 static void on_done(void *ctx, struct MHD_Connection *connection, void **state,
 		    enum MHD_RequestTerminationCode code)
 {
@@ -237,13 +274,40 @@ static void on_done(void *ctx, struct MHD_Connection *connection, void **state,
 
 	if (!r)
 		return;
+	if (r->stream)
+		stream_gone(r->stream);
 	if (r->response)
 		MHD_destroy_response(r->response);
+	while (r->headers) {
+		free(r->header[--r->headers].name);
+		free(r->header[r->headers].value);
+	}
 	json_decref(r->body);
 	free(r->path);
 	free(r->data);
 	free(r);
 	*state = NULL;
+}
+
+static void resume(struct http_request *r)
+{
+	MHD_resume_connection(r->connection);
+	if (!r->server->stopping) {
+		sd_event_source_set_time_relative(r->server->timer, 0);
+		sd_event_source_set_enabled(r->server->timer, SD_EVENT_ONESHOT);
+	}
+}
+
+static void answered(struct http_request *r)
+{
+	unsigned int i;
+
+	for (i = 0; r->response && i < r->headers; i++)
+		MHD_add_response_header(r->response, r->header[i].name, r->header[i].value);
+	if (r->suspended) {
+		r->suspended = false;
+		resume(r);
+	}
 }
 
 static void answer(struct http_request *r, unsigned int status, const char *type, char *text,
@@ -259,14 +323,7 @@ static void answer(struct http_request *r, unsigned int status, const char *type
 	r->response = MHD_create_response_from_buffer(text ? strlen(text) : 0, text ?: (char *)"", text ? mode : MHD_RESPMEM_PERSISTENT);
 	if (r->response && text)
 		MHD_add_response_header(r->response, MHD_HTTP_HEADER_CONTENT_TYPE, type);
-	if (r->suspended) {
-		r->suspended = false;
-		MHD_resume_connection(r->connection);
-		if (!r->server->stopping) {
-			sd_event_source_set_time_relative(r->server->timer, 0);
-			sd_event_source_set_enabled(r->server->timer, SD_EVENT_ONESHOT);
-		}
-	}
+	answered(r);
 }
 
 void http_reply(struct http_request *r, unsigned int status, json_t *body)
@@ -288,8 +345,8 @@ static const char *status_title(unsigned int status)
 		unsigned int status;
 		const char *title;
 	} titles[] = {
-		{ 400, "Bad Request" }, { 404, "Not Found" }, { 405, "Method Not Allowed" },
-		{ 409, "Conflict" }, { 413, "Content Too Large" }, { 422, "Unprocessable Content" },
+		{ 400, "Bad Request" }, { 401, "Unauthorized" }, { 403, "Forbidden" }, { 404, "Not Found" }, { 405, "Method Not Allowed" },
+		{ 409, "Conflict" }, { 412, "Precondition Failed" }, { 413, "Content Too Large" }, { 422, "Unprocessable Content" },
 		{ 500, "Internal Server Error" }, { 502, "Bad Gateway" },
 		{ 503, "Service Unavailable" }, { 507, "Insufficient Storage" },
 	};
@@ -326,6 +383,154 @@ const char *http_segment(struct http_request *r, unsigned int n)
 const char *http_query(struct http_request *r, const char *name)
 {
 	return MHD_lookup_connection_value(r->connection, MHD_GET_ARGUMENT_KIND, name);
+}
+
+const char *http_header(struct http_request *r, const char *name)
+{
+	return MHD_lookup_connection_value(r->connection, MHD_HEADER_KIND, name);
+}
+
+const char *http_method(struct http_request *r)
+{
+	return r->method;
+}
+
+const char *http_path(struct http_request *r)
+{
+	return r->url;
+}
+
+static enum MHD_Result add_argument(void *ctx, enum MHD_ValueKind kind, const char *key, const char *value)
+{
+	char *k = curl_easy_escape(NULL, key, 0), *v = curl_easy_escape(NULL, value ?: "", 0), **text = ctx, *more = NULL;
+
+	if (*text && k && v && asprintf(&more, "%s%c%s=%s", *text, strchr(*text, '?') ? '&' : '?', k, v) < 0)
+		more = NULL;
+	curl_free(k);
+	curl_free(v);
+	free(*text);
+	*text = more;
+	return more ? MHD_YES : MHD_NO;
+}
+
+char *http_target(struct http_request *r)
+{
+	char *text = strdup(r->url);
+
+	if (text)
+		MHD_get_connection_values(r->connection, MHD_GET_ARGUMENT_KIND, add_argument, &text);
+	return text;
+}
+
+void http_reply_header(struct http_request *r, const char *name, const char *value)
+{
+	if (r->headers == HEADERS)
+		return;
+	r->header[r->headers].name = strdup(name);
+	r->header[r->headers].value = strdup(value);
+	if (r->header[r->headers].name && r->header[r->headers].value) {
+		r->headers++;
+		return;
+	}
+	free(r->header[r->headers].name);
+	free(r->header[r->headers].value);
+}
+
+static ssize_t stream_read(void *ctx, uint64_t at, char *buf, size_t max)
+{
+	struct http_stream *st = ((struct http_request *)ctx)->stream;
+	size_t n = st ? st->len - st->from : 0;
+
+	if (!st)
+		return MHD_CONTENT_READER_END_OF_STREAM;
+	if (!n && st->ended)
+		return MHD_CONTENT_READER_END_OF_STREAM;
+	if (!n) {
+		st->suspended = true;
+		MHD_suspend_connection(st->req->connection);
+		return 0;
+	}
+	if (n > max)
+		n = max;
+	memcpy(buf, st->data + st->from, n);
+	st->from += n;
+	if (st->from == st->len)
+		st->from = st->len = 0;
+	return n;
+}
+
+static void stream_wake(struct http_stream *st)
+{
+	if (!st->suspended)
+		return;
+	st->suspended = false;
+	resume(st->req);
+}
+
+struct http_stream *http_stream(struct http_request *r, const char *type, void (*closed)(void *ctx), void *ctx)
+{
+	struct http_stream *st = calloc(1, sizeof(*st));
+
+	if (!st)
+		goto err_problem;
+	r->response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 16384, stream_read, r, NULL);
+	if (!r->response)
+		goto err_free;
+	MHD_add_response_header(r->response, MHD_HTTP_HEADER_CONTENT_TYPE, type);
+	MHD_add_response_header(r->response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
+	/* silent for as long as nothing happens: not idle */
+	MHD_set_connection_option(r->connection, MHD_CONNECTION_OPTION_TIMEOUT, 0u);
+	st->req = r;
+	st->closed = closed;
+	st->ctx = ctx;
+	st->next = r->server->streams;
+	st->prev = &r->server->streams;
+	if (st->next)
+		st->next->prev = &st->next;
+	r->server->streams = st;
+	r->stream = st;
+	r->status = 200;
+	answered(r);
+	return st;
+
+err_free:
+	free(st);
+err_problem:
+	http_problem(r, 500, NULL, "no memory for a stream");
+	return NULL;
+}
+
+void http_stream_send(struct http_stream *st, const char *text)
+{
+	size_t n = strlen(text), room = st->room ? st->room : 4096;
+	char *more;
+
+	if (st->ended)
+		return;
+	if (st->from) {
+		memmove(st->data, st->data + st->from, st->len - st->from);
+		st->len -= st->from;
+		st->from = 0;
+	}
+	while (room < st->len + n)
+		room *= 2;
+	more = room > st->room && room <= HTTP_STREAM_MAX ? realloc(st->data, room) : st->data;
+	if (!more || room > HTTP_STREAM_MAX) {
+		log_notice("a peer reads a stream too slowly: it is cut");
+		http_stream_end(st);
+		return;
+	}
+	st->data = more;
+	st->room = room;
+	memcpy(st->data + st->len, text, n);
+	st->len += n;
+	stream_wake(st);
+}
+
+void http_stream_end(struct http_stream *st)
+{
+	st->ended = true;
+	stream_wake(st);
 }
 
 const struct addr *http_peer(struct http_request *r)
@@ -395,9 +600,13 @@ err_free:
 
 void http_server_stop(struct http_server *s)
 {
+	struct http_stream *st;
+
 	if (!s)
 		return;
 	s->stopping = true;
+	for (st = s->streams; st; st = st->next)
+		http_stream_end(st);
 	sd_event_source_disable_unref(s->io);
 	sd_event_source_disable_unref(s->timer);
 	MHD_stop_daemon(s->mhd);
