@@ -19,3 +19,11 @@ unit: $(UNIT_TESTS)
 include selftests/lab/build.mk
 include selftests/model/build.mk
 include selftests/bench/build.mk
+
+# the golden packets, for the test that puts them through the core in user space
+$(O)/test/packets.txt: selftests/packets/packets.py selftests/model/duet_model.py $(wildcard selftests/packets/cases/*.json)
+	$(say) GEN $@
+	$(Q)mkdir -p $(@D)
+	$(Q)$< --emit $@
+$(O)/test/test_packets: | $(O)/test/packets.txt
+unit: $(O)/test/packets.txt

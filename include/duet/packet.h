@@ -15,12 +15,10 @@
 #include <duet/hash.h>
 #include <duet/limits.h>
 #include <linux/duet.h>
-#include <linux/in.h>
 
 #ifdef __KERNEL__
 #include <linux/string.h>
 #include <linux/types.h>
-#include <net/checksum.h>
 #include <net/ip.h>
 #else
 #include <stdbool.h>
@@ -202,6 +200,8 @@ DUET_INLINE __u32 duet_ext6(struct duet_view *v, __u32 at, __u8 *proto,
 			*proto = p[0];
 			at += 8 + 8 * (__u32)p[1];
 		}
+		if (at > v->len)
+			return 0;
 	}
 	return 0;
 }
@@ -280,12 +280,16 @@ DUET_INLINE enum duet_verdict duet_transport(struct duet_view *v,
 		t->sport = duet_get16(p);
 		t->dport = duet_get16(p + 2);
 		t->flags |= DUET_T_PORTS;
-		if (t->proto == DUET_PROTO_TCP && duet_has(v, v->l4 + 14)) {
-			if ((p[13] & 0x12) == 0x02)
-				t->flags |= DUET_T_SYN;
-			if (p[13] & 0x05)
-				t->flags |= DUET_T_END;
-		}
+		if (t->proto != DUET_PROTO_TCP)
+			return DUET_VERDICT_ENCAP;
+		/* ports are enough to balance it, but flags that are there count */
+		if (unlikely(!duet_has(v, v->l4 + 14)))
+			return v->want ? DUET_VERDICT_DROP_HEADER :
+					 DUET_VERDICT_ENCAP;
+		if ((p[13] & 0x12) == 0x02)
+			t->flags |= DUET_T_SYN;
+		if (p[13] & 0x05)
+			t->flags |= DUET_T_END;
 		return DUET_VERDICT_ENCAP;
 	}
 	if (t->proto != (t->family == 4 ? DUET_PROTO_ICMP : DUET_PROTO_ICMPV6))
@@ -296,6 +300,26 @@ DUET_INLINE enum duet_verdict duet_transport(struct duet_view *v,
 		return duet_quoted(v, v->l4 + DUET_ICMP_HEADER, t);
 	if (t->family == 4 ? p[0] == 8 || p[0] == 0 : p[0] == 128 || p[0] == 129)
 		t->sport = duet_get16(p + 4);
+	return DUET_VERDICT_ENCAP;
+}
+
+/* duet_fragment - a fragment has no ports, whatever it holds; but about the
+ * first one of an ICMP error nothing is answered
+ */
+DUET_INLINE enum duet_verdict duet_fragment(struct duet_view *v,
+					    struct duet_tuple *t, bool first)
+{
+	__u8 type;
+
+	t->flags = DUET_T_FRAGMENT;
+	if (!first || t->proto != (t->family == 4 ? DUET_PROTO_ICMP :
+						    DUET_PROTO_ICMPV6))
+		return DUET_VERDICT_ENCAP;
+	if (!duet_has(v, v->l4 + 1))
+		return v->want ? DUET_VERDICT_DROP_HEADER : DUET_VERDICT_ENCAP;
+	type = v->data[v->l4];
+	if (t->family == 4 ? duet_icmp4_is_error(type) : duet_icmp6_is_error(type))
+		t->flags |= DUET_T_ERROR;
 	return DUET_VERDICT_ENCAP;
 }
 
@@ -330,10 +354,8 @@ DUET_INLINE enum duet_verdict duet_parse4(struct duet_view *v,
 	t->proto = p[9];
 	t->sport = 0;
 	t->dport = 0;
-	if (unlikely(duet_get16(p + 6) & DUET_IP_FRAGMENT)) {
-		t->flags = DUET_T_FRAGMENT;
-		return DUET_VERDICT_ENCAP;
-	}
+	if (unlikely(duet_get16(p + 6) & DUET_IP_FRAGMENT))
+		return duet_fragment(v, t, !(duet_get16(p + 6) & DUET_IP_OFFSET));
 	return duet_transport(v, t);
 }
 
@@ -364,10 +386,8 @@ DUET_INLINE enum duet_verdict duet_parse6(struct duet_view *v,
 	v->l4 = duet_ext6(v, DUET_IP6_HEADER, &t->proto, &fragment);
 	if (unlikely(!v->l4))
 		return DUET_VERDICT_DROP_HEADER;
-	if (unlikely(fragment)) {
-		t->flags = DUET_T_FRAGMENT;
-		return DUET_VERDICT_ENCAP;
-	}
+	if (unlikely(fragment))
+		return duet_fragment(v, t, fragment == 1);
 	return duet_transport(v, t);
 }
 
@@ -493,7 +513,8 @@ DUET_INLINE void duet_put_icmp(__u8 *p, __u8 family, __u32 quote, __u8 type,
 
 /* duet_may_answer - may an ICMP error be sent about this packet? Not about an
  * error, not about later fragments, not to nobody (RFC 1122 3.2.2, RFC 4443
- * 2.4 (e)). @type: its ICMP type, if it is ICMP.
+ * 2.4 (e)), not to a loopback address, which no packet on a wire comes from
+ * (RFC 1122 3.2.1.3, RFC 4291 2.5.3).
  */
 DUET_INLINE bool duet_may_answer(const struct duet_tuple *t, const __u8 *ip)
 {
@@ -502,7 +523,8 @@ DUET_INLINE bool duet_may_answer(const struct duet_tuple *t, const __u8 *ip)
 	if (t->family == 4)
 		return !(duet_get16(ip + 6) & DUET_IP_OFFSET) &&
 		       ip[12] && ip[12] != 127 && ip[12] < 224;
-	return ip[8] != 0xff && (t->src[0] | t->src[1] | t->src[2] | t->src[3]);
+	return ip[8] != 0xff &&
+	       (t->src[0] | t->src[1] | t->src[2] || t->src[3] > 1);
 }
 
 /* An ICMP error from the path about an outer header of ours.
