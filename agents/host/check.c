@@ -1,53 +1,25 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Health checks of the services behind the VIPs of this host: TCP connect,
- * HTTP status, ICMP echo, all in the event loop. A probe goes where traffic
- * goes, to the VIP as it is on this host, and comes from the DIP: a service
- * that answers only at an address of its own is down. It never leaves the host.
+ * Health checks: what a probe's result means. A state changes after `rise` or
+ * `fall` results in a row, is what "initial" says before that, and outlives the
+ * agent. All checks of a host share one event loop.
  */
-#include <arpa/inet.h>
+#include "check.h"
+
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/ip_icmp.h>
-#include <netinet/tcp.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/socket.h>
 #include <time.h>
-#include <unistd.h>
 
-#include "host.h"
 #include "log.h"
 
-struct check {
-	struct check_def def;
-	struct checks *all;
-	enum check_state state;
-	uint64_t since_ms;		/* wall clock: it is for people and for other machines */
-	unsigned int streak;		/* results in a row that were `streak_ok` */
-	bool streak_ok;
-	char reason[160];
-	uint64_t probes, failures;
-
-	sd_event_source *io, *timer;
-	int fd;				/* -1: no probe under way */
-	bool connected;
-	uint64_t started;		/* usec, monotonic */
-	char text[512];			/* request to be sent, then the beginning of the answer */
-	size_t len, sent;
-	uint16_t sequence;
+static const struct probe_ops *const kinds[] = {
+	[CHECK_TCP] = &probe_tcp, [CHECK_HTTP] = &probe_http, [CHECK_HTTPS] = &probe_https,
+	[CHECK_ICMP] = &probe_icmp, [CHECK_COMMAND] = &probe_command,
 };
+#define KINDS (sizeof(kinds) / sizeof(*kinds))
 
-struct checks {
-	sd_event *loop;
-	void (*changed)(void *ctx);
-	void *ctx;
-	struct check **list;
-	unsigned int n;
-};
-
-static const char *const type_names[] = { "tcp", "http", "icmp" };
 static const char *const state_names[] = { "unknown", "up", "down" };
 
 static int get_uint(json_t *json, const char *key, unsigned int min, unsigned int max, unsigned int fallback,
@@ -64,11 +36,39 @@ static int get_uint(json_t *json, const char *key, unsigned int min, unsigned in
 	return 0;
 }
 
+/* get_text - a string that fits; *out is zeroed behind it: definitions are compared as bytes */
+static int get_text(json_t *json, const char *key, const char *where, char *out, size_t size, struct err *e)
+{
+	json_t *v = json_object_get(json, key);
+
+	if (!v)
+		return 0;
+	if (!json_is_string(v) || !json_string_length(v) || json_string_length(v) >= size)
+		return err_set(e, -EINVAL, "%s: \"%s\" must be a text of 1 to %zu characters", where, key, size - 1);
+	snprintf(out, size, "%s", json_string_value(v));
+	return 0;
+}
+
+static int parse_initial(json_t *json, const char *where, struct check_def *def, struct err *e)
+{
+	json_t *v = json_object_get(json, "initial");
+	unsigned int i;
+
+	if (!v)
+		return 0;
+	for (i = 0; i < 3; i++)
+		if (!strcmp(json_string_value(v) ?: "", state_names[i])) {
+			def->initial = i;
+			return 0;
+		}
+	return err_set(e, -EINVAL, "%s: \"initial\" is unknown, up or down", where);
+}
+
 int check_parse(json_t *json, const char *where, struct check_def *def, struct err *e)
 {
-	static const char *const members[] = { "rule", "type", "port", "path", "expect", "interval_ms",
-					       "timeout_ms", "rise", "fall" };
-	const char *type = json_string_value(json_object_get(json, "type")), *path, *key;
+	static const char *const members[] = { "rule", "type", "port", "path", "expect", "body", "host", "command",
+					       "initial", "interval_ms", "timeout_ms", "rise", "fall" };
+	const char *type = json_string_value(json_object_get(json, "type")), *key;
 	unsigned int i;
 	json_t *v;
 
@@ -81,28 +81,33 @@ int check_parse(json_t *json, const char *where, struct check_def *def, struct e
 		if (i == sizeof(members) / sizeof(*members))
 			return err_set(e, -EINVAL, "%s: a check has no \"%s\"", where, key);
 	}
-	for (i = 0; i < 3 && (!type || strcmp(type, type_names[i])); i++)
+	for (i = 0; i < KINDS && (!type || strcmp(type, kinds[i]->name)); i++)
 		;
-	if (i == 3)
-		return err_set(e, -EINVAL, "%s: the \"type\" of a check is tcp, http or icmp, not \"%s\"", where,
+	if (i == KINDS)
+		return err_set(e, -EINVAL, "%s: the \"type\" of a check is tcp, http, https, icmp or command, not \"%s\"", where,
 			       type ?: "");
+	memset(def, 0, sizeof(*def));
 	def->type = i;
+	snprintf(def->path, sizeof(def->path), "/");
 	if (get_uint(json, "rule", 0, 65535, 0, where, &def->rule, e) ||
 	    get_uint(json, "port", 1, 65535, 0, where, &def->port, e) ||
 	    get_uint(json, "expect", 100, 599, 200, where, &def->expect, e) ||
 	    get_uint(json, "interval_ms", 10, 3600000, 500, where, &def->interval_ms, e) ||
 	    get_uint(json, "timeout_ms", 1, 3600000, 300, where, &def->timeout_ms, e) ||
 	    get_uint(json, "rise", 1, 100, 2, where, &def->rise, e) ||
-	    get_uint(json, "fall", 1, 100, 2, where, &def->fall, e))
+	    get_uint(json, "fall", 1, 100, 2, where, &def->fall, e) ||
+	    get_text(json, "path", where, def->path, sizeof(def->path), e) ||
+	    get_text(json, "body", where, def->body, sizeof(def->body), e) ||
+	    get_text(json, "host", where, def->host, sizeof(def->host), e) ||
+	    get_text(json, "command", where, def->command, sizeof(def->command), e) ||
+	    parse_initial(json, where, def, e))
 		return -EINVAL;
-	if (def->type != CHECK_ICMP && !def->port)
+	if (def->type != CHECK_ICMP && def->type != CHECK_COMMAND && !def->port)
 		return err_set(e, -EINVAL, "%s: a %s check needs a \"port\"", where, type);
-	v = json_object_get(json, "path");
-	path = v ? json_string_value(v) : "/";
-	if (!path || path[0] != '/' || strlen(path) >= sizeof(def->path) || strpbrk(path, " \r\n\t"))
-		return err_set(e, -EINVAL, "%s: the \"path\" of a check begins with /, has no blanks and at most %zu characters",
-			       where, sizeof(def->path) - 1);
-	snprintf(def->path, sizeof(def->path), "%s", path);
+	if (def->type == CHECK_COMMAND && !def->command[0])
+		return err_set(e, -EINVAL, "%s: a command check needs a \"command\"", where);
+	if (def->path[0] != '/' || strpbrk(def->path, " \r\n\t") || strpbrk(def->host, " \r\n\t"))
+		return err_set(e, -EINVAL, "%s: the \"path\" of a check begins with /; path and host have no blanks", where);
 	return 0;
 }
 
@@ -128,24 +133,30 @@ static void arm(struct check *c, uint64_t when)
 	sd_event_source_set_enabled(c->timer, SD_EVENT_ONESHOT);
 }
 
-static void probe_close(struct check *c)
+static struct decap_health_key health_key(const struct check *c)
 {
-	c->io = sd_event_source_disable_unref(c->io);
-	if (c->fd >= 0)
-		close(c->fd);
-	c->fd = -1;
+	return (struct decap_health_key){ .vip = c->def.key.vip, .dip = c->def.key.dip, .target = of_addr(&c->def.target),
+					  .rule = c->def.rule };
 }
 
-/* result - a probe ended; "" is success */
-static void result(struct check *c, const char *reason)
+static void keep(const struct check *c)
+{
+	struct decap_health_key key = health_key(c);
+	struct decap_health health = { .state = c->state, .since_ms = c->since_ms };
+
+	snprintf(health.reason, sizeof(health.reason), "%s", c->reason);
+	dp_health_set(c->all->dp, &key, &health);
+}
+
+void check_result(struct check *c, const char *reason)
 {
 	uint64_t now = now_usec(), next = c->started + c->def.interval_ms * 1000ull;
+	char vip[ADDR_STRLEN], dip[ADDR_STRLEN];
 	bool ok = !reason[0];
 	enum check_state state = c->state;
-	char vip[ADDR_STRLEN], dip[ADDR_STRLEN];
 
-	probe_close(c);
-	arm(c, next > now ? next : now);
+	kinds[c->def.type]->cancel(c);
+	c->probing = false;
 	c->probes++;
 	if (!ok)
 		c->failures++;
@@ -159,17 +170,25 @@ static void result(struct check *c, const char *reason)
 		state = CHECK_UP;
 	else if (!ok && c->streak >= c->def.fall)
 		state = CHECK_DOWN;
+	/* a service that closed its socket is asked again at once, until it is clear */
+	if (c->hurried && !ok && c->state != CHECK_DOWN && state != CHECK_DOWN)
+		next = now;
+	else
+		c->hurried = false;
+	arm(c, next > now ? next : now);
 	if (state == c->state)
 		return;
 	c->state = state;
 	c->since_ms = wall_ms();
 	snprintf(c->reason, sizeof(c->reason), "%s", reason);
-	log_notice("%s of %s, rule %u: %s%s%s", str4(c->def.key.dip, dip), str4(c->def.key.vip, vip), c->def.rule,
-		   state_names[state], reason[0] ? ": " : "", reason);
-	c->all->changed(c->all->ctx);
+	keep(c);
+	log_notice("%s of %s, rule %u: %s%s%s",
+		   addr_is_none(&c->def.target) ? str_addr(&c->def.key.dip, dip) : addr_str(&c->def.target, dip),
+		   str_addr(&c->def.key.vip, vip), c->def.rule, state_names[state], reason[0] ? ": " : "", reason);
+	c->all->changed(&c->def.key, c->all->ctx);
 }
 
-__attribute__((format(printf, 2, 3))) static void failed(struct check *c, const char *fmt, ...)
+void check_failed(struct check *c, const char *fmt, ...)
 {
 	char text[160];
 	va_list ap;
@@ -177,195 +196,45 @@ __attribute__((format(printf, 2, 3))) static void failed(struct check *c, const 
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	result(c, text);
-}
-
-/* http_answer - 1: expected, 0: read on, -1: result() was told what is wrong */
-static int http_answer(struct check *c)
-{
-	unsigned int status;
-
-	c->text[c->len] = '\0';
-	if (c->len < 13 && !strchr(c->text, '\n'))
-		return 0;
-	if (sscanf(c->text, "HTTP/1.%*1u %3u", &status) != 1) {
-		failed(c, "port %u doesn't answer in HTTP", c->def.port);
-		return -1;
-	}
-	if (status != c->def.expect) {
-		failed(c, "HTTP status %u, not %u", status, c->def.expect);
-		return -1;
-	}
-	return 1;
-}
-
-static void http_read(struct check *c)
-{
-	ssize_t n = recv(c->fd, c->text + c->len, sizeof(c->text) - 1 - c->len, 0);
-	int ret;
-
-	if (n < 0) {
-		if (errno != EAGAIN && errno != EINTR)
-			failed(c, "HTTP: %s", strerror(errno));
-		return;
-	}
-	if (!n) {
-		failed(c, "port %u closed the connection without an HTTP status", c->def.port);
-		return;
-	}
-	c->len += n;
-	ret = http_answer(c);
-	if (ret > 0)
-		result(c, "");
-}
-
-static void http_write(struct check *c)
-{
-	ssize_t n = send(c->fd, c->text + c->sent, c->len - c->sent, MSG_NOSIGNAL);
-
-	if (n < 0) {
-		if (errno != EAGAIN && errno != EINTR)
-			failed(c, "HTTP: %s", strerror(errno));
-		return;
-	}
-	c->sent += n;
-	if (c->sent < c->len)
-		return;
-	c->len = 0;
-	sd_event_source_set_io_events(c->io, EPOLLIN);
-}
-
-static void icmp_read(struct check *c)
-{
-	uint8_t packet[128];
-	struct icmphdr icmp;
-	ssize_t n = recv(c->fd, packet, sizeof(packet), 0);
-	size_t header = (packet[0] & 15) * 4;
-
-	if (n < (ssize_t)(sizeof(struct iphdr) + sizeof(icmp)) || n < (ssize_t)(header + sizeof(icmp)))
-		return;
-	memcpy(&icmp, packet + header, sizeof(icmp));
-	if (icmp.type == ICMP_ECHOREPLY && icmp.un.echo.id == (uint16_t)getpid() &&
-	    icmp.un.echo.sequence == c->sequence)
-		result(c, "");
-}
-
-static int on_io(sd_event_source *source, int fd, uint32_t revents, void *ctx)
-{
-	struct check *c = ctx;
-	socklen_t size = sizeof(int);
-	int error = 0;
-
-	if (c->def.type == CHECK_ICMP) {
-		icmp_read(c);
-		return 0;
-	}
-	if (!c->connected) {
-		getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size);
-		if (error) {
-			failed(c, "port %u: %s", c->def.port, strerror(error));
-			return 0;
-		}
-		c->connected = true;
-		if (c->def.type == CHECK_TCP) {
-			result(c, "");
-			return 0;
-		}
-	}
-	if (c->sent < c->len && !(revents & EPOLLIN))
-		http_write(c);
-	else
-		http_read(c);
-	return 0;
-}
-
-static uint16_t icmp_sum(const void *data, size_t len)
-{
-	const uint16_t *p = data;
-	uint32_t sum = 0;
-
-	for (; len > 1; len -= 2)
-		sum += *p++;
-	sum = (sum >> 16) + (sum & 0xffff);
-	return ~(sum + (sum >> 16));
-}
-
-static int icmp_send(struct check *c)
-{
-	struct icmphdr icmp = { .type = ICMP_ECHO, .un.echo.id = getpid() };
-
-	icmp.un.echo.sequence = ++c->sequence;
-	icmp.checksum = icmp_sum(&icmp, sizeof(icmp));
-	return send(c->fd, &icmp, sizeof(icmp), 0) < 0 ? -errno : 0;
-}
-
-static void probe(struct check *c)
-{
-	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(c->def.port), .sin_addr.s_addr = c->def.key.vip };
-	struct sockaddr_in from = { .sin_family = AF_INET, .sin_addr.s_addr = c->def.key.dip };
-	bool icmp = c->def.type == CHECK_ICMP;
-	struct linger reset = { .l_onoff = 1 };
-	char vip[ADDR_STRLEN];
-	int one = 1, ret = 0;
-
-	c->started = now_usec();
-	c->connected = false;
-	c->sent = c->len = 0;
-	c->fd = socket(AF_INET, (icmp ? SOCK_RAW : SOCK_STREAM) | SOCK_NONBLOCK | SOCK_CLOEXEC,
-		       icmp ? IPPROTO_ICMP : IPPROTO_TCP);
-	if (c->fd < 0) {
-		failed(c, "can't probe: %s", strerror(errno));
-		return;
-	}
-	/* if the VIP isn't on this host, fail: don't ask another host through the mux */
-	setsockopt(c->fd, SOL_SOCKET, SO_DONTROUTE, &one, sizeof(one));
-	if (!icmp) {
-		setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-		setsockopt(c->fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof(one));
-		/* thousands of probes leave no sockets waiting behind them */
-		setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
-	}
-	if (bind(c->fd, (struct sockaddr *)&from, sizeof(from))) {
-		failed(c, "can't probe from the DIP's address: %s", strerror(errno));
-		return;
-	}
-	if (connect(c->fd, (struct sockaddr *)&to, sizeof(to)) && errno != EINPROGRESS) {
-		failed(c, "%s port %u: %s", str4(c->def.key.vip, vip), c->def.port, strerror(errno));
-		return;
-	}
-	if (c->def.type == CHECK_HTTP)
-		c->len = snprintf(c->text, sizeof(c->text),
-				  "GET %s HTTP/1.1\r\nHost: %s:%u\r\nUser-Agent: duet-host-agent\r\nConnection: close\r\n\r\n",
-				  c->def.path, str4(c->def.key.vip, vip), c->def.port);
-	else if (icmp)
-		ret = icmp_send(c);
-	if (ret) {
-		failed(c, "echo request: %s", strerror(-ret));
-		return;
-	}
-	ret = sd_event_add_io(c->all->loop, &c->io, c->fd, icmp ? EPOLLIN : EPOLLIN | EPOLLOUT, on_io, c);
-	if (ret < 0) {
-		failed(c, "can't probe: %s", strerror(-ret));
-		return;
-	}
-	arm(c, c->started + c->def.timeout_ms * 1000ull);
+	check_result(c, text);
 }
 
 static int on_timer(sd_event_source *source, uint64_t usec, void *ctx)
 {
 	struct check *c = ctx;
+	const struct probe_ops *ops = kinds[c->def.type];
 
-	if (c->fd < 0)
-		probe(c);
-	else
-		failed(c, "no %s within %u ms", c->def.type == CHECK_ICMP ? "echo reply" :
-		       c->connected ? "HTTP status" : "connection", c->def.timeout_ms);
+	if (c->probing) {
+		check_failed(c, "no %s within %u ms", ops->awaits(c), c->def.timeout_ms);
+		return 0;
+	}
+	c->started = now_usec();
+	c->probing = true;
+	c->connected = false;
+	c->sent = c->len = 0;
+	arm(c, c->started + c->def.timeout_ms * 1000ull);
+	ops->start(c);
 	return 0;
+}
+
+void checks_hurry(struct checks *all, unsigned int port)
+{
+	unsigned int i;
+
+	for (i = 0; i < all->n; i++) {
+		struct check *c = all->list[i];
+
+		if (c->def.port != port || c->state == CHECK_DOWN)
+			continue;
+		c->hurried = true;
+		if (!c->probing)
+			arm(c, 0);
+	}
 }
 
 static void check_free(struct check *c)
 {
-	probe_close(c);
+	kinds[c->def.type]->cancel(c);
 	sd_event_source_disable_unref(c->timer);
 	free(c);
 }
@@ -373,29 +242,46 @@ static void check_free(struct check *c)
 static struct check *check_new(struct checks *all, const struct check_def *def)
 {
 	struct check *c = calloc(1, sizeof(*c));
+	struct decap_health_key key;
+	struct decap_health health;
 
 	if (!c)
 		return NULL;
 	c->def = *def;
 	c->all = all;
 	c->fd = -1;
+	c->state = def->initial;
 	c->since_ms = wall_ms();
 	snprintf(c->reason, sizeof(c->reason), "not yet probed %u times", def->rise);
+	key = health_key(c);
+	if (dp_health_get(all->dp, &key, &health) && health.state <= CHECK_DOWN) {
+		c->state = health.state;
+		c->since_ms = health.since_ms;
+		snprintf(c->reason, sizeof(c->reason), "%.150s", health.reason);
+	}
 	/* accuracy 1: the default would put a timeout off by up to 250 ms */
 	if (sd_event_add_time(all->loop, &c->timer, CLOCK_MONOTONIC, 0, 1, on_timer, c) < 0) {
 		free(c);
 		return NULL;
 	}
+	keep(c);
 	return c;
 }
 
-int checks_start(sd_event *loop, void (*changed)(void *ctx), void *ctx, struct checks **out)
+int checks_start(sd_event *loop, struct dataplane *dp, void (*changed)(const struct decap_key *key, void *ctx), void *ctx,
+		 struct checks **out)
 {
 	struct checks *all = calloc(1, sizeof(*all));
+	sigset_t children;
 
 	if (!all)
 		return -ENOMEM;
+	/* the event loop waits for commands, and wants this one blocked for that */
+	sigemptyset(&children);
+	sigaddset(&children, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &children, NULL);
 	all->loop = loop;
+	all->dp = dp;
 	all->changed = changed;
 	all->ctx = ctx;
 	*out = all;
@@ -410,56 +296,160 @@ void checks_stop(struct checks *all)
 		return;
 	for (i = 0; i < all->n; i++)
 		check_free(all->list[i]);
+	curl_probes_stop(all->curl);
 	free(all->list);
 	free(all);
 }
 
+/* same_subject - both tell the state of the same thing, however they ask */
+static bool same_subject(const struct check_def *a, const struct check_def *b)
+{
+	return !memcmp(&a->key, &b->key, sizeof(a->key)) && !addr_cmp(&a->target, &b->target) && a->rule == b->rule;
+}
+
+static int by_subject(const void *a, const void *b)
+{
+	const struct check_def *x = &(*(struct check *const *)a)->def, *y = &(*(struct check *const *)b)->def;
+	int order = memcmp(&x->key, &y->key, sizeof(x->key)) ?: addr_cmp(&x->target, &y->target);
+
+	return order ?: (int)x->rule - (int)y->rule;
+}
+
+/* find - the check of that subject in a list sorted by it; the first of several */
+static struct check **find(struct check **list, unsigned int n, const struct check_def *def)
+{
+	struct check key = { .def = *def }, *at = &key, **found;
+
+	found = n ? bsearch(&at, list, n, sizeof(*list), by_subject) : NULL;
+	while (found && found > list && same_subject(&found[-1]->def, def))
+		found--;
+	return found;
+}
+
 int checks_set(struct checks *all, const struct check_def *defs, unsigned int n, unsigned int *changed)
 {
-	struct check **list = calloc(n + 1, sizeof(*list));
+	struct check **list = calloc(n + 1, sizeof(*list)), **old;
+	bool *taken = calloc(all->n + 1, sizeof(*taken));
+	struct decap_health_key key;
 	unsigned int i, k;
+	int ret = -ENOMEM;
 
-	if (!list)
-		return -ENOMEM;
+	if (!list || !taken)
+		goto out;
+	qsort(all->list, all->n, sizeof(*all->list), by_subject);
 	for (i = 0; i < n; i++) {
-		for (k = 0; k < all->n; k++)
-			if (all->list[k] && !memcmp(&all->list[k]->def, &defs[i], sizeof(*defs)))
+		for (old = find(all->list, all->n, &defs[i]); old && old < all->list + all->n &&
+		     same_subject(&(*old)->def, &defs[i]); old++)
+			if (!taken[old - all->list] && !memcmp(&(*old)->def, &defs[i], sizeof(*defs)))
 				break;
-		if (k < all->n) {
-			list[i] = all->list[k];
-			all->list[k] = NULL;
+		if (old && old < all->list + all->n && same_subject(&(*old)->def, &defs[i])) {
+			taken[old - all->list] = true;
+			list[i] = *old;
 			continue;
 		}
 		list[i] = check_new(all, &defs[i]);
 		if (!list[i])
-			goto err_list;
+			goto out;
 		(*changed)++;
 	}
 	for (k = 0; k < all->n; k++) {
-		if (!all->list[k])
+		if (taken[k])
 			continue;
+		for (i = 0; i < n && !same_subject(&all->list[k]->def, &defs[i]); i++)
+			;
+		key = health_key(all->list[k]);
+		if (i == n)
+			dp_health_set(all->dp, &key, NULL);
 		check_free(all->list[k]);
 		(*changed)++;
 	}
 	free(all->list);
 	all->list = list;
 	all->n = n;
+	free(taken);
 	return 0;
 
-err_list:	/* what was taken along must not be lost */
-	for (k = 0; k < all->n; k++)
-		if (all->list[k])
-			check_free(all->list[k]);
-	free(all->list);
-	all->list = list;
-	all->n = i;
-	return -ENOMEM;
+out:	/* what is new here goes again, what was there stays */
+	for (i = 0; list && i < n && list[i]; i++) {
+		for (k = 0; k < all->n && all->list[k] != list[i]; k++)
+			;
+		if (k == all->n)
+			check_free(list[i]);
+	}
+	free(list);
+	free(taken);
+	return ret;
+}
+
+bool checks_down(const struct checks *all, const struct decap_key *key, const struct addr *target)
+{
+	unsigned int i;
+
+	for (i = 0; i < all->n; i++) {
+		const struct check *c = all->list[i];
+
+		if (c->state == CHECK_DOWN && !addr_cmp(&c->def.target, target) && !memcmp(&c->def.key, key, sizeof(*key)))
+			return true;
+	}
+	return false;
+}
+
+static void put_states(json_t *j, const struct check *c)
+{
+	json_object_set_new(j, "state", json_string(state_names[c->state]));
+	json_object_set_new(j, "reason", json_string(c->reason));
+	json_object_set_new(j, "since-ms", json_integer(c->since_ms));
+}
+
+/* row_of - the row of a report for the DIP and rule of this check, if it is there already */
+static json_t *row_of(json_t *list, const char *vip, const char *dip, unsigned int rule)
+{
+	json_t *row;
+	size_t i = json_array_size(list);
+
+	/* targets of a pair follow each other */
+	while (i--) {
+		row = json_array_get(list, i);
+		if (strcmp(json_string_value(json_object_get(row, "vip")), vip) ||
+		    strcmp(json_string_value(json_object_get(row, "dip")), dip))
+			return NULL;
+		if (json_integer_value(json_object_get(row, "rule")) == rule)
+			return row;
+	}
+	return NULL;
+}
+
+/* report_row - a DIP with several targets is up if one of them is */
+static void report_row(json_t *list, const struct check *c)
+{
+	char vip[ADDR_STRLEN], dip[ADDR_STRLEN], target[ADDR_STRLEN];
+	json_t *row, *t;
+	const char *held;
+
+	str_addr(&c->def.key.vip, vip);
+	str_addr(&c->def.key.dip, dip);
+	row = row_of(list, vip, dip, c->def.rule);
+	if (!row) {
+		row = json_pack("{s:s, s:s, s:i}", "vip", vip, "dip", dip, "rule", c->def.rule);
+		put_states(row, c);
+		json_array_append_new(list, row);
+	}
+	if (addr_is_none(&c->def.target))
+		return;
+	held = json_string_value(json_object_get(row, "state"));
+	if (c->state == CHECK_UP || (c->state == CHECK_UNKNOWN && strcmp(held, "up")))
+		put_states(row, c);
+	if (!json_object_get(row, "targets"))
+		json_object_set_new(row, "targets", json_array());
+	t = json_pack("{s:s}", "target", addr_str(&c->def.target, target));
+	put_states(t, c);
+	json_array_append_new(json_object_get(row, "targets"), t);
 }
 
 json_t *checks_json(const struct checks *all, const struct decap_key *key, bool brief)
 {
-	char vip[ADDR_STRLEN], dip[ADDR_STRLEN];
 	json_t *list = json_array(), *j;
+	char target[ADDR_STRLEN];
 	unsigned int i;
 
 	for (i = 0; i < all->n; i++) {
@@ -467,18 +457,17 @@ json_t *checks_json(const struct checks *all, const struct decap_key *key, bool 
 
 		if (key && memcmp(key, &c->def.key, sizeof(*key)))
 			continue;
-		j = json_pack("{s:i, s:s, s:s, s:I}", "rule", c->def.rule, "state", state_names[c->state],
-			      "reason", c->reason, "since-ms", (json_int_t)c->since_ms);
 		if (brief) {
-			json_object_set_new(j, "vip", json_string(str4(c->def.key.vip, vip)));
-			json_object_set_new(j, "dip", json_string(str4(c->def.key.dip, dip)));
-		} else {
-			json_object_set_new(j, "type", json_string(type_names[c->def.type]));
-			if (c->def.port)
-				json_object_set_new(j, "port", json_integer(c->def.port));
-			json_object_set_new(j, "probes", json_integer(c->probes));
-			json_object_set_new(j, "failures", json_integer(c->failures));
+			report_row(list, c);
+			continue;
 		}
+		j = json_pack("{s:i, s:s, s:I, s:I}", "rule", c->def.rule, "type", kinds[c->def.type]->name, "probes",
+			      (json_int_t)c->probes, "failures", (json_int_t)c->failures);
+		put_states(j, c);
+		if (c->def.port)
+			json_object_set_new(j, "port", json_integer(c->def.port));
+		if (!addr_is_none(&c->def.target))
+			json_object_set_new(j, "target", json_string(addr_str(&c->def.target, target)));
 		json_array_append_new(list, j);
 	}
 	return list;

@@ -1,83 +1,231 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* The parts of duet-host-agent: data plane, checks, reports, and the state they share. */
+/*
+ * The parts of duet-host-agent: data plane, delivery, checks, reports, and the
+ * state they share. One thread, one event loop; nothing here is locked.
+ */
 #ifndef DUET_AGENT_HOST_H
 #define DUET_AGENT_HOST_H
 
 #include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 #include <systemd/sd-event.h>
 #include "addr.h"
 #include "bpf/decap.h"
 #include "conf.h"
 #include "http.h"
 
+#define RACK_NAME	64
+
+enum attach { ATTACH_AUTO, ATTACH_XDP, ATTACH_TC };
+
 struct conf {
-	char *name, *controller, *interface, *pin;
+	char *name, *controller, *interface, *pin, *attach_text;
 	struct conf_listen listen;
 	struct addr address;
+	enum attach attach;
+	unsigned int report_ms, mtu;
 	bool manage_sysctl;
 };
 
-/* ---- dataplane.c: the BPF program, where it hangs, its maps ---- */
+/* The maps' addresses are struct addr in words. */
+static inline struct addr to_addr(const struct decap_addr *from)
+{
+	struct addr a;
+
+	memcpy(&a, from, sizeof(a));
+	return a;
+}
+
+static inline struct decap_addr of_addr(const struct addr *from)
+{
+	struct decap_addr a;
+
+	memcpy(&a, from, sizeof(a));
+	return a;
+}
+
+static inline const char *str_addr(const struct decap_addr *a, char buf[ADDR_STRLEN])
+{
+	struct addr b = to_addr(a);
+
+	return addr_str(&b, buf);
+}
+
+/* ---- hook.c: where a program hangs ---- */
+enum hook_kind { HOOK_INGRESS, HOOK_EGRESS, HOOK_XDP, HOOK_SNAT, __HOOKS };
+
+struct hook_prog {
+	uint8_t tag[8];
+	uint32_t id;
+	char name[16];
+};
+
+const char *hook_program(enum hook_kind kind);
+int hook_prog_info(int prog, struct hook_prog *info);
+/* hook_get - fd of the program of ours there; -ENOENT: none, -EEXIST: another's */
+int hook_get(unsigned int ifindex, enum hook_kind kind);
+int hook_attach(unsigned int ifindex, enum hook_kind kind, int prog, struct err *e);
+/* hook_detach - if it is ours; true: it was */
+bool hook_detach(unsigned int ifindex, enum hook_kind kind);
+
+/* ---- pin.c ---- */
+/* pin_dir - make it, on a BPF file system; -errno and why not */
+int pin_dir(const char *dir, struct err *e);
+/* pin_one - put the object of that fd at dir/name unless it is there already */
+int pin_one(const char *dir, const char *name, int fd, bool prog);
+void pin_remove(const char *dir, const char *const *names, unsigned int n);
+
+/* ---- dataplane.c: the BPF programs, where they hang ---- */
 struct dataplane;
 
 /* dp_open - attach to the interface, or take over what an earlier agent left
  * there, its maps with all that is in them. Nothing is detached on close.
  */
-int dp_open(const char *interface, const char *pin, struct dataplane **dp, struct err *e);
+int dp_open(const char *interface, enum attach attach, const char *pin, struct dataplane **dp, struct err *e);
 void dp_close(struct dataplane *dp);
+/* dp_remove - detach and unpin; before dp_close() */
+void dp_remove(struct dataplane *dp);
 /* what is attached, for people; new reference */
 json_t *dp_json(const struct dataplane *dp);
+int dp_mtu(const struct dataplane *dp);
 
-int dp_muxes_get(struct dataplane *dp, uint32_t **muxes, unsigned int *n);
+/* ---- maps.c: what its maps hold ---- */
+int dp_muxes_get(struct dataplane *dp, struct addr **muxes, unsigned int *n);
 int dp_served_get(struct dataplane *dp, struct decap_key **keys, unsigned int *n);
-/* dp_muxes_set, dp_served_set - make the map hold these keys; equal ones are not
- * touched, their counters go on. *changed counts what was added or removed.
+int dp_served_find(struct dataplane *dp, const struct decap_key *key, struct decap_served *value);
+/* dp_muxes_set, dp_served_add and dp_served_keep - make the map hold these keys;
+ * equal ones are not touched, their counters go on. *changed counts what was
+ * added or removed. dp_served_add() fills in the index of each value.
  */
-int dp_muxes_set(struct dataplane *dp, const uint32_t *muxes, unsigned int n, unsigned int *changed, struct err *e);
-int dp_served_add(struct dataplane *dp, const struct decap_key *keys, unsigned int n, unsigned int *changed, struct err *e);
+int dp_muxes_set(struct dataplane *dp, const struct addr *muxes, unsigned int n, unsigned int *changed, struct err *e);
+int dp_served_add(struct dataplane *dp, const struct decap_key *keys, struct decap_served *values, unsigned int n,
+		  unsigned int *changed, struct err *e);
 int dp_served_keep(struct dataplane *dp, const struct decap_key *keys, unsigned int n, unsigned int *changed, struct err *e);
-int dp_stat(struct dataplane *dp, const struct decap_key *key, struct decap_stat *stat);
+int dp_settings_set(struct dataplane *dp, const struct decap_settings *settings, struct err *e);
+
+/* dp_choice_set - the table of a pair delivered to several targets, replaced at once */
+int dp_choice_set(struct dataplane *dp, uint16_t index, const uint32_t *targets, uint32_t buckets, struct err *e);
+void dp_choice_drop(struct dataplane *dp, uint16_t index);
+/* dp_local_number - the number of a target; kept until dp_locals_keep() leaves it out */
+int dp_local_number(struct dataplane *dp, const struct decap_local *local, uint32_t *number);
+bool dp_local_find(struct dataplane *dp, const struct decap_local *local, uint32_t *number);
+void dp_locals_keep(struct dataplane *dp, const struct decap_local *locals, unsigned int n);
+
+struct rack {
+	struct prefix prefix;
+	char name[RACK_NAME];		/* zero-filled */
+};
+
+int dp_racks_set(struct dataplane *dp, const struct rack *racks, unsigned int n, struct err *e);
+/* dp_racks_get - names by number, "" where there is none; *names malloc'd */
+int dp_racks_get(struct dataplane *dp, char (**names)[RACK_NAME], unsigned int *n);
+
+struct meter_row {
+	uint16_t index, rack;
+	struct decap_meter sum;
+};
+
+int dp_meters_get(struct dataplane *dp, struct meter_row **rows, unsigned int *n);
 int dp_reason(struct dataplane *dp, enum decap_reason reason, uint64_t *n);
 const char *dp_reason_name(enum decap_reason reason);
 int dp_meta_get(struct dataplane *dp, struct decap_meta *meta);
 int dp_meta_set(struct dataplane *dp, const struct decap_meta *meta);
+bool dp_health_get(struct dataplane *dp, const struct decap_health_key *key, struct decap_health *health);
+/* dp_health_set - NULL: forget */
+void dp_health_set(struct dataplane *dp, const struct decap_health_key *key, const struct decap_health *health);
 
 /* ---- lo.c: the VIPs on lo; *changed counts ---- */
 struct nl_sock;
 
 int lo_open(struct nl_sock **s, struct err *e);
 void lo_close(struct nl_sock *s);
-int lo_add(struct nl_sock *s, uint32_t vip, unsigned int *changed, struct err *e);
-int lo_del(struct nl_sock *s, uint32_t vip, unsigned int *changed, struct err *e);
+int lo_add(struct nl_sock *s, const struct addr *vip, unsigned int *changed, struct err *e);
+int lo_del(struct nl_sock *s, const struct addr *vip, unsigned int *changed, struct err *e);
+
+/* ---- desired.c: what the controller asks for, read and checked ---- */
+struct local_def {
+	struct addr address;
+	uint16_t weight;
+	uint32_t number;		/* in marks; state.c fills it in */
+};
+
+struct port_def {
+	uint8_t proto;
+	uint16_t port, to;
+};
+
+struct pair_def {
+	struct decap_key key;
+	enum decap_delivery delivery;
+	const struct local_def *locals;
+	const struct port_def *ports;
+	unsigned int n_locals, n_ports;
+};
+
+struct check_def;
+
+struct desired {
+	struct decap_meta meta;
+	uint32_t seed;
+	struct addr *muxes;
+	struct rack *racks;
+	struct pair_def *pairs;
+	struct local_def *locals;	/* of all pairs, one after the other */
+	struct port_def *ports;
+	struct check_def *checks;
+	unsigned int n_muxes, n_racks, n_pairs, n_locals, n_ports, n_checks;
+};
+
+/* desired_read - 0; or a sentence, and -EADDRNOTAVAIL, -E2BIG: not on this host, -ENOMEM, else -EINVAL */
+int desired_read(json_t *body, struct desired *d, struct err *e);
+/* host_has - packets to this address come to this host */
+bool host_has(const struct addr *address);
+void desired_free(struct desired *d);
+
+/* ---- nft.c: NAT to targets, by the kernel's own ---- */
+struct nft;
+
+int nft_open(struct nft **nft, struct err *e);
+void nft_close(struct nft *nft);
+/* nft_apply - the table for these pairs, in one transaction; none left: no table */
+int nft_apply(struct nft *nft, const struct pair_def *pairs, unsigned int n, struct err *e);
+void nft_remove(struct nft *nft);
 
 /* ---- check.c: health checks ---- */
-enum check_type { CHECK_TCP, CHECK_HTTP, CHECK_ICMP };
+enum check_type { CHECK_TCP, CHECK_HTTP, CHECK_HTTPS, CHECK_ICMP, CHECK_COMMAND };
 enum check_state { CHECK_UNKNOWN, CHECK_UP, CHECK_DOWN };
 
 struct check_def {
 	struct decap_key key;
+	struct addr target;		/* behind this host; none: the VIP on lo */
+	uint32_t mark;
 	unsigned int rule;
 	enum check_type type;
+	enum check_state initial;
 	unsigned int port, expect, interval_ms, timeout_ms, rise, fall;
-	char path[256];
+	char path[256], body[128], host[128], command[512];	/* zero-filled: compared as bytes */
 };
 
 struct checks;
 
-int checks_start(sd_event *loop, void (*changed)(void *ctx), void *ctx, struct checks **checks);
+/* changed(key): the state of a check of that pair did */
+int checks_start(sd_event *loop, struct dataplane *dp, void (*changed)(const struct decap_key *key, void *ctx), void *ctx,
+		 struct checks **checks);
 void checks_stop(struct checks *checks);
 /* check_parse - {"rule", "type", "port", ...}; refuses with a sentence */
 int check_parse(json_t *json, const char *where, struct check_def *def, struct err *e);
 /* checks_set - an equal check goes on with the state it has; *changed counts the others */
 int checks_set(struct checks *checks, const struct check_def *defs, unsigned int n, unsigned int *changed);
-/* checks_json - those of one VIP (NULL: of all); brief: as a report has them */
+/* checks_json - those of one pair (NULL: of all); brief: as a report has them */
 json_t *checks_json(const struct checks *checks, const struct decap_key *key, bool brief);
+/* checks_hurry - a socket that listened on that port was closed: ask at once */
+void checks_hurry(struct checks *checks, unsigned int port);
+/* checks_down - is a check of this target down? */
+bool checks_down(const struct checks *checks, const struct decap_key *key, const struct addr *target);
 
-/* ---- state.c: what the controller asked for ---- */
-struct host;
-
+/* ---- state.c: making it true ---- */
 struct report;
 
 struct host {
@@ -85,30 +233,28 @@ struct host {
 	sd_event *loop;
 	struct dataplane *dp;
 	struct nl_sock *lo;
+	struct nft *nft;
 	struct checks *checks;
 	struct report *report;
-	bool synced;		/* this process was told its state */
+	struct desired held;		/* what this process was told last; zeros: nothing yet */
+	bool synced;			/* this process was told its state */
 };
 
+void put_state(struct http_request *req, json_t *body, void *ctx);
+/* state_health - a check of this pair changed: its second-level table follows */
+void state_health(struct host *host, const struct decap_key *key);
+/* state_remove - take everything away that state made */
+void state_remove(struct host *host);
+
+/* ---- show.c: status and metrics ---- */
 extern const struct http_route host_routes[];
+/* totals - of the rows of one pair */
+void totals(const struct meter_row *rows, unsigned int n, uint16_t index, struct decap_meter *sum);
 
 /* ---- report.c: reports to the controller ---- */
 int report_start(struct host *host, struct report **report);
 void report_stop(struct report *report);
 void report_now(struct report *report);
 json_t *report_json(const struct report *report);
-
-static inline void addr4(uint32_t be, struct addr *a)
-{
-	addr_from_raw(&be, sizeof(be), a);
-}
-
-static inline const char *str4(uint32_t be, char buf[ADDR_STRLEN])
-{
-	struct addr a;
-
-	addr4(be, &a);
-	return addr_str(&a, buf);
-}
 
 #endif

@@ -5,6 +5,7 @@
  * own connections, and told to nobody.
  */
 #include <errno.h>
+#include <linux/if_addr.h>
 #include <netlink/netlink.h>
 #include <netlink/route/addr.h>
 #include <string.h>
@@ -32,12 +33,16 @@ void lo_close(struct nl_sock *s)
 	nl_socket_free(s);
 }
 
-/* lo_addr - vip/32 on lo, as an object; NULL: no memory */
-static struct rtnl_addr *lo_addr(uint32_t vip)
+/* lo_addr - the VIP on lo, as an object; NULL: no memory */
+static struct rtnl_addr *lo_addr(const struct addr *vip)
 {
-	struct nl_addr *local = nl_addr_build(AF_INET, &vip, sizeof(vip));
 	struct rtnl_addr *addr = rtnl_addr_alloc();
+	struct nl_addr *local;
+	const void *raw;
+	size_t len;
 
+	raw = addr_raw(vip, &len);
+	local = nl_addr_build(len == 4 ? AF_INET : AF_INET6, raw, len);
 	if (!local || !addr || rtnl_addr_set_local(addr, local)) {
 		nl_addr_put(local);
 		rtnl_addr_put(addr);
@@ -46,10 +51,16 @@ static struct rtnl_addr *lo_addr(uint32_t vip)
 	nl_addr_put(local);
 	rtnl_addr_set_ifindex(addr, 1);	/* lo is number 1 in every network namespace */
 	rtnl_addr_set_scope(addr, RT_SCOPE_HOST);
+	if (len == 16) {
+		/* what is deprecated is no source of new connections */
+		rtnl_addr_set_flags(addr, IFA_F_NODAD);
+		rtnl_addr_set_valid_lifetime(addr, 0xffffffff);
+		rtnl_addr_set_preferred_lifetime(addr, 0);
+	}
 	return addr;
 }
 
-int lo_add(struct nl_sock *s, uint32_t vip, unsigned int *changed, struct err *e)
+int lo_add(struct nl_sock *s, const struct addr *vip, unsigned int *changed, struct err *e)
 {
 	struct rtnl_addr *addr = lo_addr(vip);
 	char text[ADDR_STRLEN];
@@ -62,12 +73,12 @@ int lo_add(struct nl_sock *s, uint32_t vip, unsigned int *changed, struct err *e
 	if (ret == -NLE_EXIST)
 		return 0;
 	if (ret)
-		return err_set(e, -EIO, "can't put %s on lo: %s", str4(vip, text), nl_geterror(ret));
+		return err_set(e, -EIO, "can't put %s on lo: %s", addr_str(vip, text), nl_geterror(ret));
 	(*changed)++;
 	return 0;
 }
 
-int lo_del(struct nl_sock *s, uint32_t vip, unsigned int *changed, struct err *e)
+int lo_del(struct nl_sock *s, const struct addr *vip, unsigned int *changed, struct err *e)
 {
 	struct rtnl_addr *addr = lo_addr(vip);
 	char text[ADDR_STRLEN];
@@ -80,7 +91,7 @@ int lo_del(struct nl_sock *s, uint32_t vip, unsigned int *changed, struct err *e
 	if (ret == -NLE_NOADDR || ret == -NLE_OBJ_NOTFOUND)
 		return 0;
 	if (ret)
-		return err_set(e, -EIO, "can't take %s off lo: %s", str4(vip, text), nl_geterror(ret));
+		return err_set(e, -EIO, "can't take %s off lo: %s", addr_str(vip, text), nl_geterror(ret));
 	(*changed)++;
 	return 0;
 }

@@ -26,6 +26,8 @@ static const struct conf_key conf_keys[] = {
 	CONF("host", "interface", CONF_STR, interface, .required = true),
 	CONF("host", "address", CONF_ADDR, address, .required = true),
 	CONF("host", "pin", CONF_STR, pin, .required = false),
+	CONF("host", "attach", CONF_STR, attach_text, .fallback = "auto"),
+	CONF("host", "mtu", CONF_UINT, mtu, .max = 65535, .fallback = "0"),
 	CONF("host", "manage_sysctl", CONF_BOOL, manage_sysctl, .fallback = "no"),
 };
 #define CONF_KEYS (sizeof(conf_keys) / sizeof(*conf_keys))
@@ -45,8 +47,12 @@ static int read_conf(const char *file, struct conf *conf, struct err *e)
 		ret = err_set(e, -EINVAL, "%s: [agent] name = %s: must be a name without /", file, conf->name);
 		goto err_free;
 	}
-	if (!addr_is_v4(&conf->address)) {
-		ret = err_set(e, -EINVAL, "%s: [host] address: only IPv4 is served so far", file);
+	if (!strcmp(conf->attach_text, "xdp")) {
+		conf->attach = ATTACH_XDP;
+	} else if (!strcmp(conf->attach_text, "tc")) {
+		conf->attach = ATTACH_TC;
+	} else if (strcmp(conf->attach_text, "auto")) {
+		ret = err_set(e, -EINVAL, "%s: [host] attach = %s: must be auto, xdp or tc", file, conf->attach_text);
 		goto err_free;
 	}
 	if (conf->pin && conf->pin[0] != '/') {
@@ -101,10 +107,11 @@ static void manage_sysctls(const char *interface)
 	set_sysctl(interface, "arp_announce", "2");
 }
 
-static void on_change(void *ctx)
+static void on_change(const struct decap_key *key, void *ctx)
 {
 	struct host *host = ctx;
 
+	state_health(host, key);
 	report_now(host->report);
 }
 
@@ -119,12 +126,15 @@ static int run(struct host *host, struct err *e)
 	ret = lo_open(&host->lo, e);
 	if (ret)
 		goto out_loop;
-	ret = dp_open(host->conf.interface, host->conf.pin, &host->dp, e);
+	ret = nft_open(&host->nft, e);
 	if (ret)
 		goto out_lo;
+	ret = dp_open(host->conf.interface, host->conf.attach, host->conf.pin, &host->dp, e);
+	if (ret)
+		goto out_nft;
 	if (host->conf.manage_sysctl)
 		manage_sysctls(host->conf.interface);
-	ret = checks_start(host->loop, on_change, host, &host->checks);
+	ret = checks_start(host->loop, host->dp, on_change, host, &host->checks);
 	if (ret) {
 		err_set(e, ret, "health checks: %s", strerror(-ret));
 		goto out_dp;
@@ -144,7 +154,10 @@ out_report:
 out_checks:
 	checks_stop(host->checks);
 out_dp:
+	desired_free(&host->held);
 	dp_close(host->dp);
+out_nft:
+	nft_close(host->nft);
 out_lo:
 	lo_close(host->lo);
 out_loop:

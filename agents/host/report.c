@@ -63,23 +63,50 @@ static void on_done(const struct http_result *result, void *ctx)
 	arm(r, reached ? INTERVAL_MS : r->retry_ms);
 }
 
+/* rack_rows - the rows of the traffic matrix of one pair */
+static json_t *rack_rows(const struct meter_row *rows, unsigned int n, uint16_t index, char (*names)[RACK_NAME],
+			 unsigned int n_names)
+{
+	json_t *list = json_array();
+	unsigned int i;
+
+	for (i = 0; i < n; i++) {
+		const struct decap_meter *m = &rows[i].sum;
+
+		if (rows[i].index == index)
+			json_array_append_new(list, json_pack("{s:s, s:I, s:I, s:I, s:I}", "rack",
+				rows[i].rack < n_names && rows[i].rack ? names[rows[i].rack] : "", "packets",
+				(json_int_t)m->in_packets, "bytes", (json_int_t)m->in_bytes, "out-packets",
+				(json_int_t)m->out_packets, "out-bytes", (json_int_t)m->out_bytes));
+	}
+	return list;
+}
+
 static json_t *traffic(struct dataplane *dp)
 {
-	json_t *list = json_array(), *j;
+	json_t *list = json_array();
 	char vip[ADDR_STRLEN], dip[ADDR_STRLEN];
-	struct decap_key *keys;
-	struct decap_stat stat;
-	unsigned int n, i;
+	unsigned int n = 0, n_rows = 0, n_names = 0, i;
+	char (*names)[RACK_NAME] = NULL;
+	struct meter_row *rows = NULL;
+	struct decap_key *keys = NULL;
+	struct decap_served value;
+	struct decap_meter sum;
 
-	if (dp_served_get(dp, &keys, &n))
-		return list;
+	dp_served_get(dp, &keys, &n);
+	dp_meters_get(dp, &rows, &n_rows);
+	dp_racks_get(dp, &names, &n_names);
 	for (i = 0; i < n; i++) {
-		if (dp_stat(dp, &keys[i], &stat))
+		if (dp_served_find(dp, &keys[i], &value))
 			continue;
-		j = json_pack("{s:s, s:s, s:I, s:I}", "vip", str4(keys[i].vip, vip), "dip", str4(keys[i].dip, dip),
-			      "bytes", (json_int_t)stat.bytes, "packets", (json_int_t)stat.packets);
-		json_array_append_new(list, j);
+		totals(rows, n_rows, value.index, &sum);
+		json_array_append_new(list, json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:o}", "vip", str_addr(&keys[i].vip, vip),
+			"dip", str_addr(&keys[i].dip, dip), "bytes", (json_int_t)sum.in_bytes, "packets",
+			(json_int_t)sum.in_packets, "out-bytes", (json_int_t)sum.out_bytes, "out-packets",
+			(json_int_t)sum.out_packets, "racks", rack_rows(rows, n_rows, value.index, names, n_names)));
 	}
+	free(names);
+	free(rows);
 	free(keys);
 	return list;
 }

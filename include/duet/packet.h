@@ -22,7 +22,12 @@
 #include <net/ip.h>
 #else
 #include <stdbool.h>
+#ifdef __bpf__	/* has no libc */
+#define memcmp(a, b, n)	__builtin_memcmp(a, b, n)
+#define memcpy(a, b, n)	__builtin_memcpy(a, b, n)
+#else
 #include <string.h>
+#endif
 #ifndef likely
 #define likely(x)	__builtin_expect(!!(x), 1)
 #define unlikely(x)	__builtin_expect(!!(x), 0)

@@ -444,7 +444,7 @@ def bad_input():
     no("vips", vips={})
     no("no address", muxes=["10.1.2"])
     no("no address", vips=[{"vip": "203.0.113.300", "dip": DIP}])
-    no("IPv4", vips=[{"vip": "2001:db8::1", "dip": DIP}])
+    no("no address of this host", 422, vips=[{"vip": "2001:db8::1", "dip": "2001:db8::2"}])
     no("can't be", vips=[{"vip": "224.0.0.1", "dip": DIP}])
     no("no address of this host", 422, vips=[{"vip": VIP, "dip": "10.77.0.1"}])
     no("own DIP", vips=[{"vip": DIP, "dip": DIP}])

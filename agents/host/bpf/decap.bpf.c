@@ -1,166 +1,407 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The decapsulator: takes the outer header off IPv4-in-IPv4 that a known mux
- * sent to a DIP of this host for a VIP served behind it, and counts. Not an
- * open decapsulator: whatever fails one of the three tests keeps its header.
- * Everything that isn't IPv4-in-IPv4 to a DIP of ours passes after two compares
- * and a lookup at most. Runs at tc ingress, kernel 6.1 and later.
+ * The decapsulator: takes the outer header off IP-in-IP (all four pairs of
+ * families) that a known mux sent to a DIP of this host for a VIP served behind
+ * it, and counts. Not an open decapsulator: whatever fails one of the three
+ * tests keeps its header. Everything that isn't IP-in-IP to a DIP of ours passes
+ * after two compares and two lookups at most.
+ *
+ * One text, compiled twice: at tc ingress for every device, and as XDP for
+ * drivers that have it, before there is an skb. Where both are attached, what XDP
+ * leaves (targets to be marked, headers to be pulled) is for tc. At tc egress,
+ * what leaves with a VIP as source is metered, its SYNs clamped. Kernel 6.1 on.
  */
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
 #include <linux/in.h>
 #include <linux/ip.h>
+#include <linux/ipv6.h>
 #include <linux/pkt_cls.h>
 #include <linux/tcp.h>
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 #include <stddef.h>
-#include "decap.h"
+#include "maps.h"
+#include "meter.h"
+#include "choose.h"
 
-#define FRAGMENT	0x3fff	/* MF and offset */
-#define ECN_MASK	0x3
-#define ECN_ECT1	0x1
-#define ECN_CE		0x3
+#define PROTO_IPV4	DUET_PROTO_IPIP
+#define PROTO_IPV6	DUET_PROTO_IPV6
+#define OPTIONS_MAX	40		/* bytes of TCP options */
 
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, DECAP_MAX_MUXES);
-	__type(key, __be32);
-	__type(value, __u8);
-} muxes SEC(".maps");
+/* A packet as found: what its headers say. */
+struct tunnelled {
+	struct decap_key key;
+	struct decap_addr mux, client;
+	__u32 outer, inner;	/* lengths of the two headers */
+	__u32 bytes;		/* of the inner packet */
+	__u16 fragment;		/* of the inner packet: MF and offset, as IPv4 has them */
+	__u8 outer_tos, tos;
+	__u8 proto;		/* behind the inner header */
+	bool six;		/* inner family */
+};
 
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, DECAP_MAX_SERVED);
-	__type(key, __be32);
-	__type(value, __u8);
-} dips SEC(".maps");
+/* What a hook calls its answers. */
+#define PASS	(xdp ? (int)XDP_PASS : TC_ACT_UNSPEC)
+#define DROP	(xdp ? (int)XDP_DROP : TC_ACT_SHOT)
 
-/* Being in here is being served: one lookup says yes and finds the counter. */
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_HASH);
-	__uint(max_entries, DECAP_MAX_SERVED);
-	__type(key, struct decap_key);
-	__type(value, struct decap_stat);
-} served SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, __DECAP_MAX);
-	__type(key, __u32);
-	__type(value, __u64);
-} reasons SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct decap_meta);
-} meta SEC(".maps");
-
-static __always_inline int counted(__u32 reason, int action)
+static __always_inline void *packet(void *ctx, const bool xdp)
 {
-	__u64 *n = bpf_map_lookup_elem(&reasons, &reason);
-
-	if (n)
-		(*n)++;
-	return action;
+	return xdp ? (void *)(long)((struct xdp_md *)ctx)->data : (void *)(long)((struct __sk_buff *)ctx)->data;
 }
 
-/* meter - a packet that GRO or a virtual NIC made of several counts as those */
-static __always_inline void meter(struct __sk_buff *skb, struct decap_stat *stat,
-				  const struct iphdr *inner)
+static __always_inline void *packet_end(void *ctx, const bool xdp)
 {
-	__u32 segments = skb->gso_segs, bytes = skb->len - ETH_HLEN - sizeof(struct iphdr);
-	__u32 header = inner->ihl * 4;
-	__u8 offset;
+	return xdp ? (void *)(long)((struct xdp_md *)ctx)->data_end : (void *)(long)((struct __sk_buff *)ctx)->data_end;
+}
 
-	if (segments < 2) {
-		segments = 1;
-	} else if (inner->protocol == IPPROTO_TCP) {
-		/* byte 12 of a TCP header: its length in words, in the upper half */
-		if (!bpf_skb_load_bytes(skb, ETH_HLEN + sizeof(*inner) + header + 12, &offset, 1))
-			header += (offset >> 4) * 4;
-		bytes += (segments - 1) * header;
+/* pulled - are the first @len bytes readable? */
+static __always_inline bool pulled(void *ctx, const bool xdp, __u32 len)
+{
+	if (packet(ctx, xdp) + len <= packet_end(ctx, xdp))
+		return true;
+	return !xdp && !bpf_skb_pull_data(ctx, len) && packet(ctx, xdp) + len <= packet_end(ctx, xdp);
+}
+
+static __always_inline void six_to(struct decap_addr *to, const struct in6_addr *from)
+{
+	__builtin_memcpy(to, from, sizeof(*to));
+}
+
+/* unserved - a packet that no pair served here is found for */
+static __always_inline int unserved(const struct tunnelled *p, __u32 reason, const bool xdp)
+{
+	if (!bpf_map_lookup_elem(&dips, &p->key.dip))
+		return PASS;
+	if (!bpf_map_lookup_elem(&muxes, &p->mux))
+		return counted(DECAP_FOREIGN, PASS);
+	return counted(reason, reason == DECAP_FRAGMENT ? PASS : DROP);
+}
+
+/* inner_header - read it; false: there is none */
+static __always_inline bool inner_header(void *ctx, const bool xdp, struct tunnelled *p, const __u32 at)
+{
+	void *data = packet(ctx, xdp), *end = packet_end(ctx, xdp);
+
+	if (p->six) {
+		struct ipv6hdr *ip6 = data + at;
+
+		if ((void *)(ip6 + 1) > end || ip6->version != 6)
+			return false;
+		six_to(&p->key.vip, &ip6->daddr);
+		six_to(&p->client, &ip6->saddr);
+		p->tos = duet_tclass6((void *)ip6);
+		p->proto = ip6->nexthdr;
+		p->bytes = sizeof(*ip6) + bpf_ntohs(ip6->payload_len);
+		p->inner = sizeof(*ip6);
+		p->fragment = 0;
 	} else {
-		bytes += (segments - 1) * (header + 8);
+		struct iphdr *ip = data + at;
+
+		if ((void *)(ip + 1) > end || ip->version != 4 || ip->ihl < 5)
+			return false;
+		mapped(&p->key.vip, ip->daddr);
+		mapped(&p->client, ip->saddr);
+		p->tos = ip->tos;
+		p->proto = ip->protocol;
+		p->bytes = bpf_ntohs(ip->tot_len);
+		p->inner = ip->ihl * 4;
+		p->fragment = bpf_ntohs(ip->frag_off) & DUET_IP_FRAGMENT;
 	}
-	stat->packets += segments;
-	stat->bytes += bytes;
+	return true;
+}
+
+/* aim - mark the packet for its target behind this host */
+static __always_inline bool aim(struct __sk_buff *skb, const struct decap_served *s, const struct tunnelled *p)
+{
+	__u32 target = s->target, l4 = ETH_HLEN + p->outer + p->inner;
+	struct duet_tuple t = { .proto = p->proto, .family = p->six ? 6 : 4 };
+
+	if (s->delivery == DELIVER_VIRTUAL) {
+		if (p->six) {
+			words(t.src, &p->client);
+			words(t.dst, &p->key.vip);
+		} else {
+			t.src[0] = bpf_ntohl(p->client.w[3]);
+			t.dst[0] = bpf_ntohl(p->key.vip.w[3]);
+		}
+		if (!p->fragment)
+			transport(skb, l4, &t);
+		target = choose(s->index, &t);
+	}
+	if (!target)
+		return false;
+	skb->mark = DECAP_MARK | target;
+	return true;
+}
+
+/* strip_skb - take @p->outer bytes off. The segment size is that of the inner
+ * packet and stays; a checksum the NIC found good is the inner one too.
+ */
+static __always_inline bool strip_skb(struct __sk_buff *skb, struct tunnelled *p, bool outer6, __u8 tos)
+{
+	const __u64 flags = BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_NO_CSUM_RESET;
+	__be16 proto = p->six ? bpf_htons(ETH_P_IPV6) : bpf_htons(ETH_P_IP), from, to;
+	__be32 old, new;
+
+	/* the one way to another family that 6.1 has: it turns the first 20 bytes
+	 * of the outer header into 40, or back, and the rest goes after them
+	 */
+	if (outer6 != p->six && bpf_skb_change_proto(skb, proto, 0))
+		return false;
+	if (bpf_skb_adjust_room(skb, p->six ? -(int)sizeof(struct ipv6hdr) : -(int)sizeof(struct iphdr),
+				BPF_ADJ_ROOM_MAC, flags))
+		return false;
+	if (outer6 != p->six && bpf_skb_store_bytes(skb, offsetof(struct ethhdr, h_proto), &proto, sizeof(proto), 0))
+		return false;
+	if (tos == p->tos)
+		return true;
+	if (p->six) {
+		if (bpf_skb_load_bytes(skb, ETH_HLEN, &old, sizeof(old)))
+			return false;
+		new = bpf_htonl((bpf_ntohl(old) & ~0x0ff00000u) | (__u32)tos << 20);
+		return !bpf_skb_store_bytes(skb, ETH_HLEN, &new, sizeof(new), BPF_F_RECOMPUTE_CSUM);
+	}
+	from = bpf_htons((__u16)(0x40 | p->inner / 4) << 8 | p->tos);
+	to = bpf_htons((__u16)(0x40 | p->inner / 4) << 8 | tos);
+	return !bpf_l3_csum_replace(skb, ETH_HLEN + offsetof(struct iphdr, check), from, to, 2) &&
+	       !bpf_skb_store_bytes(skb, ETH_HLEN, &to, sizeof(to), 0);
+}
+
+static __always_inline bool strip_xdp(struct xdp_md *ctx, struct tunnelled *p, __u8 tos)
+{
+	struct ethhdr *eth = (void *)(long)ctx->data, held;
+	void *end = (void *)(long)ctx->data_end;
+	__u32 sum;
+
+	if ((void *)(eth + 1) > end)
+		return false;
+	held = *eth;
+	held.h_proto = p->six ? bpf_htons(ETH_P_IPV6) : bpf_htons(ETH_P_IP);
+	if (bpf_xdp_adjust_head(ctx, p->outer))
+		return false;
+	eth = (void *)(long)ctx->data;
+	end = (void *)(long)ctx->data_end;
+	if ((void *)(eth + 1) + sizeof(struct iphdr) > end)
+		return false;
+	*eth = held;
+	if (tos == p->tos)
+		return true;
+	if (p->six) {
+		__be32 *first = (void *)(eth + 1);
+
+		*first = bpf_htonl((bpf_ntohl(*first) & ~0x0ff00000u) | (__u32)tos << 20);
+	} else {
+		struct iphdr *ip = (void *)(eth + 1);
+
+		/* RFC 1624, equation 3 */
+		sum = (__u16)~bpf_ntohs(ip->check) + (__u16)~(__u16)p->tos + tos;
+		ip->check = bpf_htons(duet_fold(sum));
+		ip->tos = tos;
+	}
+	return true;
+}
+
+/* decap - the packet is IP, @outer6 its family; @p says its outer header */
+static __always_inline int decap(void *ctx, const bool xdp, const bool outer6, struct tunnelled *p)
+{
+	const __u32 at = ETH_HLEN + (outer6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr));
+	struct decap_served *served_here;
+	struct decap_meter *meter;
+	__u32 segments = 1;
+	int tos;
+
+	p->outer = at - ETH_HLEN;
+	if (!pulled(ctx, xdp, at + (p->six ? sizeof(struct ipv6hdr) : sizeof(struct iphdr))) ||
+	    !inner_header(ctx, xdp, p, at))
+		return unserved(p, DECAP_MALFORMED, xdp);
+	served_here = bpf_map_lookup_elem(&served, &p->key);
+	if (!served_here)
+		return unserved(p, DECAP_NOT_SERVED, xdp);
+	if (!bpf_map_lookup_elem(&muxes, &p->mux))
+		return counted(DECAP_UNKNOWN_SOURCE, DROP);
+	if (xdp && served_here->delivery != DELIVER_LO)
+		return PASS;
+	tos = duet_ecn_decap(p->outer_tos, p->tos);
+	if (tos < 0)
+		return counted(DECAP_ECN, DROP);
+	tos |= p->tos & ~3;
+
+	if (!xdp && served_here->delivery != DELIVER_LO && !aim(ctx, served_here, p))
+		return counted(DECAP_NO_TARGET, DROP);
+	if (!xdp)
+		segments = on_the_wire(ctx, at, p->inner, p->proto, &p->bytes);
+	meter = row(served_here->index, &p->client);
+	if (meter) {
+		meter->in_packets += segments;
+		meter->in_bytes += p->bytes;
+	}
+	if (xdp ? !strip_xdp(ctx, p, tos) : !strip_skb(ctx, p, outer6, tos))
+		return counted(DECAP_FAILED, DROP);
+	return counted(DECAP_OK, PASS);
+}
+
+static __always_inline int ingress4(void *ctx, const bool xdp)
+{
+	struct tunnelled p;
+	struct iphdr *ip;
+
+	if (!pulled(ctx, xdp, ETH_HLEN + sizeof(*ip)))
+		return PASS;
+	ip = packet(ctx, xdp) + ETH_HLEN;
+	if ((void *)(ip + 1) > packet_end(ctx, xdp) || (ip->protocol != PROTO_IPV4 && ip->protocol != PROTO_IPV6))
+		return PASS;
+	mapped(&p.key.dip, ip->daddr);
+	mapped(&p.mux, ip->saddr);
+	p.outer_tos = ip->tos;
+	p.six = ip->protocol == PROTO_IPV6;
+	if (ip->frag_off & bpf_htons(DUET_IP_FRAGMENT))
+		return unserved(&p, DECAP_FRAGMENT, xdp);
+	if (ip->ihl != 5)
+		return unserved(&p, DECAP_MALFORMED, xdp);
+	return decap(ctx, xdp, false, &p);
+}
+
+static __always_inline int ingress6(void *ctx, const bool xdp)
+{
+	struct tunnelled p;
+	struct ipv6hdr *ip6;
+	__u8 *next;
+
+	if (!pulled(ctx, xdp, ETH_HLEN + sizeof(*ip6)))
+		return PASS;
+	ip6 = packet(ctx, xdp) + ETH_HLEN;
+	if ((void *)(ip6 + 1) > packet_end(ctx, xdp) ||
+	    (ip6->nexthdr != PROTO_IPV4 && ip6->nexthdr != PROTO_IPV6 && ip6->nexthdr != DUET_EXT_FRAGMENT))
+		return PASS;
+	six_to(&p.key.dip, &ip6->daddr);
+	six_to(&p.mux, &ip6->saddr);
+	p.outer_tos = duet_tclass6((void *)ip6);
+	p.six = ip6->nexthdr == PROTO_IPV6;
+	if (ip6->nexthdr == DUET_EXT_FRAGMENT) {
+		if (!pulled(ctx, xdp, ETH_HLEN + sizeof(*ip6) + 8))
+			return PASS;
+		next = packet(ctx, xdp) + ETH_HLEN + sizeof(*ip6);
+		if ((void *)(next + 1) > packet_end(ctx, xdp) || (*next != PROTO_IPV4 && *next != PROTO_IPV6))
+			return PASS;
+		return unserved(&p, DECAP_FRAGMENT, xdp);
+	}
+	return decap(ctx, xdp, true, &p);
 }
 
 SEC("tc")
 int duet_decap(struct __sk_buff *skb)
 {
-	const __u32 inner_off = ETH_HLEN + sizeof(struct iphdr);
-	const __u32 need = inner_off + sizeof(struct iphdr);
-	struct iphdr *outer, *inner;
-	struct decap_stat *stat;
-	struct decap_key key;
-	void *data, *end;
-	__be16 from, to;
-	__u8 ecn, tos;
-	__be32 source;
-	__u8 *mux;
+	if (skb->protocol == bpf_htons(ETH_P_IP))
+		return ingress4(skb, false);
+	if (skb->protocol == bpf_htons(ETH_P_IPV6))
+		return ingress6(skb, false);
+	return TC_ACT_UNSPEC;
+}
 
-	if (skb->protocol != bpf_htons(ETH_P_IP))
-		return TC_ACT_UNSPEC;
-	data = (void *)(long)skb->data;
-	end = (void *)(long)skb->data_end;
-	if (data + need > end) {
-		if (bpf_skb_pull_data(skb, need))
-			return TC_ACT_UNSPEC;	/* shorter than two headers */
-		data = (void *)(long)skb->data;
-		end = (void *)(long)skb->data_end;
-		if (data + need > end)
+SEC("xdp")
+int duet_decap_xdp(struct xdp_md *ctx)
+{
+	struct ethhdr *eth = (void *)(long)ctx->data;
+
+	if ((void *)(eth + 1) > (void *)(long)ctx->data_end)
+		return XDP_PASS;
+	if (eth->h_proto == bpf_htons(ETH_P_IP))
+		return ingress4(ctx, true);
+	if (eth->h_proto == bpf_htons(ETH_P_IPV6))
+		return ingress6(ctx, true);
+	return XDP_PASS;
+}
+
+/* clamp - the MSS that a SYN at @l4 offers, to @mss; a SYN without one offers 536 */
+static __always_inline void clamp(struct __sk_buff *skb, __u32 l4, __u16 mss)
+{
+	__u8 options[OPTIONS_MAX] = {};
+	__u32 len, at = 0, i;
+	struct tcphdr tcp;
+	__be16 old, new = bpf_htons(mss);
+
+	if (bpf_skb_load_bytes(skb, l4, &tcp, sizeof(tcp)) || !tcp.syn || tcp.doff < 6)
+		return;
+	len = tcp.doff * 4 - sizeof(tcp);
+	if (len > OPTIONS_MAX || bpf_skb_load_bytes(skb, l4 + sizeof(tcp), options, len))
+		return;
+	for (i = 0; i < OPTIONS_MAX; i++) {
+		if (at >= OPTIONS_MAX - 3 || at + 4 > len || options[at] == 0)
+			return;
+		if (options[at] == 1) {
+			at++;
+			continue;
+		}
+		if (options[at] == 2)
+			break;
+		if (options[at + 1] < 2)
+			return;
+		at += options[at + 1];
+	}
+	if (i == OPTIONS_MAX || at >= OPTIONS_MAX - 3 || options[at] != 2 || options[at + 1] != 4)
+		return;
+	old = bpf_htons(options[at + 2] << 8 | options[at + 3]);
+	if (bpf_ntohs(old) <= mss)
+		return;
+	/* the sum is over words, and the option may begin on either half of one */
+	if (at & 1) {
+		old = bpf_htons((__u16)(bpf_ntohs(old) << 8 | bpf_ntohs(old) >> 8));
+		bpf_l4_csum_replace(skb, l4 + offsetof(struct tcphdr, check), old,
+				    bpf_htons((__u16)(mss << 8 | mss >> 8)), 2);
+	} else {
+		bpf_l4_csum_replace(skb, l4 + offsetof(struct tcphdr, check), old, new, 2);
+	}
+	bpf_skb_store_bytes(skb, l4 + sizeof(tcp) + at + 2, &new, sizeof(new), 0);
+	counted(DECAP_CLAMPED, 0);
+}
+
+SEC("tc")
+int duet_egress(struct __sk_buff *skb)
+{
+	struct decap_addr from, to;
+	struct decap_served *served_here;
+	struct decap_meter *meter;
+	__u32 header, bytes, segments;
+	bool six = skb->protocol == bpf_htons(ETH_P_IPV6), first = true;
+	__u8 proto;
+
+	if (six) {
+		struct ipv6hdr ip6;
+
+		if (bpf_skb_load_bytes(skb, ETH_HLEN, &ip6, sizeof(ip6)))
 			return TC_ACT_UNSPEC;
-	}
-	outer = data + ETH_HLEN;
-	if (outer->protocol != IPPROTO_IPIP)
+		six_to(&from, &ip6.saddr);
+		six_to(&to, &ip6.daddr);
+		proto = ip6.nexthdr;
+		bytes = sizeof(ip6) + bpf_ntohs(ip6.payload_len);
+		header = sizeof(ip6);
+	} else if (skb->protocol == bpf_htons(ETH_P_IP)) {
+		struct iphdr ip;
+
+		if (bpf_skb_load_bytes(skb, ETH_HLEN, &ip, sizeof(ip)))
+			return TC_ACT_UNSPEC;
+		mapped(&from, ip.saddr);
+		mapped(&to, ip.daddr);
+		proto = ip.protocol;
+		bytes = bpf_ntohs(ip.tot_len);
+		header = ip.ihl * 4;
+		first = !(ip.frag_off & bpf_htons(DUET_IP_OFFSET));
+	} else {
 		return TC_ACT_UNSPEC;
-	key.dip = outer->daddr;
-	if (!bpf_map_lookup_elem(&dips, &key.dip))
-		return TC_ACT_UNSPEC;
-
-	inner = data + inner_off;
-	source = outer->saddr;
-	mux = bpf_map_lookup_elem(&muxes, &source);
-	key.vip = inner->daddr;
-	stat = bpf_map_lookup_elem(&served, &key);
-	if (!mux)
-		return stat ? counted(DECAP_UNKNOWN_SOURCE, TC_ACT_SHOT) :
-			      counted(DECAP_FOREIGN, TC_ACT_UNSPEC);
-	if (outer->frag_off & bpf_htons(FRAGMENT))
-		return counted(DECAP_FRAGMENT, TC_ACT_SHOT);
-	if (outer->ihl != 5 || inner->version != 4 || inner->ihl < 5)
-		return counted(DECAP_MALFORMED, TC_ACT_SHOT);
-	if (!stat)
-		return counted(DECAP_NOT_SERVED, TC_ACT_SHOT);
-
-	tos = inner->tos;
-	ecn = outer->tos & ECN_MASK;
-	if (ecn == ECN_CE) {
-		if (!(tos & ECN_MASK))
-			return counted(DECAP_ECN, TC_ACT_SHOT);
-		tos |= ECN_CE;
-	} else if (ecn == ECN_ECT1 && (tos & ECN_MASK) == 2) {
-		tos ^= ECN_MASK;	/* ECT(0) becomes ECT(1) */
 	}
-	from = bpf_htons((__u16)(0x40 | inner->ihl) << 8 | inner->tos);
-	to = bpf_htons((__u16)(0x40 | inner->ihl) << 8 | tos);
-	meter(skb, stat, inner);
-
-	/* The segment size is that of the inner packet and stays; a checksum the
-	 * NIC found good is the inner one too, the outer packet has none.
-	 */
-	if (bpf_skb_adjust_room(skb, -(int)sizeof(struct iphdr), BPF_ADJ_ROOM_MAC,
-				BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_NO_CSUM_RESET))
-		return counted(DECAP_FAILED, TC_ACT_SHOT);
-	if (from != to &&
-	    (bpf_l3_csum_replace(skb, ETH_HLEN + offsetof(struct iphdr, check), from, to, 2) ||
-	     bpf_skb_store_bytes(skb, ETH_HLEN, &to, sizeof(to), 0)))
-		return counted(DECAP_FAILED, TC_ACT_SHOT);
-	return counted(DECAP_OK, TC_ACT_UNSPEC);
+	served_here = bpf_map_lookup_elem(&vips, &from);
+	if (!served_here)
+		return TC_ACT_UNSPEC;
+	segments = on_the_wire(skb, ETH_HLEN, header, proto, &bytes);
+	meter = row(served_here->index, &to);
+	if (meter) {
+		meter->out_packets += segments;
+		meter->out_bytes += bytes;
+	}
+	if (proto == IPPROTO_TCP && first)
+		clamp(skb, ETH_HLEN + header, six ? served_here->mss6 : served_here->mss4);
+	return TC_ACT_UNSPEC;
 }
 
 char _license[] SEC("license") = "GPL";

@@ -1,0 +1,327 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Reads a desired state (PUT /v1/state) whole, or refuses it whole with a sentence. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <duet/limits.h>
+#include "host.h"
+
+#define MAX_CHECKS 4096
+
+static const char *const deliveries[] = { "lo", "nat", "virtual" };
+
+void desired_free(struct desired *d)
+{
+	free(d->muxes);
+	free(d->racks);
+	free(d->pairs);
+	free(d->locals);
+	free(d->ports);
+	free(d->checks);
+	memset(d, 0, sizeof(*d));
+}
+
+static int get_u64(json_t *body, const char *key, __u64 *out, struct err *e)
+{
+	json_t *v = json_object_get(body, key);
+
+	if (!json_is_integer(v) || json_integer_value(v) < 0)
+		return err_set(e, -EINVAL, "\"%s\" is missing or no number from 0 on", key);
+	*out = json_integer_value(v);
+	return 0;
+}
+
+/* get_uint - a number from min to max; absent: fallback */
+static int get_uint(json_t *json, const char *key, unsigned int min, unsigned int max, unsigned int fallback,
+		    const char *where, unsigned int *out, struct err *e)
+{
+	json_t *v = json_object_get(json, key);
+
+	*out = fallback;
+	if (!v)
+		return 0;
+	if (!json_is_integer(v) || json_integer_value(v) < min || json_integer_value(v) > max)
+		return err_set(e, -EINVAL, "%s: \"%s\" must be a number from %u to %u", where, key, min, max);
+	*out = json_integer_value(v);
+	return 0;
+}
+
+/* get_addr - an address a host can have */
+static int get_addr(json_t *v, const char *what, struct addr *out, struct err *e)
+{
+	const char *text = json_string_value(v);
+	const uint8_t *b;
+	size_t len;
+
+	if (!text || addr_parse(text, out))
+		return err_set(e, -EINVAL, "%s: \"%s\" is no address", what, text ?: "");
+	b = addr_raw(out, &len);
+	if (len == 4 ? !b[0] || b[0] == 127 || b[0] >= 224 :
+		       !b[0] || b[0] == 0xff || (b[0] == 0xfe && (b[1] & 0xc0) == 0x80))
+		return err_set(e, -EINVAL, "%s: %s can't be the address of a host", what, text);
+	return 0;
+}
+
+bool host_has(const struct addr *address)
+{
+	struct sockaddr_in6 to6 = { .sin6_family = AF_INET6 };
+	struct sockaddr_in to4 = { .sin_family = AF_INET };
+	bool v4 = addr_is_v4(address), ok;
+	const void *raw;
+	size_t len;
+	int fd;
+
+	raw = addr_raw(address, &len);
+	memcpy(v4 ? (void *)&to4.sin_addr : (void *)&to6.sin6_addr, raw, len);
+	fd = socket(v4 ? AF_INET : AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	ok = fd >= 0 && !bind(fd, v4 ? (struct sockaddr *)&to4 : (struct sockaddr *)&to6, v4 ? sizeof(to4) : sizeof(to6));
+	if (fd >= 0)
+		close(fd);
+	return ok;
+}
+
+static int read_local(json_t *json, const struct addr *vip, const char *where, struct local_def *l, struct err *e)
+{
+	unsigned int weight;
+	char at[200];
+
+	snprintf(at, sizeof(at), "%.120s: \"address\" of a target", where);
+	if (!json_is_object(json) || get_addr(json_object_get(json, "address"), at, &l->address, e))
+		return json_is_object(json) ? -EINVAL : err_set(e, -EINVAL, "%s: a target is an object", where);
+	if (addr_is_v4(&l->address) != addr_is_v4(vip))
+		return err_set(e, -EINVAL, "%s: a target and its VIP must be of one family", where);
+	if (!addr_cmp(&l->address, vip))
+		return err_set(e, -EINVAL, "%s: a VIP can't be its own target", where);
+	if (get_uint(json, "weight", 0, DUET_WEIGHT_MAX, 1, where, &weight, e))
+		return -EINVAL;
+	l->weight = weight;
+	return 0;
+}
+
+static int by_address(const void *a, const void *b)
+{
+	return addr_cmp(&((const struct local_def *)a)->address, &((const struct local_def *)b)->address);
+}
+
+static int read_locals(json_t *json, struct desired *d, struct pair_def *p, const struct addr *vip, const struct addr *dip,
+		       const char *where, struct err *e)
+{
+	json_t *list = json_object_get(json, "targets"), *v;
+	struct local_def *own = d->locals + d->n_locals;
+	size_t n = list ? json_array_size(list) : 0, i;
+
+	if (list && !json_is_array(list))
+		return err_set(e, -EINVAL, "%s: \"targets\" is no list", where);
+	if (p->delivery == DELIVER_LO)
+		return n ? err_set(e, -EINVAL, "%s: delivery \"lo\" has no targets", where) : 0;
+	if (p->delivery == DELIVER_NAT && n > 1)
+		return err_set(e, -EINVAL, "%s: delivery \"nat\" has one target; several are \"virtual\"", where);
+	if (p->delivery == DELIVER_VIRTUAL && (!n || n > DUET_SET_DIPS_MAX))
+		return err_set(e, -EINVAL, "%s: delivery \"virtual\" needs 1 to %u \"targets\"", where, DUET_SET_DIPS_MAX);
+	p->locals = own;
+	p->n_locals = n ?: 1;
+	if (!n) {
+		*own = (struct local_def){ .address = *dip, .weight = 1 };
+		if (addr_is_v4(dip) != addr_is_v4(vip))
+			return err_set(e, -EINVAL, "%s: a target and its VIP must be of one family", where);
+	}
+	json_array_foreach(list, i, v)
+		if (read_local(v, vip, where, &own[i], e))
+			return -EINVAL;
+	qsort(own, p->n_locals, sizeof(*own), by_address);
+	for (i = 1; i < p->n_locals; i++)
+		if (!addr_cmp(&own[i - 1].address, &own[i].address))
+			return err_set(e, -EINVAL, "%s: a target is given twice", where);
+	d->n_locals += p->n_locals;
+	return 0;
+}
+
+static int read_ports(json_t *json, struct desired *d, struct pair_def *p, const char *where, struct err *e)
+{
+	json_t *list = json_object_get(json, "ports"), *v;
+	size_t i;
+
+	if (list && !json_is_array(list))
+		return err_set(e, -EINVAL, "%s: \"ports\" is no list", where);
+	if (json_array_size(list) && p->delivery == DELIVER_LO)
+		return err_set(e, -EINVAL, "%s: delivery \"lo\" changes no ports", where);
+	p->ports = d->ports + d->n_ports;
+	p->n_ports = json_array_size(list);
+	json_array_foreach(list, i, v) {
+		const char *proto = json_string_value(json_object_get(v, "proto"));
+		struct port_def *port = &d->ports[d->n_ports++];
+		unsigned int from, to;
+
+		if (!proto || (strcmp(proto, "tcp") && strcmp(proto, "udp")))
+			return err_set(e, -EINVAL, "%s: the \"proto\" of a port is tcp or udp", where);
+		if (!json_object_get(v, "port") || get_uint(v, "port", 1, 65535, 0, where, &from, e) ||
+		    get_uint(v, "to", 1, 65535, from, where, &to, e))
+			return err_set(e, -EINVAL, "%s: a port is {\"proto\", \"port\", \"to\"}, from 1 to 65535", where);
+		*port = (struct port_def){ .proto = proto[0] == 't' ? IPPROTO_TCP : IPPROTO_UDP, .port = from, .to = to };
+	}
+	return 0;
+}
+
+/* read_checks - of a pair: one for each target, or for the VIP on lo */
+static int read_checks(json_t *json, struct desired *d, const struct pair_def *p, const char *where, struct err *e)
+{
+	json_t *list = json_object_get(json, "checks"), *check;
+	unsigned int t;
+	char at[200];
+	size_t k;
+
+	if (list && !json_is_array(list))
+		return err_set(e, -EINVAL, "%s: \"checks\" is no list", where);
+	json_array_foreach(list, k, check) {
+		struct check_def def = {};
+
+		snprintf(at, sizeof(at), "%.150s, check %zu", where, k + 1);
+		if (check_parse(check, at, &def, e))
+			return -EINVAL;
+		def.key = p->key;
+		for (t = 0; t < (p->n_locals ?: 1); t++) {
+			if (d->n_checks == MAX_CHECKS)
+				return err_set(e, -E2BIG, "more than %u checks for one host", MAX_CHECKS);
+			if (p->n_locals)
+				def.target = p->locals[t].address;
+			d->checks[d->n_checks++] = def;
+		}
+	}
+	return 0;
+}
+
+static int read_pair(json_t *json, struct desired *d, struct err *e)
+{
+	const char *vip_text = json_string_value(json_object_get(json, "vip")), *how;
+	struct pair_def *p = &d->pairs[d->n_pairs];
+	char where[128], text[ADDR_STRLEN];
+	struct addr vip, dip;
+	unsigned int i;
+	int ret;
+
+	if (!json_is_object(json))
+		return err_set(e, -EINVAL, "an element of \"vips\" is no object");
+	if (get_addr(json_object_get(json, "vip"), "\"vip\"", &vip, e))
+		return -EINVAL;
+	snprintf(where, sizeof(where), "VIP %s: \"dip\"", vip_text);
+	if (get_addr(json_object_get(json, "dip"), where, &dip, e))
+		return -EINVAL;
+	if (!addr_cmp(&vip, &dip))
+		return err_set(e, -EINVAL, "VIP %s: a VIP can't be its own DIP", vip_text);
+	p->key = (struct decap_key){ of_addr(&vip), of_addr(&dip) };
+	addr_str(&dip, text);
+	for (i = 0; i < d->n_pairs; i++)
+		if (!memcmp(&d->pairs[i].key, &p->key, sizeof(p->key)))
+			return err_set(e, -EINVAL, "VIP %s: DIP %s is given twice", vip_text, text);
+	if (!host_has(&dip))
+		return err_set(e, -EADDRNOTAVAIL, "VIP %s: DIP %s is no address of this host", vip_text, text);
+	d->n_pairs++;
+
+	snprintf(where, sizeof(where), "VIP %s, DIP %s", vip_text, text);
+	how = json_string_value(json_object_get(json, "delivery"));
+	for (i = 0; i < 3 && strcmp(how ?: "lo", deliveries[i]); i++)
+		;
+	if (i == 3 || (!how && json_object_get(json, "delivery")))
+		return err_set(e, -EINVAL, "%s: \"delivery\" is lo, nat or virtual, not \"%s\"", where, how ?: "");
+	p->delivery = i;
+	ret = read_locals(json, d, p, &vip, &dip, where, e);
+	if (!ret)
+		ret = read_ports(json, d, p, where, e);
+	return ret ?: read_checks(json, d, p, where, e);
+}
+
+static int read_racks(json_t *list, struct desired *d, struct err *e)
+{
+	json_t *v;
+	size_t i;
+
+	json_array_foreach(list, i, v) {
+		const char *prefix = json_string_value(json_object_get(v, "prefix"));
+		const char *name = json_string_value(json_object_get(v, "rack"));
+		struct rack *r = &d->racks[d->n_racks];
+
+		if (!prefix || prefix_parse(prefix, &r->prefix))
+			return err_set(e, -EINVAL, "\"racks\": \"%s\" is no prefix", prefix ?: "");
+		if (!name || !name[0] || strlen(name) >= sizeof(r->name))
+			return err_set(e, -EINVAL, "\"racks\": prefix %s: \"rack\" must be a name of 1 to %zu characters", prefix,
+				       sizeof(r->name) - 1);
+		snprintf(r->name, sizeof(r->name), "%s", name);
+		d->n_racks++;
+	}
+	return 0;
+}
+
+static unsigned int count(json_t *vips, const char *key)
+{
+	unsigned int n = 0;
+	json_t *v;
+	size_t i;
+
+	json_array_foreach(vips, i, v)
+		n += json_array_size(json_object_get(v, key)) + 1;
+	return n;
+}
+
+/* overlaps - a VIP that is a DIP too would have no end */
+static int overlaps(const struct desired *d, struct err *e)
+{
+	char text[ADDR_STRLEN];
+	unsigned int i, k;
+
+	for (i = 0; i < d->n_pairs; i++)
+		for (k = 0; k < d->n_pairs; k++)
+			if (!memcmp(&d->pairs[i].key.vip, &d->pairs[k].key.dip, sizeof(struct decap_addr)))
+				return err_set(e, -EINVAL, "%s is both a VIP and a DIP", str_addr(&d->pairs[i].key.vip, text));
+	return 0;
+}
+
+int desired_read(json_t *body, struct desired *d, struct err *e)
+{
+	json_t *muxes = json_object_get(body, "muxes"), *vips = json_object_get(body, "vips"), *v;
+	json_t *racks = json_object_get(body, "racks");
+	unsigned int seed;
+	size_t at;
+	int ret;
+
+	if (!json_is_object(body))
+		return err_set(e, -EINVAL, "the state is an object with \"epoch\", \"generation\", \"muxes\" and \"vips\"");
+	if (get_u64(body, "epoch", &d->meta.epoch, e) || get_u64(body, "generation", &d->meta.generation, e) ||
+	    get_uint(body, "seed", 0, UINT32_MAX, 0, "the state", &seed, e))
+		return -EINVAL;
+	d->seed = seed;
+	if (!json_is_array(muxes) || !json_is_array(vips))
+		return err_set(e, -EINVAL, "\"%s\" is missing or no list", json_is_array(muxes) ? "vips" : "muxes");
+	if (racks && !json_is_array(racks))
+		return err_set(e, -EINVAL, "\"racks\" is no list");
+	if (json_array_size(muxes) > DECAP_MAX_MUXES)
+		return err_set(e, -E2BIG, "more than %u muxes", DECAP_MAX_MUXES);
+	if (json_array_size(vips) > DECAP_MAX_SERVED)
+		return err_set(e, -E2BIG, "more than %u VIPs for one host", DECAP_MAX_SERVED);
+	if (json_array_size(racks) > DECAP_MAX_RACKS)
+		return err_set(e, -E2BIG, "more than %u rack prefixes", DECAP_MAX_RACKS);
+	d->muxes = calloc(json_array_size(muxes) + 1, sizeof(*d->muxes));
+	d->racks = calloc(json_array_size(racks) + 1, sizeof(*d->racks));
+	d->pairs = calloc(json_array_size(vips) + 1, sizeof(*d->pairs));
+	d->locals = calloc(count(vips, "targets") + 1, sizeof(*d->locals));
+	d->ports = calloc(count(vips, "ports") + 1, sizeof(*d->ports));
+	d->checks = calloc(MAX_CHECKS, sizeof(*d->checks));
+	if (!d->muxes || !d->racks || !d->pairs || !d->locals || !d->ports || !d->checks)
+		return err_set(e, -ENOMEM, "no memory");
+	json_array_foreach(muxes, at, v)
+		if (get_addr(v, "\"muxes\"", &d->muxes[d->n_muxes++], e))
+			return -EINVAL;
+	ret = read_racks(racks, d, e);
+	if (ret)
+		return ret;
+	json_array_foreach(vips, at, v) {
+		ret = read_pair(v, d, e);
+		if (ret)
+			return ret;
+	}
+	return overlaps(d, e);
+}

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: GPL-2.0
+/* What the agent tells who asks: status, metrics. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon.h"
+#include "host.h"
+#include "metrics.h"
+
+static const char *const deliveries[] = { "lo", "nat", "virtual" };
+
+void totals(const struct meter_row *rows, unsigned int n, uint16_t index, struct decap_meter *sum)
+{
+	unsigned int i;
+
+	memset(sum, 0, sizeof(*sum));
+	for (i = 0; i < n; i++) {
+		if (rows[i].index != index)
+			continue;
+		sum->in_packets += rows[i].sum.in_packets;
+		sum->in_bytes += rows[i].sum.in_bytes;
+		sum->out_packets += rows[i].sum.out_packets;
+		sum->out_bytes += rows[i].sum.out_bytes;
+	}
+}
+
+/* targets - numbers and addresses of what a pair is delivered to, as this process was told */
+static json_t *targets(const struct host *host, const struct decap_key *key)
+{
+	json_t *list = json_array();
+	char text[ADDR_STRLEN];
+	unsigned int i, t;
+
+	for (i = 0; i < host->held.n_pairs; i++) {
+		const struct pair_def *p = &host->held.pairs[i];
+
+		for (t = 0; t < p->n_locals && !memcmp(&p->key, key, sizeof(*key)); t++)
+			json_array_append_new(list, json_pack("{s:s, s:i, s:s}", "address", addr_str(&p->locals[t].address, text),
+							      "weight", p->locals[t].weight, "state",
+							      checks_down(host->checks, key, &p->locals[t].address) ? "down" : "up"));
+	}
+	return list;
+}
+
+static json_t *pairs_json(struct host *host)
+{
+	json_t *list = json_array();
+	char vip[ADDR_STRLEN], dip[ADDR_STRLEN];
+	struct meter_row *rows = NULL;
+	struct decap_key *keys = NULL;
+	unsigned int i, n = 0, n_rows = 0;
+	struct decap_served value;
+	struct decap_meter sum;
+
+	dp_served_get(host->dp, &keys, &n);
+	dp_meters_get(host->dp, &rows, &n_rows);
+	for (i = 0; i < n; i++) {
+		if (dp_served_find(host->dp, &keys[i], &value))
+			continue;
+		totals(rows, n_rows, value.index, &sum);
+		json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:i, s:i, s:o, s:o}", "vip",
+			str_addr(&keys[i].vip, vip), "dip", str_addr(&keys[i].dip, dip), "delivery", deliveries[value.delivery % 3],
+			"packets", (json_int_t)sum.in_packets, "bytes", (json_int_t)sum.in_bytes, "out-packets",
+			(json_int_t)sum.out_packets, "out-bytes", (json_int_t)sum.out_bytes, "mss4", value.mss4, "mss6", value.mss6,
+			"targets", targets(host, &keys[i]), "checks", checks_json(host->checks, &keys[i], false)));
+	}
+	free(rows);
+	free(keys);
+	return list;
+}
+
+static void get_status(struct http_request *req, json_t *body, void *ctx)
+{
+	json_t *muxes = json_array(), *counters = json_object();
+	struct decap_meta meta = {};
+	struct host *host = ctx;
+	struct addr *list = NULL;
+	unsigned int i, n_muxes = 0;
+	char text[ADDR_STRLEN];
+	uint64_t n;
+
+	dp_meta_get(host->dp, &meta);
+	dp_muxes_get(host->dp, &list, &n_muxes);
+	for (i = 0; i < n_muxes; i++)
+		json_array_append_new(muxes, json_string(addr_str(&list[i], text)));
+	free(list);
+	for (i = 0; i < __DECAP_MAX; i++) {
+		dp_reason(host->dp, i, &n);
+		json_object_set_new(counters, dp_reason_name(i), json_integer(n));
+	}
+	http_reply(req, 200, json_pack("{s:s, s:s, s:s, s:I, s:I, s:b, s:o, s:o, s:o, s:o, s:o}", "name", host->conf.name,
+		"address", addr_str(&host->conf.address, text), "instance", daemon_instance(), "epoch",
+		(json_int_t)meta.epoch, "generation", (json_int_t)meta.generation, "synced", host->synced, "decapsulator",
+		dp_json(host->dp), "muxes", muxes, "counters", counters, "reports", report_json(host->report), "vips",
+		pairs_json(host)));
+}
+
+static void get_health(struct http_request *req, json_t *body, void *ctx)
+{
+	http_reply_text(req, 200, "text/plain", "ok\n");
+}
+
+/* vip_family - one counter of all pairs */
+static void vip_family(struct metrics *m, json_t *pairs, const char *name, const char *help, const char *key)
+{
+	json_t *p;
+	size_t i;
+
+	metrics_family(m, name, "counter", help);
+	json_array_foreach(pairs, i, p)
+		metrics_add(m, json_integer_value(json_object_get(p, key)), "vip", json_string_value(json_object_get(p, "vip")),
+			    "dip", json_string_value(json_object_get(p, "dip")), NULL);
+}
+
+static void check_family(struct metrics *m, json_t *checks)
+{
+	json_t *check;
+	char rule[24];
+	size_t k;
+
+	metrics_family(m, "duet_host_dip_up", "gauge", "health check of a DIP: 1 up, 0 down; absent while unknown");
+	json_array_foreach(checks, k, check) {
+		const char *state = json_string_value(json_object_get(check, "state"));
+
+		if (!strcmp(state, "unknown"))
+			continue;
+		snprintf(rule, sizeof(rule), "%lld", json_integer_value(json_object_get(check, "rule")));
+		metrics_add(m, !strcmp(state, "up"), "vip", json_string_value(json_object_get(check, "vip")), "dip",
+			    json_string_value(json_object_get(check, "dip")), "rule", rule, NULL);
+	}
+}
+
+static void get_metrics(struct http_request *req, json_t *body, void *ctx)
+{
+	struct metrics *m = metrics_new();
+	struct host *host = ctx;
+	json_t *pairs, *checks;
+	unsigned int i;
+	uint64_t n;
+
+	if (!m) {
+		http_problem(req, 500, NULL, "no memory");
+		return;
+	}
+	metrics_family(m, "duet_host_synced", "gauge", "1 once this process was told its state");
+	metrics_add(m, host->synced, NULL);
+	metrics_family(m, "duet_host_tunnel_packets_total", "counter",
+		       "IP-in-IP packets to a DIP of this host, by what became of them; SYNs with their MSS clamped");
+	for (i = 0; i < __DECAP_MAX; i++) {
+		dp_reason(host->dp, i, &n);
+		metrics_add(m, n, "result", dp_reason_name(i), NULL);
+	}
+	pairs = pairs_json(host);
+	vip_family(m, pairs, "duet_host_vip_packets_total", "packets decapsulated", "packets");
+	vip_family(m, pairs, "duet_host_vip_bytes_total", "bytes of the inner packets decapsulated", "bytes");
+	vip_family(m, pairs, "duet_host_vip_out_packets_total", "packets that left with the VIP as source", "out-packets");
+	vip_family(m, pairs, "duet_host_vip_out_bytes_total", "bytes that left with the VIP as source", "out-bytes");
+	json_decref(pairs);
+	checks = checks_json(host->checks, NULL, true);
+	check_family(m, checks);
+	json_decref(checks);
+	http_reply_text(req, 200, "text/plain; version=0.0.4", metrics_text(m));
+	metrics_free(m);
+}
+
+const struct http_route host_routes[] = {
+	{ "PUT", "/v1/state", put_state },
+	{ "GET", "/v1/status", get_status },
+	{ "GET", "/healthz", get_health },
+	{ "GET", "/metrics", get_metrics },
+	{}
+};
