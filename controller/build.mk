@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0
 # duet-controller: monitor, engine and updater, with REST between them.
 PROGRAMS += duet-controller
-duet-controller-objs := $(patsubst %.c,%.o,$(wildcard controller/*.c controller/*/*.c))
+duet-controller-objs := $(patsubst %.c,%.o,$(filter-out controller/sim/%,$(wildcard controller/*.c controller/*/*.c)))
 duet-controller-libs := libcgraph sqlite3
+duet-controller-ldlibs := -lm
 CFLAGS-controller/monitor/topology := $(shell $(PKG_CONFIG) --cflags libcgraph 2>/dev/null)
-unit-src-engine := controller/engine/greedy.c controller/engine/paths.c
+engine-src := $(filter-out controller/engine/plan.c,$(wildcard controller/engine/*.c))
+unit-src-engine := $(engine-src)
+unit-src-engine_equal := $(engine-src)

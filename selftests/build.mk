@@ -9,7 +9,7 @@ $(O)/test/test_%: selftests/unit/test_%.c $(O)/lib/libduet.a | $(HARNESS)/kselft
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) -I$(HARNESS) $(CFLAGS) -Wno-sign-compare -Wno-unused-result \
 		-fsanitize=address,undefined -fno-sanitize-recover=undefined -MMD -MP -MF $@.d \
-		-o $@ $< $(unit-src-$*) $(O)/lib/libduet.a $(call pc,$(unit-libs-$*) $(lib-libs))
+		-o $@ $< $(unit-src-$*) $(O)/lib/libduet.a $(call pc,$(unit-libs-$*) $(lib-libs)) -lm
 -include $(wildcard $(O)/test/*.d)
 
 $(HARNESS)/kselftest_harness.h:

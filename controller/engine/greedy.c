@@ -4,300 +4,166 @@
  * the maximum resource utilisation (MRU) over all links and switch tables is
  * lowest; when even that is over 100 %, this VIP and all later ones stay on
  * the SMuxes. Sticky: a VIP leaves its switch only if its MRU falls by more
- * than delta.
- *
- * Far from full, many switches tie, for one busy link elsewhere is the maximum
- * for all of them. Ties go to the lowest utilisation among what the VIP itself
- * touches, then to the least traffic added to links (no detour), then to where
- * links and tables on its way are least used in sum (so VIPs spread), then to
- * the first switch.
+ * than delta. And the same for a few VIPs among others that stay.
  */
-#include "engine.h"
+#include "priv.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-struct greedy {
-	const struct engine_model *model;
-	const struct engine_options *options;
-	struct engine_paths *paths;
-	struct engine_load *load;
-	uint8_t *has_dip;   /* switch * n_dips + DIP: it has this tunnel */
-	double *add[2];	    /* what the VIP looked at adds to links */
-	uint32_t min_hosts; /* smallest host table: every switch holds every /32 */
-	uint32_t placed;
-	double worst; /* highest utilisation so far */
-};
+#define FITS (1 + ENGINE_EPSILON)
 
-/* struct offer - what it would mean to put the VIP on one switch */
-struct offer {
-	int mux;
-	double mru, local, added, sum;
-	enum engine_resource resource;
-	unsigned int link;
-};
-
-void engine_load_free(struct engine_load *load)
+double greedy_score(const struct engine *e, int s)
 {
-	free(load->link[0]);
-	free(load->link[1]);
-	free(load->tunnels);
-	free(load->members);
-	free(load->rules);
-	free(load->vips);
-	memset(load, 0, sizeof(*load));
+	return e->search.rank[s] > e->worst ? e->search.rank[s] : e->worst;
 }
 
-static int load_init(struct engine_load *load, const struct engine_model *m)
+int greedy_sticky(const struct engine *e, int current, int best)
 {
-	unsigned int i;
-
-	memset(load, 0, sizeof(*load));
-	for (i = 0; i < 2; i++)
-		load->link[i] = calloc(m->n_links + 1, sizeof(double));
-	load->tunnels = calloc(m->n_switches + 1, sizeof(uint32_t));
-	load->members = calloc(m->n_switches + 1, sizeof(uint32_t));
-	load->rules = calloc(m->n_switches + 1, sizeof(uint32_t));
-	load->vips = calloc(m->n_switches + 1, sizeof(uint32_t));
-	if (load->link[0] && load->link[1] && load->tunnels && load->members && load->rules &&
-	    load->vips)
-		return 0;
-	engine_load_free(load);
-	return -ENOMEM;
-}
-
-static double table_use(uint32_t used, uint32_t size)
-{
-	return size ? (double)used / size : 0;
-}
-
-static uint32_t new_tunnels(const struct greedy *g, unsigned int s, const struct engine_vip *v)
-{
-	const uint8_t *has = g->has_dip + (size_t)s * g->model->n_dips;
-	uint32_t n = 0;
-	unsigned int i;
-
-	for (i = 0; i < v->n_dips; i++)
-		n += !has[v->dips[i]];
-	return n;
-}
-
-static void touch(struct offer *o, double use, enum engine_resource resource, unsigned int link)
-{
-	o->sum += use;
-	if (use <= o->local)
-		return;
-	o->local = use;
-	o->resource = resource;
-	o->link = link;
-}
-
-/* add_path - traffic from node to node onto add[]; 0, -ENOMEM or -EHOSTUNREACH */
-static int add_path(struct greedy *g, unsigned int from, unsigned int to, double mbps)
-{
-	const struct engine_flow *flow = engine_paths_get(g->paths, from, to);
-	unsigned int i;
-
-	if (!flow)
-		return -ENOMEM;
-	if (!flow->reachable)
-		return mbps > 0 ? -EHOSTUNREACH : 0;
-	for (i = 0; i < flow->n; i++)
-		g->add[flow->hops[i].dir][flow->hops[i].link] += mbps * flow->hops[i].share;
-	return 0;
-}
-
-/* add_vip - all links' extra traffic with VIP v on switch s: sources to s, s to the racks */
-static int add_vip(struct greedy *g, const struct engine_vip *v, unsigned int s)
-{
-	unsigned int i;
-	int ret = 0;
-
-	for (i = 0; i < 2; i++)
-		memset(g->add[i], 0, g->model->n_links * sizeof(double));
-	for (i = 0; !ret && i < v->n_from; i++)
-		ret = add_path(g, v->from[i].node, s, v->mbps * v->from[i].share);
-	for (i = 0; !ret && i < v->n_to; i++)
-		ret = add_path(g, s, v->to[i].node, v->mbps * v->to[i].share);
-	return ret;
-}
-
-static int offer_of(struct greedy *g, const struct engine_vip *v, unsigned int s, struct offer *o)
-{
-	const struct engine_switch *sw = &g->model->switches[s];
-	const struct engine_load *load = g->load;
-	unsigned int dir, i;
-	int ret;
-
-	*o = (struct offer){ .mux = s, .local = -1 };
-	ret = add_vip(g, v, s);
-	if (ret)
-		return ret;
-	for (i = 0; i < g->model->n_links; i++) {
-		for (dir = 0; dir < 2; dir++) {
-			double add = g->add[dir][i];
-
-			if (!add)
-				continue;
-			o->added += add;
-			touch(o,
-			      (load->link[dir][i] + add) /
-				      (g->model->links[i].mbps * g->options->link_share),
-			      ENGINE_LINK, i);
-		}
-	}
-	touch(o, table_use(load->tunnels[s] + new_tunnels(g, s, v), sw->tunnels), ENGINE_TUNNELS,
-	      0);
-	touch(o, table_use(load->members[s] + v->members, sw->members), ENGINE_MEMBERS, 0);
-	touch(o, table_use(load->rules[s] + v->rules, sw->rules), ENGINE_RULES, 0);
-	touch(o, table_use(g->placed + 1, g->min_hosts), ENGINE_HOSTS, 0);
-	o->mru = o->local > g->worst ? o->local : g->worst;
-	return 0;
-}
-
-static int compare(double a, double b)
-{
-	if (a < b - ENGINE_EPSILON)
-		return -1;
-	return a > b + ENGINE_EPSILON;
-}
-
-static bool better(const struct offer *a, const struct offer *b)
-{
-	int c = compare(a->mru, b->mru);
-
-	if (!c)
-		c = compare(a->local, b->local);
-	if (!c)
-		c = compare(a->added, b->added);
-	if (!c)
-		c = compare(a->sum, b->sum);
-	return c < 0;
+	if (current < 0 || current == best || e->search.local[current] > FITS ||
+	    greedy_score(e, current) - greedy_score(e, best) > e->options.delta + ENGINE_EPSILON)
+		return best;
+	return current;
 }
 
 /* fits_empty - could any switch's tables take it, were it alone there */
-static bool fits_empty(const struct greedy *g, const struct engine_vip *v)
+static bool fits_empty(const struct engine *e, const struct job *j)
 {
 	unsigned int s;
 
-	for (s = 0; s < g->model->n_switches; s++) {
-		const struct engine_switch *sw = &g->model->switches[s];
+	for (s = 0; s < e->model->n_switches; s++) {
+		const struct engine_switch *sw = &e->model->switches[s];
 
-		if (sw->candidate && (!sw->tunnels || v->n_dips <= sw->tunnels) &&
-		    (!sw->members || v->members <= sw->members) &&
-		    (!sw->rules || v->rules <= sw->rules))
+		if (sw->candidate && (!sw->tunnels || j->tunnels <= sw->tunnels) &&
+		    (!sw->members || j->members <= sw->members) &&
+		    (!sw->rules || j->rules <= sw->rules))
 			return true;
 	}
 	return false;
 }
 
-static int commit(struct greedy *g, const struct engine_vip *v, const struct offer *o)
+/* choose - the switch for a job that was searched for; ENGINE_SMUX: none, c->why says why not */
+static int choose(struct engine *e, unsigned int vip, const struct job *j, struct engine_choice *c)
 {
-	uint8_t *has = g->has_dip + (size_t)o->mux * g->model->n_dips;
-	struct engine_load *load = g->load;
-	unsigned int dir, i;
+	bool random = e->options.random;
+	int best, mux;
+
+	best = random ? pick_random(e, j, vip) : pick_best(e, j, -1);
+	if (best < 0) {
+		c->why = ENGINE_NO_SWITCH;
+		return ENGINE_SMUX;
+	}
+	c->mru = greedy_score(e, best);
+	if (!fits_empty(e, j)) {
+		c->why = ENGINE_TOO_BIG;
+		return ENGINE_SMUX;
+	}
+	if (e->search.local[best] > FITS) {
+		c->why = ENGINE_FULL;
+		c->other = best;
+		return ENGINE_SMUX;
+	}
+	mux = e->options.sticky ? greedy_sticky(e, e->model->vips[vip].current, best) : best;
+	c->why = mux == best ? ENGINE_BEST : ENGINE_KEPT;
+	c->mru = greedy_score(e, mux);
+	c->other = mux == best && e->options.explain ? pick_best(e, j, best) : best;
+	if (mux == best && !e->options.explain)
+		c->other = -1;
+	if (c->other >= 0)
+		c->other_mru = greedy_score(e, c->other);
+	return mux;
+}
+
+static int commit(struct engine *e, unsigned int vip, const struct job *j, int mux, bool two)
+{
+	double local = e->search.local[mux];
 	int ret;
 
-	ret = add_vip(g, v, o->mux);
+	if (two)
+		ret = tips_place(e, vip, mux);
+	else
+		ret = state_commit(e, j, mux, 1);
 	if (ret)
 		return ret;
-	for (dir = 0; dir < 2; dir++)
-		for (i = 0; i < g->model->n_links; i++)
-			load->link[dir][i] += g->add[dir][i];
-	load->tunnels[o->mux] += new_tunnels(g, o->mux, v);
-	for (i = 0; i < v->n_dips; i++)
-		has[v->dips[i]] = 1;
-	load->members[o->mux] += v->members;
-	load->rules[o->mux] += v->rules;
-	load->vips[o->mux]++;
-	g->placed++;
-	g->worst = o->mru;
+	e->at[vip] = mux;
+	if (two)
+		e->worst = state_worst(e);
+	else if (local > e->worst)
+		e->worst = local;
 	return 0;
 }
 
-/* choose - the place of one VIP; *stop is set when the greedy ends with it */
-static int choose(struct greedy *g, const struct engine_vip *v, struct engine_choice *c, bool *stop)
+/* place - the place of one VIP */
+static int place(struct engine *e, unsigned int vip, struct engine_choice *c)
 {
-	struct offer best = { .mux = -1 }, second = { .mux = -1 }, here = { .mux = -1 }, o;
-	unsigned int s;
-	int ret;
+	const struct job *j = &e->jobs[vip];
+	bool two = tips_wanted(e, vip);
+	struct job top;
+	int ret = 0, mux, seen;
 
 	*c = (struct engine_choice){ .mux = ENGINE_SMUX, .other = -1 };
-	if (v->unplaceable) {
+	if (e->model->vips[vip].unplaceable) {
 		c->why = ENGINE_UNPLACEABLE;
 		return 0;
 	}
-	for (s = 0; s < g->model->n_switches; s++) {
-		if (!g->model->switches[s].candidate)
-			continue;
-		ret = offer_of(g, v, s, &o);
-		if (ret == -EHOSTUNREACH)
-			continue;
+	if (two) {
+		ret = tips_make(e, vip, &top);
+		j = &top;
+	}
+	if (!ret)
+		ret = pick_search(e, j);
+	if (ret)
+		return ret;
+	mux = choose(e, vip, j, c);
+	seen = mux >= 0 ? mux : c->other;
+	if (e->options.explain && seen >= 0) {
+		ret = any_explain(e, j, seen, c);
 		if (ret)
 			return ret;
-		if (g->options->sticky && v->current == (int)s)
-			here = o;
-		if (best.mux < 0 || better(&o, &best)) {
-			second = best;
-			best = o;
-		} else if (second.mux < 0 || better(&o, &second)) {
-			second = o;
-		}
 	}
-	if (best.mux < 0) {
-		c->why = ENGINE_NO_SWITCH;
+	if (mux < 0)
+		return 0;
+	ret = commit(e, vip, j, mux, two);
+	if (ret == 1) {
+		c->why = ENGINE_NO_TIPS;
 		return 0;
 	}
-	c->resource = best.resource;
-	c->link = best.link;
-	c->mru = best.mru;
-	if (!fits_empty(g, v)) {
-		c->why = ENGINE_TOO_BIG;
-		return 0;
+	if (ret)
+		return ret;
+	c->mux = mux;
+	if (two) {
+		c->tips = e->tips[vip].tip;
+		c->n_tips = e->tips[vip].n;
 	}
-	if (best.mru > 1 + ENGINE_EPSILON) {
-		c->why = ENGINE_FULL;
-		c->other = best.mux;
-		*stop = true;
-		return 0;
-	}
-	c->why = ENGINE_BEST;
-	c->other = second.mux;
-	c->other_mru = second.mux < 0 ? 0 : second.mru;
-	if (here.mux >= 0 && here.mux != best.mux && here.mru <= 1 + ENGINE_EPSILON &&
-	    here.mru - best.mru <= g->options->delta + ENGINE_EPSILON) {
-		c->why = ENGINE_KEPT;
-		c->other = best.mux;
-		c->other_mru = best.mru;
-		best = here;
-	}
-	c->mux = best.mux;
-	c->mru = best.mru;
-	c->resource = best.resource;
-	c->link = best.link;
-	return commit(g, v, &best);
+	return 0;
 }
 
-static int by_traffic(const void *a, const void *b)
+static int off(struct engine *e, unsigned int vip)
 {
-	const struct engine_vip *x = *(const struct engine_vip *const *)a;
-	const struct engine_vip *y = *(const struct engine_vip *const *)b;
+	int mux = e->at[vip], ret;
 
-	if (x->mbps != y->mbps)
-		return x->mbps > y->mbps ? -1 : 1;
-	return strcmp(x->vip, y->vip);
+	if (mux < 0)
+		return 0;
+	ret = e->tips[vip].n ? tips_off(e, vip) : state_commit(e, &e->jobs[vip], mux, -1);
+	e->at[vip] = ENGINE_SMUX;
+	return ret;
 }
 
-static int greedy_run(struct greedy *g, const struct engine_vip **order,
-		      struct engine_choice *choices)
+int engine_run(struct engine *e, struct engine_choice *choices)
 {
 	bool stop = false;
 	unsigned int i;
 	int ret;
 
-	for (i = 0; i < g->model->n_vips; i++) {
-		struct engine_choice *c = &choices[order[i] - g->model->vips];
+	for (i = 0; i < e->model->n_vips; i++) {
+		ret = off(e, i);
+		if (ret)
+			return ret;
+	}
+	e->worst = 0;
+	for (i = 0; i < e->model->n_vips; i++) {
+		struct engine_choice *c = &choices[e->order[i]];
 
 		if (stop) {
 			*c = (struct engine_choice){ .mux = ENGINE_SMUX,
@@ -305,50 +171,126 @@ static int greedy_run(struct greedy *g, const struct engine_vip **order,
 						     .other = -1 };
 			continue;
 		}
-		ret = choose(g, order[i], c, &stop);
+		ret = place(e, e->order[i], c);
 		if (ret)
 			return ret;
+		/* with the host tables full nothing fits any more, whatever the rule */
+		stop = c->why == ENGINE_FULL &&
+		       ((!e->options.go_on && !e->options.random) ||
+			(e->min_hosts && e->placed >= e->min_hosts));
 	}
-	g->load->mru = g->worst;
-	return 0;
+	return e->options.rounds ? engine_improve(e, e->options.rounds, choices) < 0 : 0;
+}
+
+int engine_hold(struct engine *e, unsigned int vip, int mux)
+{
+	int ret = off(e, vip);
+
+	if (!ret && mux >= 0) {
+		ret = tips_wanted(e, vip) ? tips_hold(e, vip, mux) :
+					    state_commit(e, &e->jobs[vip], mux, 1);
+		if (!ret)
+			e->at[vip] = mux;
+	}
+	e->worst = -1; /* not known: found out when needed */
+	return ret;
+}
+
+static int by_place(const void *a, const void *b, void *ctx)
+{
+	const unsigned int *rank = ctx;
+	unsigned int x = rank[*(const unsigned int *)a], y = rank[*(const unsigned int *)b];
+
+	return x < y ? -1 : x > y;
+}
+
+int engine_change(struct engine *e, const unsigned int *vips, unsigned int n,
+		  struct engine_choice *choices)
+{
+	unsigned int *list = malloc((n + 1) * sizeof(*list));
+	unsigned int *rank = malloc((e->model->n_vips + 1) * sizeof(*rank)), i;
+	int ret = list && rank ? 0 : -ENOMEM;
+
+	for (i = 0; !ret && i < n; i++) {
+		list[i] = vips[i];
+		ret = off(e, vips[i]);
+	}
+	if (!ret) {
+		for (i = 0; i < e->model->n_vips; i++)
+			rank[e->order[i]] = i;
+		if (n)
+			qsort_r(list, n, sizeof(*list), by_place, rank);
+		e->worst = state_worst(e);
+	}
+	for (i = 0; !ret && i < n; i++)
+		ret = place(e, list[i], &choices[list[i]]);
+	free(list);
+	free(rank);
+	return ret;
+}
+
+/* again - one VIP taken off and put where it is best now; 1: elsewhere, and better there */
+static int again(struct engine *e, unsigned int vip, struct engine_choice *c)
+{
+	const struct job *j = &e->jobs[vip];
+	int from = e->at[vip], best, ret;
+
+	if (from < 0) {
+		if (c->why == ENGINE_UNPLACEABLE || c->why == ENGINE_TOO_BIG)
+			return 0;
+		ret = place(e, vip, c);
+		return ret ? ret : c->mux >= 0;
+	}
+	if (e->tips[vip].n)
+		return 0;
+	ret = off(e, vip);
+	if (!ret)
+		ret = pick_search(e, j);
+	if (ret)
+		return ret;
+	best = pick_best(e, j, -1);
+	if (best < 0 || e->search.rank[best] >= e->search.rank[from] - ENGINE_EPSILON)
+		best = from;
+	ret = state_commit(e, j, best, 1);
+	e->at[vip] = best;
+	c->mux = best;
+	return ret ? ret : best != from;
+}
+
+int engine_improve(struct engine *e, unsigned int rounds, struct engine_choice *choices)
+{
+	unsigned int round, i, moved = 1, all = 0;
+	int ret;
+
+	for (round = 0; round < rounds && moved; round++) {
+		moved = 0;
+		for (i = 0; i < e->model->n_vips; i++) {
+			if (e->at[e->order[i]] < 0 && e->min_hosts && e->placed >= e->min_hosts)
+				continue;
+			ret = again(e, e->order[i], &choices[e->order[i]]);
+			if (ret < 0)
+				return ret;
+			moved += ret;
+		}
+		all += moved;
+	}
+	e->worst = state_worst(e);
+	return all;
 }
 
 int engine_assign(const struct engine_model *m, const struct engine_options *options,
 		  struct engine_choice *choices, struct engine_load *load)
 {
-	struct greedy g = { .model = m, .options = options, .load = load };
-	const struct engine_vip **order = calloc(m->n_vips + 1, sizeof(*order));
+	struct engine *e = engine_new(m, options);
 	unsigned int i;
-	int ret = -ENOMEM;
+	int ret = e ? engine_run(e, choices) : -ENOMEM;
 
-	if (!order)
-		return ret;
-	ret = load_init(load, m);
-	if (ret)
-		goto err_order;
-	ret = -ENOMEM;
-	g.paths = engine_paths_new(m);
-	g.has_dip = calloc((size_t)m->n_switches * m->n_dips + 1, 1);
-	for (i = 0; i < 2; i++)
-		g.add[i] = calloc(m->n_links + 1, sizeof(double));
-	if (!g.paths || !g.has_dip || !g.add[0] || !g.add[1])
-		goto err_load;
-	for (i = 0; i < m->n_switches; i++)
-		if (m->switches[i].hosts && (!g.min_hosts || m->switches[i].hosts < g.min_hosts))
-			g.min_hosts = m->switches[i].hosts;
-	for (i = 0; i < m->n_vips; i++)
-		order[i] = &m->vips[i];
-	qsort(order, m->n_vips, sizeof(*order), by_traffic);
-	ret = greedy_run(&g, order, choices);
-
-err_load:
-	if (ret)
-		engine_load_free(load);
-	free(g.add[0]);
-	free(g.add[1]);
-	free(g.has_dip);
-	engine_paths_free(g.paths);
-err_order:
-	free(order);
+	if (!ret)
+		ret = engine_load_get(e, load);
+	for (i = 0; !ret && i < m->n_vips; i++) {
+		choices[i].tips = NULL;
+		choices[i].n_tips = 0;
+	}
+	engine_free(e);
 	return ret;
 }

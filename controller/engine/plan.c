@@ -65,6 +65,15 @@ static bool excluded(json_t *options, const char *name)
 	return false;
 }
 
+static enum engine_tier tier_of(const char *role)
+{
+	if (!strcmp(role, "tor"))
+		return ENGINE_TOR;
+	if (!strcmp(role, "agg"))
+		return ENGINE_AGG;
+	return strcmp(role, "core") ? ENGINE_OTHER : ENGINE_CORE;
+}
+
 static int read_switches(struct input *in, json_t *model, json_t *options, struct err *e)
 {
 	json_t *list = json_object_get(model, "switches"), *item, *tables;
@@ -89,7 +98,8 @@ static int read_switches(struct input *in, json_t *model, json_t *options, struc
 		s->rules = get_u64(tables, "rules", 0);
 		s->members = get_u64(tables, "members", 0);
 		s->tunnels = get_u64(tables, "tunnels", 0);
-		if (!strcmp(get_str(item, "role", ""), "core"))
+		s->tier = tier_of(get_str(item, "role", ""));
+		if (s->tier == ENGINE_CORE)
 			in->cores[in->n_cores++] = i;
 		json_object_set_new(in->switches, s->name, json_integer(i));
 	}
@@ -116,7 +126,7 @@ static int read_links(struct input *in, json_t *model, struct err *e)
 		if (!(mbps > 0))
 			return err_set(e, -EINVAL,
 				       "model: link %s - %s: its \"mbps\" must be above 0", a, b);
-		in->model.links[i] = (struct engine_link){ ia, ib, mbps };
+		in->model.links[i] = (struct engine_link){ .a = ia, .b = ib, .mbps = mbps };
 	}
 	in->model.n_links = n;
 	return 0;
@@ -289,6 +299,7 @@ static int read_request(struct input *in, json_t *request, struct err *e)
 		.link_share = get_num(options, "link-share", 0.8),
 		.delta = get_num(options, "delta", 0.05),
 		.sticky = !json_is_false(sticky),
+		.explain = true,
 	};
 	if (!(in->options.link_share > 0) || in->options.link_share > 1 ||
 	    !(in->options.delta >= 0))
@@ -373,6 +384,12 @@ static void reason(const struct input *in, unsigned int i, const struct engine_c
 		return;
 	case ENGINE_NO_SWITCH:
 		snprintf(buf, size, "no switch can be reached that takes VIPs");
+		return;
+	case ENGINE_NO_TIPS:
+		snprintf(buf, size, "it would fit on a switch, but not all of its TIPs on others");
+		return;
+	case ENGINE_HELD:
+		snprintf(buf, size, "left where it is");
 		return;
 	}
 }

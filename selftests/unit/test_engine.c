@@ -12,22 +12,22 @@
 
 enum { CORE1, CORE2, AGG1, AGG2, AGG3, AGG4, TOR1, TOR2, TOR3, TOR4, SWITCHES };
 
+#define SWITCH(n, t) { .name = n, .candidate = true, .hosts = 16384, .rules = 1024, .members = 4096, .tunnels = 512, .tier = t }
 static struct engine_switch switches[SWITCHES] = {
-	{ "core1", true, 16384, 1024, 4096, 512 }, { "core2", true, 16384, 1024, 4096, 512 },
-	{ "agg1", true, 16384, 1024, 4096, 512 }, { "agg2", true, 16384, 1024, 4096, 512 },
-	{ "agg3", true, 16384, 1024, 4096, 512 }, { "agg4", true, 16384, 1024, 4096, 512 },
-	{ "tor1", true, 16384, 1024, 4096, 512 }, { "tor2", true, 16384, 1024, 4096, 512 },
-	{ "tor3", true, 16384, 1024, 4096, 512 }, { "tor4", true, 16384, 1024, 4096, 512 },
+	SWITCH("core1", ENGINE_CORE), SWITCH("core2", ENGINE_CORE), SWITCH("agg1", ENGINE_AGG), SWITCH("agg2", ENGINE_AGG),
+	SWITCH("agg3", ENGINE_AGG), SWITCH("agg4", ENGINE_AGG), SWITCH("tor1", ENGINE_TOR), SWITCH("tor2", ENGINE_TOR),
+	SWITCH("tor3", ENGINE_TOR), SWITCH("tor4", ENGINE_TOR),
 };
 
+#define LINK(x, y, m) { .a = x, .b = y, .mbps = m }
 static struct engine_link links[] = {
-	{ TOR1, AGG1, 10000 }, { TOR1, AGG2, 10000 }, { TOR2, AGG1, 10000 }, { TOR2, AGG2, 10000 },
-	{ TOR3, AGG3, 10000 }, { TOR3, AGG4, 10000 }, { TOR4, AGG3, 10000 }, { TOR4, AGG4, 10000 },
-	{ AGG1, CORE1, 40000 }, { AGG1, CORE2, 40000 }, { AGG2, CORE1, 40000 }, { AGG2, CORE2, 40000 },
-	{ AGG3, CORE1, 40000 }, { AGG3, CORE2, 40000 }, { AGG4, CORE1, 40000 }, { AGG4, CORE2, 40000 },
+	LINK(TOR1, AGG1, 10000), LINK(TOR1, AGG2, 10000), LINK(TOR2, AGG1, 10000), LINK(TOR2, AGG2, 10000),
+	LINK(TOR3, AGG3, 10000), LINK(TOR3, AGG4, 10000), LINK(TOR4, AGG3, 10000), LINK(TOR4, AGG4, 10000),
+	LINK(AGG1, CORE1, 40000), LINK(AGG1, CORE2, 40000), LINK(AGG2, CORE1, 40000), LINK(AGG2, CORE2, 40000),
+	LINK(AGG3, CORE1, 40000), LINK(AGG3, CORE2, 40000), LINK(AGG4, CORE1, 40000), LINK(AGG4, CORE2, 40000),
 };
 
-static const struct engine_options options = { .link_share = 0.8, .delta = 0.05, .sticky = true };
+static const struct engine_options options = { .link_share = 0.8, .delta = 0.05, .sticky = true, .explain = true };
 
 /* One VIP: all its traffic from one rack, all its DIPs in one rack */
 struct simple {
@@ -95,7 +95,7 @@ TEST(shares_across_containers)
 
 TEST(unreachable_is_told)
 {
-	struct engine_switch two[2] = { { "a", true, 0, 0, 0, 0 }, { "b", true, 0, 0, 0, 0 } };
+	struct engine_switch two[2] = { { .name = "a", .candidate = true }, { .name = "b", .candidate = true } };
 	struct engine_model m = { .switches = two, .n_switches = 2 };
 	struct engine_paths *paths = engine_paths_new(&m);
 
