@@ -10,18 +10,36 @@
 #include <linux/if_vlan.h>
 #include <linux/netfilter_netdev.h>
 
+/* duet_port_prio - a tagged frame belongs to the VLAN device, which can be a
+ * port itself; one of VLAN 0 has only a priority, and is the port's own. Sent
+ * on, it has none.
+ */
+static unsigned int duet_port_prio(struct duet_dev *dd, struct sk_buff *skb,
+				   bool v6)
+{
+	__be16 proto = skb->vlan_proto;
+	u16 tci = skb->vlan_tci;
+
+	if (skb_vlan_tag_get_id(skb) || skb_shared(skb))
+		return NF_ACCEPT;
+	__vlan_hwaccel_clear_tag(skb);
+	if (duet_rx_port(dd, skb, v6))
+		return NF_STOLEN;
+	__vlan_hwaccel_put_tag(skb, proto, tci);
+	return NF_ACCEPT;
+}
+
 static unsigned int duet_port_hook(void *priv, struct sk_buff *skb,
 				   const struct nf_hook_state *state)
 {
 	struct duet_dev *dd = priv;
 	bool v6 = skb->protocol == htons(ETH_P_IPV6);
 
-	/* a tagged frame belongs to the VLAN device, which can be a port itself */
 	if ((skb->protocol != htons(ETH_P_IP) && !v6) ||
-	    skb_vlan_tag_present(skb) || skb->pkt_type != PACKET_HOST ||
-	    !READ_ONCE(dd->running))
+	    skb->pkt_type != PACKET_HOST || !READ_ONCE(dd->running))
 		return NF_ACCEPT;
-
+	if (unlikely(skb_vlan_tag_present(skb)))
+		return duet_port_prio(dd, skb, v6);
 	return duet_rx_port(dd, skb, v6) ? NF_STOLEN : NF_ACCEPT;
 }
 
@@ -66,9 +84,11 @@ int duet_port_add(struct duet_net *dn, struct duet_dev *dd,
 		return -ENOSPC;
 	}
 
-	port = kzalloc(sizeof(*port), GFP_KERNEL);
-	if (!port)
+	port = kzalloc(sizeof(*port), GFP_KERNEL_ACCOUNT);
+	if (!port) {
+		NL_SET_ERR_MSG(extack, "out of memory for the port");
 		return -ENOMEM;
+	}
 	port->dev = dev;
 	port->ops.hook = duet_port_hook;
 	port->ops.priv = dd;
@@ -95,7 +115,7 @@ static void duet_port_remove(struct duet_dev *dd, struct duet_port *port)
 	dd->n_ports--;
 	nf_unregister_net_hook(dd->net, &port->ops);
 	netdev_put(port->dev, &port->tracker);
-	kfree(port);
+	kfree_rcu(port, rcu);
 	duet_dev_changed(dd);
 }
 
@@ -116,6 +136,8 @@ void duet_port_flush(struct duet_dev *dd)
 {
 	struct duet_port *port, *next;
 
+	if (list_empty(&dd->ports))
+		return;
 	list_for_each_entry_safe(port, next, &dd->ports, node)
 		duet_port_remove(dd, port);
 	synchronize_net();

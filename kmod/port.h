@@ -10,7 +10,8 @@ struct duet_port {
 	struct list_head node;		/* in duet_dev.ports */
 	struct net_device *dev;		/* held */
 	netdevice_tracker tracker;
-	struct nf_hook_ops ops;
+	struct nf_hook_ops ops;		/* read under RCU by who lists hooks */
+	struct rcu_head rcu;
 };
 
 /* duet_port_add, duet_port_del - rtnl and duet_net->lock held */
