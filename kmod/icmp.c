@@ -53,6 +53,7 @@ static void duet_icmp_send(struct duet_dev *dd, const struct sk_buff *skb,
 
 	if (!duet_may_answer(t, skb->data + at) || !icmp_global_allow(dd->net))
 		return;
+	icmp_global_consume(dd->net);
 	dst = duet_icmp_route(dd, t);
 	if (!dst)
 		return;
