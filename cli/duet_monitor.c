@@ -10,6 +10,20 @@
 #include <stdio.h>
 #include <string.h>
 
+/* event_name - of the command; table_name - of what is full */
+static const char *event_name(enum duet_cmd cmd)
+{
+	return cmd == DUET_CMD_DEV_NTF ? "dev" : cmd == DUET_CMD_VIP_NTF ? "vip" :
+	       cmd == DUET_CMD_DIP_NTF ? "dip" : "full";
+}
+
+static const char *table_name(uint32_t table)
+{
+	static const char *const names[] = { "flows", "vips", "rules", "members", "tunnels" };
+
+	return table < sizeof(names) / sizeof(names[0]) ? names[table] : "?";
+}
+
 static json_t *event_json(const struct duet_event *ev)
 {
 	char text[ADDR_STRLEN], name[IF_NAMESIZE] = "";
@@ -17,8 +31,7 @@ static json_t *event_json(const struct duet_event *ev)
 
 	if (!ev->dev[0])
 		if_indextoname(ev->ifindex, name);
-	json_object_set_new(json, "event", json_string(ev->cmd == DUET_CMD_DEV_NTF ? "dev" :
-						       ev->cmd == DUET_CMD_VIP_NTF ? "vip" : "dip"));
+	json_object_set_new(json, "event", json_string(event_name(ev->cmd)));
 	json_object_set_new(json, "dev", json_string(ev->dev[0] ? ev->dev : name));
 	json_object_set_new(json, "generation", json_integer(ev->generation));
 	if (ev->deleted)
@@ -35,6 +48,8 @@ static json_t *event_json(const struct duet_event *ev)
 		json_object_set_new(json, "dip", json_string(addr_str(&ev->dip, text)));
 		json_object_set_new(json, "state", json_string(dip_state_name(ev->state)));
 	}
+	if (ev->cmd == DUET_CMD_FULL_NTF)
+		json_object_set_new(json, "table", json_string(table_name(ev->table)));
 	return json;
 }
 
@@ -53,6 +68,8 @@ static void event_text(const struct duet_event *ev)
 	for (i = 0; ev->cmd == DUET_CMD_VIP_NTF && !ev->deleted && i < ev->vip->n_rules; i++)
 		for (k = 0; k < ev->vip->rules[i].n_dips; k++)
 			printf(" %s", addr_str(&ev->vip->rules[i].dips[k].addr, text));
+	if (ev->cmd == DUET_CMD_FULL_NTF)
+		printf(" table %s is full", table_name(ev->table));
 	puts(ev->deleted ? " deleted" : ev->cmd == DUET_CMD_DEV_NTF ? " changed" : "");
 }
 

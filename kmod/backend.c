@@ -13,7 +13,7 @@ static int duet_slots_grow(struct duet_dev *dd)
 	struct duet_slots *old = rcu_dereference_protected(dd->slots, 1), *slots;
 	u32 i, n = old ? old->n * 2 : DUET_SLOTS_MIN;
 
-	slots = kvzalloc(struct_size(slots, backend, n), GFP_KERNEL);
+	slots = kvzalloc(struct_size(slots, backend, n), GFP_KERNEL_ACCOUNT);
 	if (!slots)
 		return -ENOMEM;
 	slots->n = n;
@@ -52,11 +52,11 @@ static int duet_slot_take(struct duet_dev *dd, struct duet_backend *backend)
 struct duet_backend *duet_backend_new(struct duet_dev *dd, const u8 addr[16],
 				      u32 rule)
 {
-	struct duet_backend *backend = kzalloc(sizeof(*backend), GFP_KERNEL);
+	struct duet_backend *backend = kzalloc(sizeof(*backend), GFP_KERNEL_ACCOUNT);
 
 	if (!backend)
 		return NULL;
-	backend->stats = alloc_percpu(struct duet_stats);
+	backend->stats = alloc_percpu_gfp(struct duet_stats, GFP_KERNEL_ACCOUNT);
 	if (!backend->stats)
 		goto err_free;
 	duet_stats_init(backend->stats);

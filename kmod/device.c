@@ -153,10 +153,10 @@ static int duet_newlink(struct net *src_net, struct net_device *dev,
 	dd->limits = *duet_dev_preset(dd->mode);
 	dd->flow_config = duet_flow_default;
 
-	dd->vips = kvcalloc(1 << DUET_VIP_HASH_BITS, sizeof(*dd->vips), GFP_KERNEL);
+	dd->vips = kvcalloc(1 << DUET_VIP_HASH_BITS, sizeof(*dd->vips), GFP_KERNEL_ACCOUNT);
 	if (!dd->vips)
 		return ret;
-	dd->verdicts = alloc_percpu(struct duet_verdicts);
+	dd->verdicts = alloc_percpu_gfp(struct duet_verdicts, GFP_KERNEL_ACCOUNT);
 	if (!dd->verdicts)
 		goto err_free_vips;
 	for_each_possible_cpu(cpu)
@@ -171,7 +171,8 @@ static int duet_newlink(struct net *src_net, struct net_device *dev,
 
 	mutex_lock(&dn->lock);
 	list_add_tail(&dd->node, &dn->devices);
-	duet_nl_notify_dev(dd, false);
+	dn->seq++;
+	duet_nl_notify_dev(dd, false, true, NULL);
 	mutex_unlock(&dn->lock);
 	return 0;
 
@@ -193,7 +194,8 @@ static void duet_dellink(struct net_device *dev, struct list_head *head)
 	duet_vip_flush(dd);
 	duet_flows_free(dd);
 	list_del_init(&dd->node);
-	duet_nl_notify_dev(dd, true);
+	dn->seq++;
+	duet_nl_notify_dev(dd, true, true, NULL);
 	mutex_unlock(&dn->lock);
 	unregister_netdevice_queue(dev, head);
 }
@@ -219,7 +221,7 @@ static int duet_netdev_event(struct notifier_block *nb, unsigned long event,
 	mutex_lock(&dn->lock);
 	list_for_each_entry(dd, &dn->devices, node)
 		if (duet_port_gone(dd, dev))
-			duet_nl_notify_dev(dd, false);
+			duet_nl_notify_dev(dd, false, true, NULL);
 	mutex_unlock(&dn->lock);
 	return NOTIFY_DONE;
 }
@@ -234,6 +236,7 @@ static int __net_init duet_net_init(struct net *net)
 
 	mutex_init(&dn->lock);
 	INIT_LIST_HEAD(&dn->devices);
+	dn->seq = 1;
 	return 0;
 }
 

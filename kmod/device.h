@@ -17,6 +17,7 @@
 #include <linux/list.h>
 #include <linux/mutex.h>
 #include <linux/netdevice.h>
+#include <net/ipv6.h>
 #include <net/netns/generic.h>
 
 #include "stats.h"
@@ -28,6 +29,7 @@
 struct duet_net {
 	struct mutex lock;		/* see above */
 	struct list_head devices;	/* of duet_dev.node */
+	unsigned int seq;		/* of the list, for dumps */
 };
 
 struct duet_tables {
@@ -58,7 +60,7 @@ struct duet_dev {
 	u32 seed;
 	bool running;			/* up: ports take packets */
 	bool has_local6;
-	struct in6_addr local6;		/* written while has_local6 is false */
+	struct in6_addr local6;		/* duet_local6() */
 
 	/* configuration, under the lock */
 	struct net_device *dev;
@@ -85,6 +87,24 @@ struct duet_net *duet_pernet(const struct net *net);
 
 /* duet_dev_find - by ifindex, else by name; duet_net->lock held */
 struct duet_dev *duet_dev_find(struct duet_net *dn, u32 ifindex, const char *name);
+
+/* duet_local6 - source of IPv6 outer headers, NULL: none; RCU. It is written only
+ * while no packet can have it.
+ */
+static inline const struct in6_addr *duet_local6(const struct duet_dev *dd)
+{
+	/* pairs with duet_set_local6() */
+	return smp_load_acquire(&dd->has_local6) ? &dd->local6 : NULL;
+}
+
+/* duet_is_local6 - RCU */
+static inline bool duet_is_local6(const struct duet_dev *dd,
+				  const struct in6_addr *addr)
+{
+	const struct in6_addr *local6 = duet_local6(dd);
+
+	return local6 && ipv6_addr_equal(addr, local6);
+}
 
 /* duet_dev_changed - new generation after a change; lock held */
 static inline void duet_dev_changed(struct duet_dev *dd)

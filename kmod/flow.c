@@ -9,6 +9,7 @@
  * of first packets can't push out connections.
  */
 #include "flow.h"
+#include "netlink.h"
 
 #include <linux/mm.h>
 #include <linux/random.h>
@@ -214,6 +215,39 @@ void duet_flow_bind(struct duet_flows *flows, const struct duet_tuple *t,
 	spin_unlock(&bucket->lock);
 }
 
+static u64 duet_flow_sum(const struct duet_flows *flows,
+			 enum duet_flow_counter which)
+{
+	u64 sum = 0, count;
+	int cpu;
+
+	for_each_possible_cpu(cpu) {
+		const struct duet_flow_stats *s = per_cpu_ptr(flows->stats, cpu);
+		unsigned int start;
+
+		do {
+			start = u64_stats_fetch_begin(&s->syncp);
+			count = u64_stats_read(&s->count[which]);
+		} while (u64_stats_fetch_retry(&s->syncp, start));
+		sum += count;
+	}
+	return sum;
+}
+
+/* duet_flow_tell_full - when the table begins to lack room, and again after it
+ * had enough for a while
+ */
+static void duet_flow_tell_full(struct duet_flows *flows)
+{
+	u64 full = duet_flow_sum(flows, DUET_FLOW_FULL);
+
+	if (full != flows->full && !flows->is_full)
+		duet_nl_notify_flows_full(flows->dd,
+					  (flows->mask + 1) * DUET_FLOW_WAYS, full);
+	flows->is_full = full != flows->full;
+	flows->full = full;
+}
+
 static void duet_flow_sweep(struct work_struct *work)
 {
 	struct duet_flows *flows = container_of(to_delayed_work(work),
@@ -241,6 +275,7 @@ static void duet_flow_sweep(struct work_struct *work)
 		if (!(at & 255))
 			cond_resched();
 	}
+	duet_flow_tell_full(flows);
 	schedule_delayed_work(&flows->sweep, DUET_FLOW_SWEEP);
 }
 
@@ -272,15 +307,16 @@ static void duet_flows_rcu(struct rcu_head *rcu)
 static struct duet_flows *duet_flows_new(const struct duet_flow_config *config)
 {
 	u32 i, n = roundup_pow_of_two(DIV_ROUND_UP(config->max, DUET_FLOW_WAYS));
-	struct duet_flows *flows = kzalloc(sizeof(*flows), GFP_KERNEL);
+	struct duet_flows *flows = kzalloc(sizeof(*flows), GFP_KERNEL_ACCOUNT);
+	/* as large as is asked for: a refusal says what a stack trace would */
+	gfp_t gfp = GFP_KERNEL_ACCOUNT | __GFP_NOWARN;
 	int cpu;
 
 	if (!flows)
 		return NULL;
-	flows->buckets = kvcalloc(n, sizeof(*flows->buckets), GFP_KERNEL);
-	flows->flows = kvcalloc(n * DUET_FLOW_WAYS, sizeof(*flows->flows),
-				GFP_KERNEL);
-	flows->stats = alloc_percpu(struct duet_flow_stats);
+	flows->buckets = kvcalloc(n, sizeof(*flows->buckets), gfp);
+	flows->flows = kvcalloc(n * DUET_FLOW_WAYS, sizeof(*flows->flows), gfp);
+	flows->stats = alloc_percpu_gfp(struct duet_flow_stats, GFP_KERNEL_ACCOUNT);
 	if (!flows->buckets || !flows->flows || !flows->stats) {
 		duet_flows_release(flows);
 		return NULL;
@@ -330,6 +366,7 @@ int duet_flows_set(struct duet_dev *dd, const struct duet_flow_config *config,
 		return -ENOMEM;
 	}
 	duet_flows_free(dd);
+	new->dd = dd;
 	rcu_assign_pointer(dd->flows, new);
 	schedule_delayed_work(&new->sweep, DUET_FLOW_SWEEP);
 	return 0;
@@ -338,30 +375,18 @@ int duet_flows_set(struct duet_dev *dd, const struct duet_flow_config *config,
 void duet_flows_sum(struct duet_dev *dd, struct duet_flow_sum *sum)
 {
 	struct duet_flows *flows = duet_flows_locked(dd);
-	u64 count[__DUET_FLOW_COUNTERS] = {}, seen[__DUET_FLOW_COUNTERS];
-	int cpu, i;
+	u64 removed;
 
 	memset(sum, 0, sizeof(*sum));
 	if (!flows)
 		return;
-	for_each_possible_cpu(cpu) {
-		const struct duet_flow_stats *s = per_cpu_ptr(flows->stats, cpu);
-		unsigned int start;
-
-		do {
-			start = u64_stats_fetch_begin(&s->syncp);
-			for (i = 0; i < __DUET_FLOW_COUNTERS; i++)
-				seen[i] = u64_stats_read(&s->count[i]);
-		} while (u64_stats_fetch_retry(&s->syncp, start));
-		for (i = 0; i < __DUET_FLOW_COUNTERS; i++)
-			count[i] += seen[i];
-	}
-	sum->hits = count[DUET_FLOW_HIT];
-	sum->added = count[DUET_FLOW_ADDED];
-	sum->full = count[DUET_FLOW_FULL];
-	sum->limited = count[DUET_FLOW_LIMITED];
-	if (sum->added > count[DUET_FLOW_REMOVED])
-		sum->used = sum->added - count[DUET_FLOW_REMOVED];
+	/* this first: what is removed was added before */
+	removed = duet_flow_sum(flows, DUET_FLOW_REMOVED);
+	sum->hits = duet_flow_sum(flows, DUET_FLOW_HIT);
+	sum->added = duet_flow_sum(flows, DUET_FLOW_ADDED);
+	sum->full = duet_flow_sum(flows, DUET_FLOW_FULL);
+	sum->limited = duet_flow_sum(flows, DUET_FLOW_LIMITED);
+	sum->used = sum->added - removed;
 	sum->bytes = sizeof(*flows) + (u64)(flows->mask + 1) *
 		     (sizeof(*flows->buckets) +
 		      DUET_FLOW_WAYS * sizeof(*flows->flows));

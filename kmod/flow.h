@@ -64,6 +64,9 @@ struct duet_flows {
 	u32 rate;
 	u32 timeout[3][2];	/* jiffies; [state][TCP] */
 	struct delayed_work sweep;
+	struct duet_dev *dd;	/* for the sweep, which ends before it */
+	u64 full;		/* packets without room when last swept, sweep's */
+	bool is_full;		/* there were some since the sweep before */
 	struct rcu_head rcu;
 };
 

@@ -25,7 +25,7 @@ static inline bool duet_icmp_is_outer(const struct duet_dev *dd,
 		return *(__be32 *)(ip + 16) == READ_ONCE(dd->local4) &&
 		       ip[9] == DUET_PROTO_ICMP;
 	return ip[6] == DUET_PROTO_ICMPV6 &&
-	       ipv6_addr_equal((const struct in6_addr *)(ip + 24), &dd->local6);
+	       duet_is_local6(dd, (const struct in6_addr *)(ip + 24));
 }
 
 /* duet_icmp_outer - if it is an error about a packet of a client of ours in one

@@ -132,7 +132,7 @@ static int duet_port_change(struct genl_info *info, bool add)
 	else
 		ret = duet_port_del(dd, ifindex, info->extack);
 	if (!ret)
-		duet_nl_notify_dev(dd, false);
+		duet_nl_notify_dev(dd, false, true, info);
 out_lock:
 	duet_nl_unlock(dd);
 out_rtnl:
@@ -158,8 +158,10 @@ static int duet_vip_set_cmd(struct sk_buff *skb, struct genl_info *info)
 	int ret;
 
 	config = kvzalloc(sizeof(*config), GFP_KERNEL);
-	if (!config)
+	if (!config) {
+		NL_SET_ERR_MSG(info->extack, "out of memory for the request");
 		return -ENOMEM;
+	}
 	ret = duet_parse_vip(info->attrs[DUET_A_VIP], config, info->extack);
 	if (ret)
 		goto out_free;
@@ -169,8 +171,8 @@ static int duet_vip_set_cmd(struct sk_buff *skb, struct genl_info *info)
 		goto out_free;
 	}
 	ret = duet_vip_set(dd, config, &changed, info->extack);
-	if (!ret && changed)
-		duet_nl_notify_vip(dd, &config->addr, info);
+	if (!ret)
+		duet_nl_notify_vip(dd, &config->addr, changed, info);
 	duet_nl_unlock(dd);
 out_free:
 	kvfree(config);
@@ -182,6 +184,7 @@ static int duet_vip_del_cmd(struct sk_buff *skb, struct genl_info *info)
 	struct nlattr **attrs = info->attrs;
 	struct in6_addr addr;
 	struct duet_dev *dd;
+	bool changed;
 	int ret = 0;
 
 	if (!attrs[DUET_A_VIP] == !attrs[DUET_A_FLUSH]) {
@@ -199,10 +202,11 @@ static int duet_vip_del_cmd(struct sk_buff *skb, struct genl_info *info)
 	if (attrs[DUET_A_VIP]) {
 		ret = duet_vip_del(dd, &addr, info->extack);
 		if (!ret)
-			duet_nl_notify_vip(dd, &addr, info);
+			duet_nl_notify_vip(dd, &addr, true, info);
 	} else {
+		changed = dd->used.vips;
 		duet_vip_flush(dd);
-		duet_nl_notify_dev(dd, false);
+		duet_nl_notify_dev(dd, false, changed, info);
 	}
 	duet_nl_unlock(dd);
 	return ret;
@@ -232,8 +236,10 @@ static int duet_vip_get_cmd(struct sk_buff *skb, struct genl_info *info)
 	ret = -ENOMEM;
 	msg = duet_nl_msg(duet_vip_size(vip), info->snd_portid, info->snd_seq, 0,
 			  DUET_CMD_VIP_GET, &hdr);
-	if (!msg)
+	if (!msg) {
+		NL_SET_ERR_MSG(info->extack, "out of memory for the answer");
 		goto out;
+	}
 	ret = -EMSGSIZE;
 	if (nla_put_u32(msg, DUET_A_IFINDEX, dd->dev->ifindex) ||
 	    nla_put_u64_64bit(msg, DUET_A_GENERATION, dd->generation, DUET_A_PAD) ||
@@ -249,8 +255,10 @@ out:
 	return ret;
 }
 
-/* Room for the largest VIP there may be: a dump's buffers are made once. */
-static int duet_vip_dump_start(struct netlink_callback *cb)
+/* Room for the largest VIP, or device with all its ports, that there may be: a
+ * dump's buffers are made once.
+ */
+static int duet_dump_start(struct netlink_callback *cb)
 {
 	cb->min_dump_alloc = 65536;
 	return 0;
@@ -263,6 +271,10 @@ static int duet_vip_dump(struct sk_buff *msg, struct netlink_callback *cb)
 	struct duet_dev *dd;
 	void *hdr;
 
+	if (duet_dump_attrs(cb)[DUET_A_VIP]) {
+		NL_SET_ERR_MSG(cb->extack, "a dump is of all VIPs, ask for one without");
+		return -EINVAL;
+	}
 	dd = duet_nl_dev(sock_net(msg->sk), duet_dump_attrs(cb), cb->extack);
 	if (IS_ERR(dd))
 		return PTR_ERR(dd);
@@ -336,8 +348,8 @@ static int duet_dip_set_cmd(struct sk_buff *skb, struct genl_info *info)
 	if (IS_ERR(dd))
 		return PTR_ERR(dd);
 	ret = duet_dip_set(dd, one ? &vip : NULL, &dip, state, &changed, extack);
-	if (!ret && changed)
-		duet_nl_notify_dip(dd, one ? &vip : NULL, &dip, state, info);
+	if (!ret)
+		duet_nl_notify_dip(dd, one ? &vip : NULL, &dip, state, changed, info);
 	duet_nl_unlock(dd);
 	return ret;
 }
@@ -363,15 +375,19 @@ static int duet_trace_cmd(struct sk_buff *skb, struct genl_info *info)
 	ret = -ENOMEM;
 	msg = duet_nl_msg(NLMSG_GOODSIZE, info->snd_portid, info->snd_seq, 0,
 			  DUET_CMD_TRACE, &hdr);
-	if (!msg)
+	if (!msg) {
+		NL_SET_ERR_MSG(info->extack, "out of memory for the answer");
 		goto out;
+	}
 
 	duet_tuple_addr(tuple.dst, tuple.family, &addr);
 	vip = duet_vip_find(dd, &addr);
 	if (vip) {
-		rcu_read_lock_bh();
+		local_bh_disable();
+		rcu_read_lock();
 		verdict = duet_choose(dd, vip, &tuple, true, &choice);
-		rcu_read_unlock_bh();
+		rcu_read_unlock();
+		local_bh_enable();
 	}
 	/* the lock keeps what was chosen */
 
@@ -399,7 +415,8 @@ out:
 
 static const struct genl_ops duet_ops[] = {
 	DUET_OP(DUET_CMD_DEV_GET, duet_get_policy,
-		.doit = duet_dev_get, .dumpit = duet_dev_dump),
+		.doit = duet_dev_get, .start = duet_dump_start,
+		.dumpit = duet_dev_dump),
 	DUET_OP(DUET_CMD_DEV_SET, duet_set_policy,
 		.doit = duet_dev_set, .flags = GENL_UNS_ADMIN_PERM),
 	DUET_OP(DUET_CMD_PORT_ADD, duet_port_policy,
@@ -411,7 +428,7 @@ static const struct genl_ops duet_ops[] = {
 	DUET_OP(DUET_CMD_VIP_DEL, duet_vip_del_policy,
 		.doit = duet_vip_del_cmd, .flags = GENL_UNS_ADMIN_PERM),
 	DUET_OP(DUET_CMD_VIP_GET, duet_vip_cmd_policy,
-		.doit = duet_vip_get_cmd, .start = duet_vip_dump_start,
+		.doit = duet_vip_get_cmd, .start = duet_dump_start,
 		.dumpit = duet_vip_dump),
 	DUET_OP(DUET_CMD_DIP_SET, duet_dip_cmd_policy,
 		.doit = duet_dip_set_cmd, .flags = GENL_UNS_ADMIN_PERM),

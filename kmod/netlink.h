@@ -35,12 +35,22 @@ int duet_dev_set(struct sk_buff *skb, struct genl_info *info);
 int duet_flow_dump(struct sk_buff *msg, struct netlink_callback *cb);
 int duet_flow_flush_cmd(struct sk_buff *skb, struct genl_info *info);
 
-/* Events to group "events"; duet_net->lock held. */
-void duet_nl_notify_dev(struct duet_dev *dd, bool deleted);
-void duet_nl_notify_vip(struct duet_dev *dd, const struct in6_addr *addr,
+/* Events to group "events", if something changed, and to the asker if he wants
+ * an echo; duet_net->lock held. info: of the request, if one made the change.
+ */
+void duet_nl_notify_dev(struct duet_dev *dd, bool deleted, bool changed,
 			struct genl_info *info);
+void duet_nl_notify_vip(struct duet_dev *dd, const struct in6_addr *addr,
+			bool changed, struct genl_info *info);
 void duet_nl_notify_dip(struct duet_dev *dd, const struct in6_addr *vip,
 			const struct in6_addr *dip, enum duet_dip_state state,
-			struct genl_info *info);
+			bool changed, struct genl_info *info);
+/* duet_nl_notify_full - vip was refused for want of room in the table */
+void duet_nl_notify_full(struct duet_dev *dd, enum duet_table_attr table,
+			 const struct in6_addr *vip);
+/* duet_nl_notify_flows_full - the flow table of size entries has begun to lack
+ * room; full: packets so far. Without the lock.
+ */
+void duet_nl_notify_flows_full(struct duet_dev *dd, u32 size, u64 full);
 
 #endif

@@ -23,6 +23,7 @@ int duet_dev_get(struct sk_buff *skb, struct genl_info *info)
 			  DUET_CMD_DEV_GET, &hdr);
 	if (!msg) {
 		duet_nl_unlock(dd);
+		NL_SET_ERR_MSG(info->extack, "out of memory for the answer");
 		return -ENOMEM;
 	}
 	if (WARN_ON_ONCE(duet_put_dev(msg, dd))) {
@@ -43,6 +44,7 @@ int duet_dev_dump(struct sk_buff *msg, struct netlink_callback *cb)
 	void *hdr;
 
 	mutex_lock(&dn->lock);
+	cb->seq = dn->seq;
 	list_for_each_entry(dd, &dn->devices, node) {
 		if (i++ < skip)
 			continue;
@@ -51,6 +53,7 @@ int duet_dev_dump(struct sk_buff *msg, struct netlink_callback *cb)
 				  NLM_F_MULTI, DUET_CMD_DEV_GET);
 		if (!hdr)
 			break;
+		genl_dump_check_consistent(cb, hdr);
 		if (duet_put_dev(msg, dd)) {
 			genlmsg_cancel(msg, hdr);
 			break;
@@ -140,8 +143,8 @@ static void duet_set_local6(struct duet_dev *dd, const struct in6_addr *addr)
 	WRITE_ONCE(dd->has_local6, false);
 	synchronize_net();
 	dd->local6 = *addr;
-	smp_wmb();	/* a packet that sees the flag sees the address */
-	WRITE_ONCE(dd->has_local6, !ipv6_addr_any(addr));
+	/* a packet that sees the flag sees the address: duet_local6() */
+	smp_store_release(&dd->has_local6, !ipv6_addr_any(addr));
 }
 
 int duet_dev_set(struct sk_buff *skb, struct genl_info *info)
@@ -162,8 +165,12 @@ int duet_dev_set(struct sk_buff *skb, struct genl_info *info)
 	memcpy(&c, &was, sizeof(c));
 
 	ret = duet_parse_dev(dd, info->attrs, &c, info->extack);
-	if (ret || !memcmp(&c, &was, sizeof(c)))
+	if (ret)
 		goto out;
+	if (!memcmp(&c, &was, sizeof(c))) {
+		duet_nl_notify_dev(dd, false, false, info);
+		goto out;
+	}
 	if (c.mode != was.mode || memcmp(&c.flows, &was.flows, sizeof(c.flows))) {
 		struct duet_flow_config flows = c.flows;
 
@@ -180,7 +187,7 @@ int duet_dev_set(struct sk_buff *skb, struct genl_info *info)
 	WRITE_ONCE(dd->local4, c.local4);
 	duet_set_local6(dd, &c.local6);
 	duet_dev_changed(dd);
-	duet_nl_notify_dev(dd, false);
+	duet_nl_notify_dev(dd, false, true, info);
 out:
 	duet_nl_unlock(dd);
 	return ret;

@@ -153,7 +153,7 @@ static unsigned int duet_tip_outer(struct duet_dev *dd, struct sk_buff *skb,
 	*verdict = DUET_VERDICT_DROP_NO_TUNNEL;
 	if (*proto != IPPROTO_IPIP && *proto != IPPROTO_IPV6)
 		return 0;
-	own = v6 ? ipv6_addr_equal((struct in6_addr *)(skb->data + 8), &dd->local6) :
+	own = v6 ? duet_is_local6(dd, (struct in6_addr *)(skb->data + 8)) :
 		   cpu_to_be32(tuple.src[0]) == READ_ONCE(dd->local4);
 	*verdict = DUET_VERDICT_DROP_LOOP;
 	if (own)

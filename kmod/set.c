@@ -61,15 +61,15 @@ static struct duet_group *duet_group_new(const struct duet_dip *dips, u32 n,
 	int ret = -ENOMEM;
 	u32 i;
 
-	group = kzalloc(sizeof(*group), GFP_KERNEL);
+	group = kzalloc(sizeof(*group), GFP_KERNEL_ACCOUNT);
 	if (!group)
 		goto err_nomem;
 	group->hash = hash;
 	group->n = n;
 	group->n_buckets = duet_table_buckets(n);
-	group->dips = kvmalloc_array(n, sizeof(*dips), GFP_KERNEL);
+	group->dips = kvmalloc_array(n, sizeof(*dips), GFP_KERNEL_ACCOUNT);
 	group->base = kvmalloc_array(group->n_buckets, sizeof(*group->base),
-				     GFP_KERNEL);
+				     GFP_KERNEL_ACCOUNT);
 	walk = kvmalloc_array(n, sizeof(*walk), GFP_KERNEL);
 	if (!group->dips || !group->base || !walk)
 		goto err_free;
@@ -125,7 +125,7 @@ static int duet_set_table(struct duet_set *set)
 	set->table = group->base;
 	if (any_down) {
 		set->table = kvmalloc_array(set->n_buckets, sizeof(*set->table),
-					    GFP_KERNEL);
+					    GFP_KERNEL_ACCOUNT);
 		if (!set->table)
 			return -ENOMEM;
 		set->own = true;
@@ -164,15 +164,15 @@ static struct duet_set *duet_set_of(struct duet_group *group,
 		}
 	}
 
-	set = kzalloc(sizeof(*set), GFP_KERNEL);
+	set = kzalloc(sizeof(*set), GFP_KERNEL_ACCOUNT);
 	if (!set)
 		return ERR_PTR(-ENOMEM);
 	set->group = group;
 	set->n = group->n;
 	set->n_buckets = group->n_buckets;
 	set->refs = 1;
-	set->dips = kvmalloc_array(set->n, sizeof(*dips), GFP_KERNEL);
-	set->buckets = kvcalloc(set->n, sizeof(*set->buckets), GFP_KERNEL);
+	set->dips = kvmalloc_array(set->n, sizeof(*dips), GFP_KERNEL_ACCOUNT);
+	set->buckets = kvcalloc(set->n, sizeof(*set->buckets), GFP_KERNEL_ACCOUNT);
 	if (!set->dips || !set->buckets)
 		goto err_release;
 	memcpy(set->dips, dips, set->n * sizeof(*dips));

@@ -45,10 +45,10 @@ struct duet_tunnel *duet_tunnel_get(struct duet_dev *dd, const u8 addr[16])
 		tunnel->refs++;
 		return tunnel;
 	}
-	tunnel = kzalloc(sizeof(*tunnel), GFP_KERNEL);
+	tunnel = kzalloc(sizeof(*tunnel), GFP_KERNEL_ACCOUNT);
 	if (!tunnel)
 		return NULL;
-	tunnel->route = alloc_percpu(struct duet_route);
+	tunnel->route = alloc_percpu_gfp(struct duet_route, GFP_KERNEL_ACCOUNT);
 	if (!tunnel->route) {
 		kfree(tunnel);
 		return NULL;

@@ -5,6 +5,7 @@
  */
 #include "vip.h"
 #include "compat.h"
+#include "netlink.h"
 
 #include <net/ipv6.h>
 
@@ -93,25 +94,34 @@ static int duet_check_table(const char *table, u32 limit, u32 before, u32 after,
 }
 
 /* duet_check_limits - after: with the new rules and without the old */
-static int duet_check_limits(const struct duet_dev *dd,
+static int duet_check_limits(struct duet_dev *dd, const struct in6_addr *vip,
 			     const struct duet_tables *before,
 			     const struct duet_tables *after,
 			     struct netlink_ext_ack *extack)
 {
 	const struct duet_tables *limits = &dd->limits;
+	enum duet_table_attr table = DUET_A_TABLE_VIPS;
 	int ret;
 
 	ret = duet_check_table("host", limits->vips, before->vips, after->vips,
 			       extack);
-	if (!ret)
+	if (!ret) {
+		table = DUET_A_TABLE_RULES;
 		ret = duet_check_table("ACL", limits->rules, before->rules,
 				       after->rules, extack);
-	if (!ret)
+	}
+	if (!ret) {
+		table = DUET_A_TABLE_MEMBERS;
 		ret = duet_check_table("ECMP", limits->members, before->members,
 				       after->members, extack);
-	if (!ret)
+	}
+	if (!ret) {
+		table = DUET_A_TABLE_TUNNELS;
 		ret = duet_check_table("tunnelling", limits->tunnels,
 				       before->tunnels, after->tunnels, extack);
+	}
+	if (ret)
+		duet_nl_notify_full(dd, table, vip);
 	return ret;
 }
 
@@ -206,7 +216,7 @@ static int duet_rule_fill(struct duet_dev *dd, struct duet_rule *rule,
 
 	RCU_INIT_POINTER(rule->set, set);
 	rule->id = old ? old->id : ++dd->last_rule;
-	rule->backends = kvcalloc(set->n, sizeof(*rule->backends), GFP_KERNEL);
+	rule->backends = kvcalloc(set->n, sizeof(*rule->backends), GFP_KERNEL_ACCOUNT);
 	for (i = 0; rule->backends && i < set->n; i++) {
 		rule->backends[i] = duet_backend_of(old, &set->dips[i]);
 		if (!rule->backends[i])
@@ -231,7 +241,7 @@ static struct duet_rules *duet_rules_new(struct duet_dev *dd,
 	u32 i, j;
 	int ret;
 
-	rules = kvzalloc(struct_size(rules, rule, config->n_rules), GFP_KERNEL);
+	rules = kvzalloc(struct_size(rules, rule, config->n_rules), GFP_KERNEL_ACCOUNT);
 	if (!rules) {
 		NL_SET_ERR_MSG(extack, "out of memory for the rules");
 		return ERR_PTR(-ENOMEM);
@@ -323,11 +333,11 @@ static int duet_check_dips(struct duet_dev *dd,
 
 static struct duet_vip *duet_vip_new(const struct in6_addr *addr)
 {
-	struct duet_vip *vip = kzalloc(sizeof(*vip), GFP_KERNEL);
+	struct duet_vip *vip = kzalloc(sizeof(*vip), GFP_KERNEL_ACCOUNT);
 
 	if (!vip)
 		return NULL;
-	vip->stats = alloc_percpu(struct duet_stats);
+	vip->stats = alloc_percpu_gfp(struct duet_stats, GFP_KERNEL_ACCOUNT);
 	if (!vip->stats) {
 		kfree(vip);
 		return NULL;
@@ -379,7 +389,7 @@ int duet_vip_set(struct duet_dev *dd, const struct duet_vip_config *config,
 	after = duet_used_without(dd, old);
 	after.rules += duet_acl_entries(rules);
 	after.vips += is_new;
-	ret = duet_check_limits(dd, &before, &after, extack);
+	ret = duet_check_limits(dd, &config->addr, &before, &after, extack);
 	if (ret)
 		goto err_free_rules;
 
@@ -449,11 +459,13 @@ void duet_vip_flush(struct duet_dev *dd)
 	duet_dev_changed(dd);
 }
 
-/* duet_rule_dip_set - one rule; 1 if the rule has the DIP, 0 if not, -ENOMEM */
-static int duet_rule_dip_set(struct duet_dev *dd, struct duet_rule *rule,
-			     const struct in6_addr *dip, u8 state, bool *changed)
+/* duet_rule_prepare - rule->next, the set with the DIP in this state, if the
+ * rule has the DIP and in another state. 1 if it has it, 0 if not, -ENOMEM.
+ */
+static int duet_rule_prepare(struct duet_rule *rule, const struct in6_addr *dip,
+			     u8 state)
 {
-	struct duet_set *set = duet_set_locked(rule), *new;
+	struct duet_set *set = duet_set_locked(rule), *next;
 	struct duet_dip *dips;
 	u32 i;
 
@@ -470,26 +482,23 @@ static int duet_rule_dip_set(struct duet_dev *dd, struct duet_rule *rule,
 		return -ENOMEM;
 	memcpy(dips, set->dips, set->n * sizeof(*dips));
 	dips[i].down = state;
-	new = duet_set_restate(set, dips);
+	next = duet_set_restate(set, dips);
 	kvfree(dips);
-	if (IS_ERR(new))
-		return PTR_ERR(new);
-	rcu_assign_pointer(rule->set, new);
-	WRITE_ONCE(rule->backends[i]->state, state);
-	duet_set_put(dd, set);
-	*changed = true;
+	if (IS_ERR(next))
+		return PTR_ERR(next);
+	rule->next = next;
 	return 1;
 }
 
-static int duet_vip_dip_set(struct duet_dev *dd, struct duet_vip *vip,
-			    const struct in6_addr *dip, u8 state, bool *changed)
+static int duet_vip_prepare(struct duet_vip *vip, const struct in6_addr *dip,
+			    u8 state)
 {
 	struct duet_rules *rules = duet_rules_locked(vip);
 	int ret, found = 0;
 	u32 i;
 
 	for (i = 0; i < rules->n; i++) {
-		ret = duet_rule_dip_set(dd, &rules->rule[i], dip, state, changed);
+		ret = duet_rule_prepare(&rules->rule[i], dip, state);
 		if (ret < 0)
 			return ret;
 		found |= ret;
@@ -497,25 +506,61 @@ static int duet_vip_dip_set(struct duet_dev *dd, struct duet_vip *vip,
 	return found;
 }
 
-/* duet_dip_set_all - in every VIP of the mux */
+/* duet_vip_commit - publish what was prepared, or with publish false drop it;
+ * true if there was something
+ */
+static bool duet_vip_commit(struct duet_dev *dd, struct duet_vip *vip,
+			    bool publish)
+{
+	struct duet_rules *rules = duet_rules_locked(vip);
+	bool any = false;
+	u32 i, j;
+
+	for (i = 0; i < rules->n; i++) {
+		struct duet_rule *rule = &rules->rule[i];
+		struct duet_set *set = duet_set_locked(rule), *next = rule->next;
+
+		if (!next)
+			continue;
+		any = true;
+		rule->next = NULL;
+		if (!publish) {
+			duet_set_put(dd, next);
+			continue;
+		}
+		rcu_assign_pointer(rule->set, next);
+		for (j = 0; j < next->n; j++)
+			WRITE_ONCE(rule->backends[j]->state, next->dips[j].down);
+		duet_set_put(dd, set);
+	}
+	return any;
+}
+
+/* duet_dip_set_all - in every VIP of the mux, or in none */
 static int duet_dip_set_all(struct duet_dev *dd, const struct in6_addr *dip,
 			    u8 state, bool *changed)
 {
 	struct duet_vip *vip;
-	int ret, found = 0;
+	int ret = 0, found = 0;
 	u32 i;
 
 	if (!duet_tunnel_find(dd, dip->s6_addr))
 		return 0;
-	for (i = 0; i < 1 << DUET_VIP_HASH_BITS; i++) {
+	for (i = 0; i < 1 << DUET_VIP_HASH_BITS && ret >= 0; i++) {
 		hlist_for_each_entry(vip, &dd->vips[i], node) {
-			ret = duet_vip_dip_set(dd, vip, dip, state, changed);
+			ret = duet_vip_prepare(vip, dip, state);
 			if (ret < 0)
-				return ret;
+				break;
 			found |= ret;
 		}
 	}
-	return found;
+	for (i = 0; i < 1 << DUET_VIP_HASH_BITS; i++) {
+		hlist_for_each_entry(vip, &dd->vips[i], node) {
+			if (duet_vip_commit(dd, vip, ret >= 0) && ret >= 0)
+				*changed = true;
+		}
+	}
+	return ret < 0 ? ret : found;
 }
 
 int duet_dip_set(struct duet_dev *dd, const struct in6_addr *addr,
@@ -536,12 +581,11 @@ int duet_dip_set(struct duet_dev *dd, const struct in6_addr *addr,
 			NL_SET_ERR_MSG(extack, "the mux has no such VIP");
 			return -ENOENT;
 		}
-		ret = duet_vip_dip_set(dd, vip, dip, state, changed);
+		ret = duet_vip_prepare(vip, dip, state);
+		*changed = duet_vip_commit(dd, vip, ret >= 0) && ret >= 0;
 	} else {
 		ret = duet_dip_set_all(dd, dip, state, changed);
 	}
-	if (*changed)
-		duet_dev_changed(dd);
 	if (ret < 0) {
 		NL_SET_ERR_MSG(extack, "out of memory for the DIP table");
 		return ret;
@@ -552,5 +596,7 @@ int duet_dip_set(struct duet_dev *dd, const struct in6_addr *addr,
 				duet_addr_text(text, dip));
 		return -ENOENT;
 	}
+	if (*changed)
+		duet_dev_changed(dd);
 	return 0;
 }

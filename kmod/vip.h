@@ -19,6 +19,7 @@ struct duet_rule {
 	struct duet_match match;
 	u32 id;				/* stays while the VIP has the match */
 	struct duet_set __rcu *set;
+	struct duet_set *next;		/* lock: prepared, to be published */
 	struct duet_backend **backends;	/* set->n, in the order of its DIPs */
 };
 

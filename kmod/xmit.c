@@ -37,7 +37,7 @@ static bool duet_own(const struct duet_dev *dd, const struct sk_buff *skb,
 		return false;
 	if (t->family == 4)
 		return ip_hdr(skb)->saddr == READ_ONCE(dd->local4);
-	return ipv6_addr_equal(&ipv6_hdr(skb)->saddr, &dd->local6);
+	return duet_is_local6(dd, &ipv6_hdr(skb)->saddr);
 }
 
 /* duet_too_big - the packet doesn't fit in mtu, what the tunnel leaves: is that
@@ -79,6 +79,11 @@ static bool duet_ready(struct sk_buff *skb, struct dst_entry *dst, int gso_type,
 	skb_clear_tstamp(skb);
 	skb->ignore_df = 0;
 	skb->pkt_type = PACKET_HOST;
+#ifdef CONFIG_NET_SWITCHDEV
+	/* the switch forwarded what it trapped for us, not what we make of it */
+	skb->offload_fwd_mark = 0;
+	skb->offload_l3_fwd_mark = 0;
+#endif
 	skb->dev = dst->dev;
 	return true;
 }
@@ -192,7 +197,7 @@ enum duet_verdict duet_xmit(struct duet_dev *dd, const struct duet_rules *rules,
 	if (unlikely((v4 ? ip_hdr(skb)->ttl : ipv6_hdr(skb)->hop_limit) <= 1))
 		goto drop;
 	verdict = DUET_VERDICT_DROP_NO_LOCAL;
-	if (unlikely(tunnel->v6 ? !READ_ONCE(dd->has_local6) :
+	if (unlikely(tunnel->v6 ? !duet_local6(dd) :
 				  !READ_ONCE(dd->local4)))
 		goto drop;
 	verdict = DUET_VERDICT_DROP_LOOP;

@@ -128,9 +128,10 @@ struct duet_event {
 	uint64_t generation;
 	bool deleted;
 	struct vip *vip;	/* VIP_NTF; borrowed */
-	struct addr vip_addr;	/* DIP_NTF, may be none */
+	struct addr vip_addr;	/* DIP_NTF, may be none; FULL_NTF */
 	struct addr dip;	/* DIP_NTF */
 	enum duet_dip_state state;
+	uint32_t table;		/* FULL_NTF: enum duet_table_attr, 0: the flow table */
 };
 int duet_nl_events_fd(struct duet_nl *nl, struct err *e);
 int duet_nl_events_read(struct duet_nl *nl, void (*event)(const struct duet_event *ev, void *ctx), void *ctx);

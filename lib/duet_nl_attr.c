@@ -440,6 +440,9 @@ int nl_parse_event(const struct nlmsghdr *nlh, struct duet_event *ev)
 		case DUET_A_DELETED:
 			ev->deleted = true;
 			break;
+		case DUET_A_TABLE:
+			ev->table = mnl_attr_get_u32(attr);
+			break;
 		case DUET_A_VIP:
 			if (!ev->vip)
 				ret = get_vip(attr, &ev->vip);

@@ -46,7 +46,7 @@
  *	request: device, VIP (nest of enum duet_vip_attr: ADDR, RULES, KIND,
  *		 FRAGMENTS, OVERSIZE, ALL_DOWN)
  *	Creates the VIP, or replaces all its rules in one step: a packet meets
- *	the old VIP or the new one. NLM_F_ECHO: answered with the VIP.
+ *	the old VIP or the new one.
  *
  * DUET_CMD_VIP_DEL	do
  *	request: device, VIP (ADDR); or device and FLUSH for all of them.
@@ -80,7 +80,11 @@
  * Multicast group "events": DUET_CMD_DEV_NTF (a device was made, changed or
  * deleted: IFINDEX, IFNAME, GENERATION, DELETED on deletion), DUET_CMD_VIP_NTF
  * (IFINDEX, GENERATION, VIP as VIP_GET gives it without STATS; DELETED),
- * DUET_CMD_DIP_NTF (IFINDEX, GENERATION, VIP ADDR if only one, DIP ADDR, STATE).
+ * DUET_CMD_DIP_NTF (IFINDEX, GENERATION, VIP ADDR if only one, DIP ADDR, STATE),
+ * DUET_CMD_FULL_NTF (a VIP was refused: IFINDEX, GENERATION, TABLE, VIP ADDR; or
+ * the flow table begins to lack room: IFINDEX, FLOWS with SIZE and FULL). Who
+ * missed events reads ENOBUFS and dumps again. NLM_F_ECHO gives the asker the
+ * event of his change, and also when nothing was to be changed.
  */
 #ifndef _UAPI_LINUX_DUET_H
 #define _UAPI_LINUX_DUET_H
@@ -104,6 +108,7 @@ enum duet_cmd {
 	DUET_CMD_DEV_NTF,
 	DUET_CMD_VIP_NTF,
 	DUET_CMD_DIP_NTF,
+	DUET_CMD_FULL_NTF,
 
 	__DUET_CMD_MAX,
 	DUET_CMD_MAX = __DUET_CMD_MAX - 1
@@ -202,6 +207,7 @@ enum duet_attr {
 	DUET_A_VERDICT,		/* u32, enum duet_verdict */
 	DUET_A_FLOWS,		/* nest, enum duet_flows_attr */
 	DUET_A_PAD,
+	DUET_A_TABLE,		/* u32, enum duet_table_attr */
 
 	__DUET_A_MAX,
 	DUET_A_MAX = __DUET_A_MAX - 1
