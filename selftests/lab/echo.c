@@ -104,12 +104,15 @@ static void echo_datagrams(int fd)
 int echo_serve(uint16_t port, const char *name)
 {
 	int listener = server_socket(SOCK_STREAM, port), datagrams = server_socket(SOCK_DGRAM, port);
+	int discard = server_socket(SOCK_DGRAM, PROBE_DISCARD), least = 1;
 	int epoll = epoll_create1(EPOLL_CLOEXEC), i, n;
 	char greeting[PROBE_GREETING + 1];
 	struct epoll_event ev[64];
 
 	if (epoll < 0)
 		die("epoll: %s", strerror(errno));
+	/* never read: when its small buffer is full, the kernel drops what comes */
+	setsockopt(discard, SOL_SOCKET, SO_RCVBUF, &least, sizeof(least));
 	snprintf(greeting, sizeof(greeting), "%.*s\n", PROBE_GREETING - 1, name);
 	watch(epoll, listener, LISTENER);
 	watch(epoll, datagrams, DATAGRAMS);

@@ -5,7 +5,8 @@
  * short interval; it keeps, per connection and per ping stream, what was lost,
  * for how long nothing came, and what was reset. Starts, says {"ready": true}
  * when everything answers, stops on SIGTERM or SIGINT or after --seconds, waits
- * for answers still on their way, prints one line of JSON.
+ * for answers still on their way, prints one line of JSON. Floods (flood.c) are
+ * load beside them, to which nobody answers.
  */
 #include "probe.h"
 
@@ -29,53 +30,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#define MAX_STREAMS	64
 #define MAX_CONNS	4096
-#define MAX_RUNS	64
 #define DRAIN_NS	(3 * 1000000000ull)	/* a TCP retransmission or two fits in */
-#define MS		1000000ull
-
-struct conn {
-	struct in_addr vip;
-	uint16_t port, own_port;
-	int fd;
-	char server[PROBE_GREETING];	/* greeting so far, complete when greeted */
-	unsigned int n_server;
-	bool greeted, ended;
-	int error;			/* 0: closed by the server in order */
-	uint32_t sent, echoed;		/* lines */
-	uint32_t partial;		/* bytes of the line coming in */
-	uint64_t last, max_gap, max_gap_at, ended_at;
-};
-
-struct ping {
-	uint64_t sent, came;	/* came 0: no answer (yet) */
-};
-
-struct stream {
-	struct in_addr vip;
-	uint16_t port;		/* 0: ICMP echo */
-	int fd;
-	struct ping *pings;
-	uint32_t n, size, answered;
-	uint64_t last, max_gap, max_gap_at;
-};
-
-struct message {		/* of a ping */
-	uint32_t index, magic;
-	uint64_t pad;
-};
-#define MAGIC 0x64756574
-
-struct probe {
-	struct conn *conns;
-	struct stream streams[MAX_STREAMS];
-	unsigned int n_conns, n_streams;
-	unsigned int ping_us, line_us, seconds, turn;
-	uint64_t started, stopped;
-	bool ready, asked, stopping;
-	int epoll, ping_timer, line_timer, signals;
-};
+#define MAGIC		0x64756574
 
 uint64_t now_ns(void)
 {
@@ -104,8 +61,10 @@ static void usage(FILE *f)
 	      "  --tcp ADDR:PORT*N    N long TCP connections\n"
 	      "  --icmp ADDR          a stream of ICMP echo requests\n"
 	      "  --udp ADDR:PORT      a stream of UDP datagrams\n"
+	      "  --flood ADDR:PORT*N  N datagrams a second that nobody answers (echo servers take them on port 9)\n"
 	      "  --ping-ms MS         between pings of a stream, default 3\n"
 	      "  --line-ms MS         between lines of a connection, default 10\n"
+	      "  --trace FILE         every ping as CSV, when it ends\n"
 	      "  --seconds S          stop after S seconds (default: on SIGTERM or SIGINT)\n", f);
 }
 
@@ -165,6 +124,18 @@ static void add_stream(struct probe *p, const char *s, bool icmp)
 	if (icmp != !t->port)
 		die("%s %s: %s", icmp ? "--icmp" : "--udp", s, icmp ? "no port, please" : "needs a port");
 	p->n_streams++;
+}
+
+static void add_flood(struct probe *p, const char *s)
+{
+	struct in_addr vip;
+	unsigned int pps;
+	uint16_t port;
+
+	target(s, &vip, &port, &pps);
+	if (!port || p->n_floods == MAX_FLOODS)
+		die("--flood %s: a port, and at most %u of them, are needed", s, MAX_FLOODS);
+	p->floods[p->n_floods++] = flood_new(vip, port, pps);
 }
 
 static void conn_start(struct probe *p, struct conn *c)
@@ -390,6 +361,10 @@ static void handle(struct probe *p, void *who)
 
 		if (!p->stopping)
 			lines_send(p, times);
+	} else if (who == &p->flood_timer) {
+		if (expired(p->flood_timer) && !p->stopping)
+			for (i = 0; i < p->n_floods; i++)
+				flood_send(p->floods[i], now_ns());
 	} else if (who == &p->signals) {
 		struct signalfd_siginfo info;
 
@@ -436,68 +411,6 @@ static void run(struct probe *p)
 	}
 }
 
-/* ---- the report */
-
-static double ms(uint64_t ns)
-{
-	return ns / 1e6;
-}
-
-/* print_runs - runs of lost pings: [sent at, number, ms from the sending of the
- * answered one before to that of the answered one after]; the first MAX_RUNS of them
- */
-static void print_runs(const struct stream *t)
-{
-	uint32_t i = 0, from, printed = 0;
-
-	while (i < t->n && printed < MAX_RUNS) {
-		if (t->pings[i].came) {
-			i++;
-			continue;
-		}
-		from = i;
-		while (i < t->n && !t->pings[i].came)
-			i++;
-		printf("%s[%.6f, %u, %.3f]", printed++ ? ", " : "", t->pings[from].sent / 1e9, i - from,
-		       ms(t->pings[i < t->n ? i : t->n - 1].sent - t->pings[from ? from - 1 : 0].sent));
-	}
-}
-
-static void report(const struct probe *p)
-{
-	char text[INET_ADDRSTRLEN];
-	unsigned int i;
-
-	printf("{\"started-s\": %.6f, \"seconds\": %.3f, \"ready\": %s, \"pings\": [", p->started / 1e9,
-	       (p->stopped - p->started) / 1e9, p->ready ? "true" : "false");
-	for (i = 0; i < p->n_streams; i++) {
-		const struct stream *t = &p->streams[i];
-		uint64_t best = 0;
-		uint32_t k;
-
-		for (k = 0; k < t->n; k++)
-			if (t->pings[k].came && (!best || t->pings[k].came - t->pings[k].sent < best))
-				best = t->pings[k].came - t->pings[k].sent;
-		printf("%s{\"vip\": \"%s\", \"kind\": \"%s\", \"sent\": %u, \"answered\": %u, \"lost\": %u, "
-		       "\"max-gap-ms\": %.3f, \"max-gap-at-s\": %.6f, \"rtt-min-ms\": %.3f, \"lost-runs\": [",
-		       i ? ", " : "", inet_ntop(AF_INET, &t->vip, text, sizeof(text)), t->port ? "udp" : "icmp",
-		       t->n, t->answered, t->n - t->answered, ms(t->max_gap), t->max_gap_at / 1e9, ms(best));
-		print_runs(t);
-		printf("]}");
-	}
-	printf("], \"connections\": [");
-	for (i = 0; i < p->n_conns; i++) {
-		const struct conn *c = &p->conns[i];
-
-		printf("%s{\"vip\": \"%s\", \"port\": %u, \"own-port\": %u, \"server\": \"%s\", \"state\": \"%s\", "
-		       "\"why\": \"%s\", \"sent\": %u, \"echoed\": %u, \"max-gap-ms\": %.3f, \"ended-at-s\": %.6f}",
-		       i ? ", " : "", inet_ntop(AF_INET, &c->vip, text, sizeof(text)), c->port, c->own_port, c->server,
-		       c->ended ? (c->error ? "reset" : "closed") : c->greeted ? "open" : "never",
-		       c->error ? strerror(c->error) : "", c->sent, c->echoed, ms(c->max_gap), c->ended_at / 1e9);
-	}
-	puts("]}");
-}
-
 static unsigned int number(const char *option, const char *s, double scale)
 {
 	char *end;
@@ -513,12 +426,14 @@ int main(int argc, char **argv)
 	static const struct option options[] = {
 		{ "echo", required_argument, NULL, 'e' }, { "name", required_argument, NULL, 'n' },
 		{ "tcp", required_argument, NULL, 't' }, { "icmp", required_argument, NULL, 'i' },
-		{ "udp", required_argument, NULL, 'u' }, { "ping-ms", required_argument, NULL, 'p' },
+		{ "udp", required_argument, NULL, 'u' },
+		{ "flood", required_argument, NULL, 'f' }, { "trace", required_argument, NULL, 'c' },
+	 { "ping-ms", required_argument, NULL, 'p' },
 		{ "line-ms", required_argument, NULL, 'l' }, { "seconds", required_argument, NULL, 's' },
 		{ "help", no_argument, NULL, 'h' }, { NULL, 0, NULL, 0 },
 	};
 	static struct probe p = { .ping_us = 3000, .line_us = 10000 };
-	const char *name = "echo";
+	const char *name = "echo", *csv = NULL;
 	unsigned int port = 0;
 	sigset_t stop;
 	int c;
@@ -530,6 +445,8 @@ int main(int argc, char **argv)
 		case 't': add_conns(&p, optarg); break;
 		case 'i': add_stream(&p, optarg, true); break;
 		case 'u': add_stream(&p, optarg, false); break;
+		case 'f': add_flood(&p, optarg); break;
+		case 'c': csv = optarg; break;
 		case 'p': p.ping_us = number("ping-ms", optarg, 1000); break;
 		case 'l': p.line_us = number("line-ms", optarg, 1000); break;
 		case 's': p.seconds = number("seconds", optarg, 1); break;
@@ -537,7 +454,7 @@ int main(int argc, char **argv)
 		default: usage(stderr); return 2;
 		}
 	}
-	if (port > 65535 || optind < argc || (!port && !p.n_conns && !p.n_streams)) {
+	if (port > 65535 || optind < argc || (!port && !p.n_conns && !p.n_streams && !p.n_floods)) {
 		usage(stderr);
 		return 2;
 	}
@@ -556,7 +473,11 @@ int main(int argc, char **argv)
 	p.ping_timer = timer(&p, p.ping_us, &p.ping_timer);
 	if (p.n_conns)
 		p.line_timer = timer(&p, p.line_us / p.n_conns + 1, &p.line_timer);
+	if (p.n_floods)
+		p.flood_timer = timer(&p, 1000, &p.flood_timer);
 	run(&p);
+	if (csv)
+		trace(&p, csv);
 	report(&p);
 	return 0;
 }
