@@ -9,6 +9,7 @@ import re
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 OUT = os.environ.get("O", os.path.join(TOP, "out"))
+BIN = os.path.join(OUT, "bin")
 HERE = os.path.join(TOP, "selftests", "lab")
 BIRD_CONF = os.path.join(TOP, "bird-conf")
 
@@ -169,7 +170,7 @@ def vip_file(path, topo, patient=False):
         for rule in vip["rules"]:
             rule["dips"] = [d for d in rule["dips"] if d["address"] in there]
             if patient and "check" in rule:
-                rule["check"].update(interval_ms=1000, timeout_ms=8000, fall=2)
+                rule["check"].update(interval_ms=1000, timeout_ms=15000, fall=2)
         vip["rules"] = [r for r in vip["rules"] if r["dips"]]
     config["vips"] = [v for v in config["vips"] if v["rules"]]
     return config
@@ -237,9 +238,9 @@ def host_agent(node, run):
             f"[host]\ninterface = eth0\naddress = {node.address}\npin = {run}/bpf/{node.name}\n")
 
 
-def controller(run):
+def controller(run, aggregate):
     return (f"[controller]\nname = ctl\nlisten = {CONTROLLER}\nrole = all\nstore = {run}/ctl/duet.sqlite\n"
-            f"topology = {run}/topology.dot\naggregate = {AGGREGATE}\n")
+            f"topology = {run}/topology.dot\naggregate = {aggregate}\n")
 
 
 def nginx(node, run):
@@ -259,10 +260,10 @@ def write(path, text):
         f.write(text)
 
 
-def write_all(topo, run, vips, site=None, backend="kmod"):
+def write_all(topo, run, vips, site=None, backend="kmod", aggregate=AGGREGATE, patient=False):
     """every file below run; returns what vips.json became"""
     write(f"{run}/topology.dot", topo.text())
-    config = vip_file(vips, topo, patient=bool(site))
+    config = vip_file(vips, topo, patient)
     write(f"{run}/vips.json", json.dumps(config, indent=1) + "\n")
     write(f"{run}/site.conf", bird_site(site or {}))
     for node in topo.muxes:
@@ -273,5 +274,5 @@ def write_all(topo, run, vips, site=None, backend="kmod"):
     for node in topo.dips:
         write(f"{run}/{node.name}/nginx.conf", nginx(node, run))
         write(f"{run}/{node.name}/host-agent.conf", host_agent(node, run))
-    write(f"{run}/ctl/controller.conf", controller(run))
+    write(f"{run}/ctl/controller.conf", controller(run, aggregate))
     return config

@@ -34,6 +34,7 @@ RTAX_MTU, RTAX_QUICKACK = 2, 15
 RTMGRP_IPV4_ROUTE = 0x40
 RT_MAIN, PROTO_STATIC, SCOPE_UNIVERSE, SCOPE_LINK, SCOPE_NOWHERE = 254, 4, 0, 253, 255
 IFF_UP = 1
+SO_ATTACH_FILTER, SO_RCVBUFFORCE = 26, 33
 
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -177,7 +178,7 @@ class Rtnl:
 
     def __init__(self, groups=0):
         self.sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
-        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        self.sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 64 << 20 if groups else 1 << 20)
         self.sock.bind((0, groups))
         self.seq = 0
         self.queue = []		# (sequence number, what, message)
@@ -321,16 +322,33 @@ class Rtnl:
         return found
 
     def route_events(self):
-        """what a socket of RTMGRP_IPV4_ROUTE has to tell: (added?, route) pairs"""
-        return [(kind == RTM_NEWROUTE, parse_route(body)) for kind, _, body in self._receive()
-                if kind in (RTM_NEWROUTE, RTM_DELROUTE)]
+        """all that a socket of RTMGRP_IPV4_ROUTE has to tell: (added?, route) pairs"""
+        found = []
+        while True:
+            try:
+                data = self.sock.recv(1 << 16, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                return found
+            size, kind = struct.unpack_from("IH", data)
+            if kind in (RTM_NEWROUTE, RTM_DELROUTE):
+                found.append((kind == RTM_NEWROUTE, parse_route(data[16:size])))
+
+    def only(self, octet):
+        """of route events, only those of prefixes that begin with octet: others cost a program
+        that wants to know the time more than it has. 40: where RTA_DST is, behind RTA_TABLE"""
+        load, equal, give = (0x30, 0, 0, 40), (0x15, 0, 1, octet), (0x06, 0, 0, 0xffffffff)
+        code = b"".join(struct.pack("HBBI", *i) for i in (load, equal, give, (0x06, 0, 0, 0)))
+        hold = ctypes.create_string_buffer(code)
+        self.sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("HxxxxxxQ", 4, ctypes.addressof(hold)))
 
 
 class Watch:
-    """Routes of many namespaces as they change, without asking again: want(dst,
-    test) waits until test(route or None) holds everywhere, and says when."""
+    """Routes of many namespaces as they change, without asking again: want(test)
+    waits until test(table) holds everywhere, and says when. octet: changes of
+    prefixes that begin with it only. What came since the last call is read first,
+    which takes time: drain() before the clock starts."""
 
-    def __init__(self, namespaces):
+    def __init__(self, namespaces, octet=None):
         self.socks = {}
         self.tables = {}
         self.changes = []	# (namespace, added?, prefix), in the order they came
@@ -338,6 +356,8 @@ class Watch:
         for ns in namespaces:
             with ns:
                 sock, ask = Rtnl(RTMGRP_IPV4_ROUTE), Rtnl()
+            if octet is not None:
+                sock.only(octet)
             self.tables[ns.name] = ask.routes()
             ask.close()
             self.socks[sock.fileno()] = (ns.name, sock)
@@ -364,6 +384,17 @@ class Watch:
                     if old and (old["hops"] == route["hops"] or not route["hops"]):
                         del self.tables[name][route["dst"]]
         return len(heard)
+
+    def drain(self):
+        """read what came so far"""
+        while self.take(0):
+            pass
+
+    def read_for(self, seconds):
+        """read whatever happens for so long"""
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            self.take(left)
 
     def want(self, test, names=None, seconds=10.0):
         """wait until test(table) holds in all; (monotonic time or None, names where it does not)"""

@@ -37,7 +37,7 @@ class Failed(Exception):
 
 
 def program(name):
-    for place in (os.path.join(config.OUT, "bin"), "/usr/sbin", "/usr/bin"):
+    for place in (config.BIN, "/usr/sbin", "/usr/bin"):
         path = os.path.join(place, name)
         if os.access(path, os.X_OK):
             return path
@@ -55,13 +55,18 @@ def until(test, seconds, every=0.02):
 
 
 class Testbed:
-    def __init__(self, prefix="duet-", run=None, servers=None, device="duet", topology=None, vips=None, site=None):
+    def __init__(self, prefix="duet-", run=None, servers=None, device="duet", topology=None, vips=None, site=None, first=(),
+                 aggregate=config.AGGREGATE, patient=None):
         self.prefix = prefix
         self.run = run or f"/run/{prefix}lab"
-        self.device = device
+        self.device = device		# duet: the module; sim: agents and their tables in memory; dummy: no agents
+        self.agents = device != "dummy"
         self.vips_path = vips or os.path.join(config.HERE, "vips.json")
         self.topo = config.Topology(topology or os.path.join(config.HERE, "topology.dot"), servers)
         self.site = site or {}
+        self.aggregate = aggregate
+        self.patient = bool(self.site) if patient is None else patient
+        self.first = first	# programs that run before all others, as if each had a CPU of its own
         self.logs = os.path.join(self.run, "log")
         self.names = {name: Namespace(prefix + name) for name in list(self.topo.nodes) + ["ctl"]}
         self.vips = None
@@ -130,10 +135,10 @@ class Testbed:
 
     def _files(self):
         self.vips = config.write_all(self.topo, self.run, self.vips_path, self.site,
-                                     "kmod" if self.device == "duet" else "sim")
+                                     "kmod" if self.device == "duet" else "sim", self.aggregate, self.patient)
         os.makedirs(self.logs, exist_ok=True)
         os.makedirs(f"{self.run}/bpf", exist_ok=True)
-        if self.device == "duet" and not os.path.ismount(f"{self.run}/bpf"):
+        if self.agents and not os.path.ismount(f"{self.run}/bpf"):
             rtnl._call("mount of a BPF file system",
                        rtnl.libc.mount(b"bpf", f"{self.run}/bpf".encode(), b"bpf", 0, None))
         facts = {"servers": len(self.topo.of("server")), "device": self.device,
@@ -203,11 +208,10 @@ class Testbed:
                     continue
                 rt.address(port, f"{own}/31")
                 if number and config.TIER[other.role] < config.TIER[node.role]:
-                    rt.rule(port, config.AGGREGATE, config.DOWN_TABLE, 100)
-                if other.is_mux:
-                    # a delayed ACK (40 ms) can hold back BGP's next update
-                    rt.route(f"{via}/32", port, metrics={rtnl.RTAX_QUICKACK: 1})
-            if self.device != "duet" and node.is_mux:
+                    rt.rule(port, self.aggregate, config.DOWN_TABLE, 100)
+            if node.is_mux:
+                self.peer_routes(rt, node)
+            if not self.agents and node.is_mux:
                 rt.last_index = 1000
                 # the kernel may have no dummy device either; all that is asked is a device that is up
                 rt.veth(node.device, self.ns(node), f"{node.device}-end", self.ns(node))
@@ -216,6 +220,19 @@ class Testbed:
             rt.flush()
             rt.close()
         return f"of {len(self.topo.nodes)} nodes"
+
+    @staticmethod
+    def peer_routes(rt, node):
+        """ways to BGP peers by which ACKs are not delayed: a delayed one (40 ms) can hold back
+        BGP's next update. A port that is set down loses its own: call again when it is up"""
+        for port, other, _, number in node.links:
+            if not other.is_mux:
+                continue
+            if number:
+                via = config.fabric_addresses(node, other, number)[1]
+            else:
+                via = config.server_addresses(node)[1] if node.role == "smux" else config.server_addresses(other)[0]
+            rt.route(f"{via}/32", port, metrics={rtnl.RTAX_QUICKACK: 1})
 
     # ---- programs
 
@@ -230,7 +247,7 @@ class Testbed:
                 program("nginx"), "-c", f"{self.run}/{node.name}/nginx.conf", "-p", f"{self.run}/{node.name}"]
             self.programs[node.name, "echo"] = [
                 program("duet-probe"), "--echo", str(config.ECHO_PORT), "--name", node.name]
-        if self.device == "duet":
+        if self.agents:
             for node in self.topo.muxes:
                 self.programs[node.name, "mux-agent"] = [
                     program("duet-mux-agent"), "-c", f"{self.run}/{node.name}/mux-agent.conf"]
@@ -261,6 +278,8 @@ class Testbed:
             with self.ns(node):
                 self.pids[node, name] = os.posix_spawn(argv[0], argv, env, file_actions=actions, setsid=True,
                                                        setsigmask=[], setsigdef=[signal.SIGPIPE, signal.SIGINT])
+            if name in self.first:
+                os.sched_setscheduler(self.pids[node, name], os.SCHED_RR, os.sched_param(10))
         self._save_programs()
 
     def _save_programs(self):
@@ -269,14 +288,21 @@ class Testbed:
 
     def kill(self, which, sig=signal.SIGKILL, seconds=5.0):
         """signal programs [(node, name)...] at once, then wait for their ends"""
-        pidfds = []
         for key in which:
-            pid = self.pids.get(key)
             try:
-                pidfds.append((os.pidfd_open(pid), pid))
-                os.kill(pid, sig)
+                os.kill(self.pids.get(key), sig)
             except (ProcessLookupError, TypeError):
                 raise Failed(f"{key[1]} of {key[0]} was not running", self.log_of(*key)) from None
+        self.reap(which, seconds)
+
+    def reap(self, which, seconds=5.0):
+        """wait for the ends of programs that were signalled"""
+        pidfds = []
+        for key in which:
+            try:
+                pidfds.append((os.pidfd_open(self.pids[key]), self.pids[key]))
+            except ProcessLookupError:
+                pass
         self._await_end(pidfds, seconds)
         for key in which:
             self.pids[key] = None
@@ -513,6 +539,16 @@ class Testbed:
                 words = line.split()
                 if len(words) > 1 and words[1] == "BGP" and words[-1] != "Established":
                     found.append(f"{node.name}: BGP with {words[0]}: {' '.join(words[3:])}")
+        return found
+
+    def bfd_problems(self):
+        """BFD sessions that aren't up: with one of them a neighbour's silent death is seen by the hold timer only"""
+        found = []
+        for node in self.topo.muxes:
+            for line in self.bird(node.name, "show bfd sessions").splitlines():
+                words = line.split()
+                if len(words) > 2 and words[0].count(".") == 3 and words[2] != "Up":
+                    found.append(f"{node.name}: BFD with {words[0]} is {words[2]}")
         return found
 
     def problems(self):
