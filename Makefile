@@ -27,7 +27,7 @@ CFLAGS   ?= -O2 -g
 CFLAGS   += -std=gnu11 -Wall -Wextra -Wno-unused-parameter -Werror
 DEPFLAGS  = -MMD -MP
 
-.PHONY: bench-files all help programs module unit clean deps check vmtest test demo lab bench
+.PHONY: bench-files all help programs module unit clean deps check vmtest test demo lab bench experiments $(O)/results/experiments.json
 all: programs module
 
 # Programs a fragment adds: PROGRAMS += name, name-objs := x.o y.o (paths from
@@ -88,6 +88,10 @@ test: deps
 demo lab: deps
 	$(Q)$(MAKE) all
 	$(Q)scripts/$@
+experiments: deps
+	$(Q)$(MAKE) all
+	$(Q)scripts/experiments
+$(O)/results/experiments.json: experiments
 bench: deps
 	$(Q)$(MAKE) all bench-files
 	$(Q)scripts/vm --insmod --icount --timeout 3000 --name bench -- selftests/bench/datapath.py
@@ -102,6 +106,7 @@ help:
 ## lab              the same testbed, left up, with a shell in it
 ## test             every test there is; ends in "N passed, N failed"
 ## check            the tests that need no root and no VM        vmtest   those of the module
+## experiments      the paper's Figures 11 to 14 and more failures, into out/results/experiments.json (docs/testbed.md)
 ## bench            instructions per packet of every path, into out/results/datapath.json
 ## deps             install the packages that all of this needs (scripts/deps --list)
 ## [all]            programs into out/bin, duet.ko for every kernel whose headers are installed
