@@ -6,17 +6,23 @@ duet-host-agent-objs := $(patsubst %.c,%.o,$(wildcard agents/host/*.c))
 duet-host-agent-libs := libbpf libnftables
 
 BPFTOOL ?= $(firstword $(shell command -v bpftool) /usr/sbin/bpftool)
-HOST_SKEL := $(O)/obj/agents/host/decap.skel.h
+HOST_BPF := $(O)/obj/agents/host
 
-$(O)/obj/agents/host/decap.bpf.o: agents/host/bpf/decap.bpf.c $(wildcard agents/host/bpf/*.h) $(wildcard include/duet/*.h)
+$(HOST_BPF)/%.bpf.o: agents/host/bpf/%.bpf.c $(wildcard agents/host/bpf/*.h include/duet/*.h)
 	$(say) BPF $<
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CLANG) -target bpf -mcpu=v3 -O2 -g -Wall -Werror -Iinclude -Iinclude/uapi \
 		-I/usr/include/$(shell $(CC) -print-multiarch) -c -o $@ $<
 
-$(HOST_SKEL): $(O)/obj/agents/host/decap.bpf.o
+$(HOST_BPF)/decap.skel.h: $(HOST_BPF)/decap.bpf.o
 	$(say) SKEL $@
 	$(Q)$(BPFTOOL) gen skeleton $< name decap >$@.new && mv $@.new $@
 
-$(O)/obj/agents/host/dataplane.o: $(HOST_SKEL)
-CFLAGS-agents/host/dataplane := -I$(O)/obj/agents/host
+$(HOST_BPF)/snat.skel.h: $(HOST_BPF)/snat.bpf.o
+	$(say) SKEL $@
+	$(Q)$(BPFTOOL) gen skeleton $< name snat_bpf >$@.new && mv $@.new $@
+
+$(HOST_BPF)/dataplane.o: $(HOST_BPF)/decap.skel.h
+$(HOST_BPF)/snat.o: $(HOST_BPF)/snat.skel.h
+CFLAGS-agents/host/dataplane := -I$(HOST_BPF)
+CFLAGS-agents/host/snat := -I$(HOST_BPF)

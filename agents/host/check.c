@@ -217,14 +217,14 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *ctx)
 	return 0;
 }
 
-void checks_hurry(struct checks *all, unsigned int port)
+void checks_hurry(struct checks *all)
 {
 	unsigned int i;
 
 	for (i = 0; i < all->n; i++) {
 		struct check *c = all->list[i];
 
-		if (c->def.port != port || c->state == CHECK_DOWN)
+		if (!c->def.port || c->state == CHECK_DOWN)
 			continue;
 		c->hurried = true;
 		if (!c->probing)

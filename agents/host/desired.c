@@ -17,6 +17,12 @@ static const char *const deliveries[] = { "lo", "nat", "virtual" };
 
 void desired_free(struct desired *d)
 {
+	unsigned int i;
+
+	for (i = 0; i < d->n_pairs; i++)
+		vip_free(d->pairs[i].rules);
+	free(d->snat);
+	free(d->excepts);
 	free(d->muxes);
 	free(d->racks);
 	free(d->pairs);
@@ -229,6 +235,8 @@ static int read_pair(json_t *json, struct desired *d, struct err *e)
 	if (i == 3 || (!how && json_object_get(json, "delivery")))
 		return err_set(e, -EINVAL, "%s: \"delivery\" is lo, nat or virtual, not \"%s\"", where, how ?: "");
 	p->delivery = i;
+	if (json_object_get(json, "rules") && vip_from_json(json, &p->rules, e))
+		return -EINVAL;
 	ret = read_locals(json, d, p, &vip, &dip, where, e);
 	if (!ret)
 		ret = read_ports(json, d, p, where, e);
@@ -252,6 +260,84 @@ static int read_racks(json_t *list, struct desired *d, struct err *e)
 				       sizeof(r->name) - 1);
 		snprintf(r->name, sizeof(r->name), "%s", name);
 		d->n_racks++;
+	}
+	return 0;
+}
+
+/* What stays inside a data centre, if the controller says nothing else. */
+static const char *const inside[] = {
+	"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7",
+};
+/* What never leaves as a VIP. */
+static const char *const never[] = {
+	"0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3", "::/127", "fe80::/10", "ff00::/8",
+};
+
+static int read_excepts(json_t *list, struct desired *d, struct err *e)
+{
+	unsigned int i;
+	json_t *v;
+	size_t k;
+
+	if (list && !json_is_array(list))
+		return err_set(e, -EINVAL, "\"snat_except\" is no list");
+	d->excepts = calloc(json_array_size(list) + sizeof(inside) / sizeof(*inside) + sizeof(never) / sizeof(*never) + 1,
+			    sizeof(*d->excepts));
+	if (!d->excepts)
+		return err_set(e, -ENOMEM, "no memory");
+	for (i = 0; i < sizeof(never) / sizeof(*never); i++)
+		prefix_parse(never[i], &d->excepts[d->n_excepts++]);
+	for (i = 0; !list && i < sizeof(inside) / sizeof(*inside); i++)
+		prefix_parse(inside[i], &d->excepts[d->n_excepts++]);
+	json_array_foreach(list, k, v)
+		if (!json_is_string(v) || prefix_parse(json_string_value(v), &d->excepts[d->n_excepts++]))
+			return err_set(e, -EINVAL, "\"snat_except\": \"%s\" is no prefix", json_string_value(v) ?: "");
+	return 0;
+}
+
+/* read_snat - [{"vip", "first", "last"}]; after the pairs, which they belong to */
+static int read_snat(json_t *list, struct desired *d, struct err *e)
+{
+	char where[80], text[ADDR_STRLEN];
+	unsigned int i, first, last;
+	json_t *v;
+	size_t k;
+
+	if (list && !json_is_array(list))
+		return err_set(e, -EINVAL, "\"snat\" is no list");
+	d->snat = calloc(json_array_size(list) + 1, sizeof(*d->snat));
+	if (!d->snat)
+		return err_set(e, -ENOMEM, "no memory");
+	json_array_foreach(list, k, v) {
+		struct snat_def *s = &d->snat[d->n_snat];
+		bool served = false;
+
+		if (get_addr(json_object_get(v, "vip"), "\"snat\": \"vip\"", &s->vip, e))
+			return -EINVAL;
+		snprintf(where, sizeof(where), "SNAT of VIP %s", addr_str(&s->vip, text));
+		if (get_uint(v, "first", 1024, 65535, 0, where, &first, e) || get_uint(v, "last", 1024, 65535, 0, where, &last, e))
+			return -EINVAL;
+		if (!first || last < first)
+			return err_set(e, -EINVAL, "%s: needs \"first\" and \"last\", from 1024 to 65535", where);
+		s->first = first;
+		s->last = last;
+		for (i = 0; i < d->n_snat; i++)
+			if (!addr_cmp(&d->snat[i].vip, &s->vip) && first <= d->snat[i].last && last >= d->snat[i].first)
+				return err_set(e, -EINVAL, "%s: ranges %u-%u and %u-%u overlap", where, d->snat[i].first,
+					       d->snat[i].last, first, last);
+		for (i = 0; i < d->n_pairs; i++) {
+			struct addr vip = to_addr(&d->pairs[i].key.vip);
+
+			if (addr_cmp(&vip, &s->vip))
+				continue;
+			if (!d->pairs[i].rules)
+				return err_set(e, -EINVAL, "%s: needs the \"rules\" of the VIP, as muxes have them", where);
+			d->pairs[i].snats++;
+			served = true;
+		}
+		if (!served)
+			return err_set(e, -EINVAL, "%s: that VIP isn't served here", where);
+		d->n_snat++;
 	}
 	return 0;
 }
@@ -323,5 +409,8 @@ int desired_read(json_t *body, struct desired *d, struct err *e)
 		if (ret)
 			return ret;
 	}
-	return overlaps(d, e);
+	ret = overlaps(d, e);
+	if (!ret)
+		ret = read_excepts(json_object_get(body, "snat_except"), d, e);
+	return ret ?: read_snat(json_object_get(body, "snat"), d, e);
 }

@@ -15,6 +15,7 @@
 #include "bpf/decap.h"
 #include "conf.h"
 #include "http.h"
+#include "vip.h"
 
 #define RACK_NAME	64
 
@@ -161,7 +162,15 @@ struct pair_def {
 	enum decap_delivery delivery;
 	const struct local_def *locals;
 	const struct port_def *ports;
+	struct vip *rules;		/* as muxes have them, owned; NULL: not told */
 	unsigned int n_locals, n_ports;
+	unsigned int snats;		/* SNAT ranges of its VIP */
+};
+
+/* Ports that outgoing connections of a VIP may have on this host. */
+struct snat_def {
+	struct addr vip;
+	uint16_t first, last;
 };
 
 struct check_def;
@@ -175,7 +184,9 @@ struct desired {
 	struct local_def *locals;	/* of all pairs, one after the other */
 	struct port_def *ports;
 	struct check_def *checks;
-	unsigned int n_muxes, n_racks, n_pairs, n_locals, n_ports, n_checks;
+	struct snat_def *snat;
+	struct prefix *excepts;		/* destinations that see the host's own address */
+	unsigned int n_muxes, n_racks, n_pairs, n_locals, n_ports, n_checks, n_snat, n_excepts;
 };
 
 /* desired_read - 0; or a sentence, and -EADDRNOTAVAIL, -E2BIG: not on this host, -ENOMEM, else -EINVAL */
@@ -220,13 +231,14 @@ int check_parse(json_t *json, const char *where, struct check_def *def, struct e
 int checks_set(struct checks *checks, const struct check_def *defs, unsigned int n, unsigned int *changed);
 /* checks_json - those of one pair (NULL: of all); brief: as a report has them */
 json_t *checks_json(const struct checks *checks, const struct decap_key *key, bool brief);
-/* checks_hurry - a socket that listened on that port was closed: ask at once */
-void checks_hurry(struct checks *checks, unsigned int port);
+/* checks_hurry - a socket that listened was closed: ask after all services at once */
+void checks_hurry(struct checks *checks);
 /* checks_down - is a check of this target down? */
 bool checks_down(const struct checks *checks, const struct decap_key *key, const struct addr *target);
 
 /* ---- state.c: making it true ---- */
 struct report;
+struct snat;			/* snat.h */
 
 struct host {
 	struct conf conf;
@@ -236,6 +248,7 @@ struct host {
 	struct nft *nft;
 	struct checks *checks;
 	struct report *report;
+	struct snat *snat;
 	struct desired held;		/* what this process was told last; zeros: nothing yet */
 	bool synced;			/* this process was told its state */
 };

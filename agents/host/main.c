@@ -15,6 +15,7 @@
 #include "daemon.h"
 #include "host.h"
 #include "log.h"
+#include "snat.h"
 
 #define CONF(section, key, type, member, ...) \
 	{ section, key, type, offsetof(struct conf, member), __VA_ARGS__ }
@@ -139,10 +140,15 @@ static int run(struct host *host, struct err *e)
 		err_set(e, ret, "health checks: %s", strerror(-ret));
 		goto out_dp;
 	}
+	ret = snat_start(host->loop, host->checks, host->conf.pin, &host->snat);
+	if (ret) {
+		err_set(e, ret, "SNAT: %s", strerror(-ret));
+		goto out_checks;
+	}
 	ret = report_start(host, &host->report);
 	if (ret) {
 		err_set(e, ret, "reports: %s", strerror(-ret));
-		goto out_checks;
+		goto out_snat;
 	}
 	ret = http_server_start(host->loop, &host->conf.listen, host_routes, host, &server, e);
 	if (ret)
@@ -151,6 +157,8 @@ static int run(struct host *host, struct err *e)
 	http_server_stop(server);
 out_report:
 	report_stop(host->report);
+out_snat:
+	snat_stop(host->snat);
 out_checks:
 	checks_stop(host->checks);
 out_dp:

@@ -6,8 +6,10 @@
 #include <string.h>
 
 #include "daemon.h"
+#include "bpf/snat.h"
 #include "host.h"
 #include "metrics.h"
+#include "snat.h"
 
 static const char *const deliveries[] = { "lo", "nat", "virtual" };
 
@@ -90,11 +92,11 @@ static void get_status(struct http_request *req, json_t *body, void *ctx)
 		dp_reason(host->dp, i, &n);
 		json_object_set_new(counters, dp_reason_name(i), json_integer(n));
 	}
-	http_reply(req, 200, json_pack("{s:s, s:s, s:s, s:I, s:I, s:b, s:o, s:o, s:o, s:o, s:o}", "name", host->conf.name,
+	http_reply(req, 200, json_pack("{s:s, s:s, s:s, s:I, s:I, s:b, s:o, s:o, s:o, s:o, s:o, s:o}", "name", host->conf.name,
 		"address", addr_str(&host->conf.address, text), "instance", daemon_instance(), "epoch",
 		(json_int_t)meta.epoch, "generation", (json_int_t)meta.generation, "synced", host->synced, "decapsulator",
-		dp_json(host->dp), "muxes", muxes, "counters", counters, "reports", report_json(host->report), "vips",
-		pairs_json(host)));
+		dp_json(host->dp), "muxes", muxes, "counters", counters, "reports", report_json(host->report), "snat",
+		snat_json(host->snat), "vips", pairs_json(host)));
 }
 
 static void get_health(struct http_request *req, json_t *body, void *ctx)
@@ -151,6 +153,14 @@ static void get_metrics(struct http_request *req, json_t *body, void *ctx)
 	for (i = 0; i < __DECAP_MAX; i++) {
 		dp_reason(host->dp, i, &n);
 		metrics_add(m, n, "result", dp_reason_name(i), NULL);
+	}
+	metrics_family(m, "duet_host_snat_total", "counter",
+		       "outgoing connections with a VIP as source: ports picked, ports that were taken, connections without a port");
+	for (i = 0; i < __SNAT_COUNTS; i++) {
+		static const char *const names[] = { "picked", "taken", "exhausted" };
+
+		snat_count(host->snat, i, &n);
+		metrics_add(m, n, "result", names[i], NULL);
 	}
 	pairs = pairs_json(host);
 	vip_family(m, pairs, "duet_host_vip_packets_total", "packets decapsulated", "packets");

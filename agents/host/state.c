@@ -12,6 +12,7 @@
 #include <duet/table.h>
 #include "host.h"
 #include "log.h"
+#include "snat.h"
 
 struct changed {
 	unsigned int muxes, added, removed, addresses, checks;
@@ -202,6 +203,8 @@ static int apply(struct host *host, struct desired *d, struct changed *c, struct
 		if (!has_vip(p.keys, d->n_pairs, &old[i].vip) && !has_vip(old, i, &old[i].vip))
 			ret = lo_del(host->lo, &vip, &c->addresses, e);
 	}
+	if (!ret)
+		ret = snat_apply(host->snat, d, e);
 	if (ret)
 		goto out;
 	locals_keep(host, d);
@@ -288,6 +291,7 @@ void state_remove(struct host *host)
 		}
 		free(old);
 	}
+	snat_remove(host->snat, &host->held);
 	nft_remove(host->nft);
 	dp_remove(host->dp);
 }

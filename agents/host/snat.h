@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* Outgoing connections with a VIP as source. */
+#ifndef DUET_HOST_SNAT_AGENT_H
+#define DUET_HOST_SNAT_AGENT_H
+
+#include "host.h"
+
+/* pin: a folder for the links, borrowed; nothing is loaded before there is a need */
+int snat_start(sd_event *loop, struct checks *checks, const char *pin, struct snat **snat);
+void snat_stop(struct snat *snat);
+/* snat_apply - after NAT for targets is there: conntrack does the translation */
+int snat_apply(struct snat *snat, const struct desired *d, struct err *e);
+void snat_remove(struct snat *snat, const struct desired *d);
+/* snat_count - enum snat_count, of this process */
+int snat_count(const struct snat *snat, unsigned int what, uint64_t *n);
+json_t *snat_json(const struct snat *snat);
+
+#endif
