@@ -24,7 +24,7 @@ MAKEFLAGS += --no-print-directory
 
 CPPFLAGS += -Iinclude -Iinclude/uapi -Ilib -D_GNU_SOURCE
 CFLAGS   ?= -O2 -g
-CFLAGS   += -std=gnu11 -Wall -Wextra -Wno-unused-parameter -Werror
+CFLAGS   += -std=gnu11 -Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers -Werror
 DEPFLAGS  = -MMD -MP
 
 .PHONY: bench-files all help programs module unit clean deps check vmtest test demo lab bench experiments $(O)/results/experiments.json

@@ -6,6 +6,7 @@
 #include <jansson.h>
 #include <stdint.h>
 #include "conf.h"
+#include "http.h"
 
 #define NAME_SIZE	64	/* of a switch, mux, host; with the final 0 */
 #define SMUX		"smux"	/* "on the SMuxes" where a mux's name stands */
@@ -22,7 +23,7 @@ uint64_t mono_ms(void);		/* since boot: for deadlines */
 /* struct config - controller.conf, [controller] */
 struct config {
 	char *name, *role, *store, *topology, *monitor, *engine, *updater;
-	struct conf_listen listen;
+	struct http_conf http;
 	struct prefix aggregate;
 	char *aggregate_text;
 	char *seed;

@@ -19,7 +19,7 @@
 
 static const struct conf_key keys[] = {
 	KEY("name", CONF_STR, name, .fallback = "controller"),
-	KEY("listen", CONF_ADDR_PORT, listen, .required = true),
+	HTTP_CONF_KEYS("controller", struct config, http),
 	KEY("role", CONF_STR, role, .fallback = "all"),
 	KEY("store", CONF_STR, store),
 	KEY("topology", CONF_STR, topology),
@@ -101,13 +101,13 @@ static int need(const char *file, const char *value, const char *key, const char
 static int part_url(struct controller *ctl, const char *file, enum role part, const char *key, const char *url,
 		    char *out, size_t size, struct err *e)
 {
-	const struct conf_listen *l = &ctl->conf.listen;
+	const struct conf_listen *l = &ctl->conf.http.listen;
 	char text[ADDR_STRLEN];
 	struct addr a = l->addr;
 	bool any4;
 
 	if (url) {
-		if (strncmp(url, "http://", 7) && strncmp(url, "https://", 8))
+		if (!http_url_is(url))
 			return err_set(e, -EINVAL, "%s: [controller] %s = %s: must be a URL", file, key, url);
 		snprintf(out, size, "%s", url);
 		while (*out && out[strlen(out) - 1] == '/')
@@ -118,11 +118,16 @@ static int part_url(struct controller *ctl, const char *file, enum role part, co
 		return err_set(e, -EINVAL,
 			       "%s: [controller] %s is missing: another process has that part, and this one needs its URL",
 			       file, key);
+	if (!l->port) {
+		snprintf(out, size, "unix:%s", l->path);
+		return 0;
+	}
 	any4 = addr_is_v4(&a) && !memcmp(a.b + 12, "\0\0\0\0", 4);
 	if (any4 || addr_is_none(&a))
 		addr_parse(any4 ? "127.0.0.1" : "::1", &a);
 	addr_str(&a, text);
-	snprintf(out, size, addr_is_v4(&a) ? "http://%s:%u" : "http://[%s]:%u", text, l->port);
+	snprintf(out, size, addr_is_v4(&a) ? "%s://%s:%u" : "%s://[%s]:%u", ctl->conf.http.cert ? "https" : "http", text,
+		 l->port);
 	return 0;
 }
 
@@ -130,6 +135,7 @@ static int config_read(struct controller *ctl, const struct daemon_opts *opts, s
 {
 	struct config *conf = &ctl->conf;
 	const char *role;
+	struct err why;
 	int ret;
 
 	ret = conf_read(opts->config, keys, N_KEYS, conf, e);
@@ -137,6 +143,10 @@ static int config_read(struct controller *ctl, const struct daemon_opts *opts, s
 		return ret;
 	role = opts->role ? opts->role : conf->role;
 	ret = -EINVAL;
+	if (http_conf_check(&conf->http, &why)) {
+		err_set(e, ret, "%s: [controller] %s", opts->config, why.text);
+		goto err_free;
+	}
 	if (role_parse(role, &ctl->roles)) {
 		err_set(e, ret, "role %s is none of all, monitor, engine, updater", role);
 		goto err_free;
@@ -198,6 +208,8 @@ static int start(struct controller *ctl, struct err *e)
 	if ((ctl->roles & ROLE_UPDATER) && !(ctl->roles & ROLE_MONITOR))
 		list[n++] = (struct http_route){ "GET", "/v1/topology", api_topology_get };
 	ret = http_client_start(ctl->loop, &ctl->client);
+	if (!ret)
+		ret = http_client_tls(ctl->client, &ctl->conf.http);
 	if (ret)
 		return err_set(e, ret, "HTTP client: %s", strerror(-ret));
 	if (ctl->roles & ROLE_MONITOR)
@@ -205,7 +217,7 @@ static int start(struct controller *ctl, struct err *e)
 	if (!ret && (ctl->roles & ROLE_UPDATER))
 		ret = updater_start(ctl, e);
 	if (!ret)
-		ret = http_server_start(ctl->loop, &ctl->conf.listen, list, ctl, &ctl->server, e);
+		ret = http_server_start(ctl->loop, &ctl->conf.http, list, ctl, &ctl->server, e);
 	return ret;
 }
 

@@ -34,6 +34,35 @@ struct reader {
 	int error;
 };
 
+/* listen_parse - one of each kind at most; both may be there */
+static int listen_parse(const char *value, struct conf_listen *out)
+{
+	struct conf_listen l = {};
+	char *copy = strdup(value), *at = copy, *word;
+	int ret = copy ? 0 : -ENOMEM;
+
+	while (!ret && (word = strsep(&at, " \t"))) {
+		size_t len = strlen(word);
+
+		if (!len)
+			continue;
+		if (!strncmp(word, "unix:/", 6)) {
+			if (l.path[0] || len - 5 >= sizeof(l.path) || strcmp(word + len - 5, ".sock"))
+				ret = -EINVAL;
+			else
+				strcpy(l.path, word + 5);
+		} else {
+			ret = l.port ? -EINVAL : addr_port_parse(word, &l.addr, &l.port);
+		}
+	}
+	if (!ret && !l.port && !l.path[0])
+		ret = -EINVAL;
+	if (!ret)
+		*out = l;
+	free(copy);
+	return ret;
+}
+
 /* set - value into the caller's struct; returns 0, -EINVAL or -ENOMEM */
 static int set(const struct conf_key *k, const char *value, void *out)
 {
@@ -66,11 +95,8 @@ static int set(const struct conf_key *k, const char *value, void *out)
 		return addr_parse(value, p);
 	case CONF_PREFIX:
 		return prefix_parse(value, p);
-	case CONF_ADDR_PORT: {
-		struct conf_listen *l = p;
-
-		return addr_port_parse(value, &l->addr, &l->port);
-	}
+	case CONF_ADDR_PORT:
+		return listen_parse(value, p);
 	}
 	return -EINVAL;
 }
@@ -89,7 +115,7 @@ static const char *wants(const struct conf_key *k, char *buf, size_t size)
 	case CONF_PREFIX:
 		return "a prefix such as 203.0.113.0/24 with no host bits";
 	case CONF_ADDR_PORT:
-		return "ADDRESS:PORT";
+		return "ADDRESS:PORT, unix:/PATH.sock or both";
 	default:
 		return "text";
 	}

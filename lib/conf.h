@@ -21,7 +21,7 @@ enum conf_type { CONF_STR, CONF_UINT, CONF_BOOL, CONF_ADDR, CONF_PREFIX, CONF_AD
 /* struct conf_key - one key: where it goes in the caller's struct.
  * CONF_STR: char * (malloc'd), CONF_UINT: unsigned int in [min, max],
  * CONF_BOOL: bool, CONF_ADDR: struct addr, CONF_PREFIX: struct prefix,
- * CONF_ADDR_PORT: struct conf_listen.
+ * CONF_ADDR_PORT: struct conf_listen, "ADDRESS:PORT", "unix:/PATH.sock" or both.
  */
 struct conf_key {
 	const char *section, *key;
@@ -35,7 +35,8 @@ struct conf_key {
 #include "addr.h"
 struct conf_listen {
 	struct addr addr;
-	uint16_t port;
+	uint16_t port;		/* 0: no TCP */
+	char path[108];		/* of a unix socket; empty: none */
 };
 
 /* conf_read - read file into *out by keys[n]. Unknown sections and keys, keys

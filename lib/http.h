@@ -2,15 +2,43 @@
 /*
  * REST over HTTP inside an sd-event loop: a server (libmicrohttpd) and a
  * client (libcurl multi). One thread; every callback runs in the loop.
+ *
+ * Over TCP it is TLS, with certificates of one CA on both ends; plain only if
+ * the configuration says "insecure = yes". Locally a unix socket: who may open
+ * it is its folder's and its own permissions' (0600) matter.
  */
 #ifndef DUET_LIB_HTTP_H
 #define DUET_LIB_HTTP_H
 
+#include <duet/limits.h>
 #include <jansson.h>
+#include <stddef.h>
 #include <systemd/sd-event.h>
 #include "conf.h"
 
-#define HTTP_BODY_MAX (64u << 20)
+struct metrics;
+
+/* What a daemon's section says of REST: where it listens, and who it is, as
+ * server and as client.
+ */
+struct http_conf {
+	struct conf_listen listen;
+	char *cert, *key, *ca;		/* PEM files */
+	bool insecure;
+};
+
+/* HTTP_CONF_KEYS - its keys, for a table of conf_key: section, struct, member */
+#define HTTP_CONF_KEYS(sec, into, m)	\
+	{ .section = sec, .key = "listen", .type = CONF_ADDR_PORT, .offset = offsetof(into, m.listen), .required = true }, \
+	{ .section = sec, .key = "tls-cert", .type = CONF_STR, .offset = offsetof(into, m.cert) }, \
+	{ .section = sec, .key = "tls-key", .type = CONF_STR, .offset = offsetof(into, m.key) }, \
+	{ .section = sec, .key = "tls-ca", .type = CONF_STR, .offset = offsetof(into, m.ca) }, \
+	{ .section = sec, .key = "insecure", .type = CONF_BOOL, .offset = offsetof(into, m.insecure) }
+
+/* http_conf_check - what no single key shows: TCP without certificates, files
+ * that can't be read, a key that isn't the certificate's. For --check-config.
+ */
+int http_conf_check(const struct http_conf *conf, struct err *e);
 
 struct http_server;
 struct http_request;	/* one request being answered */
@@ -22,15 +50,20 @@ struct http_request;	/* one request being answered */
 struct http_route {
 	const char *method, *path;
 	void (*handle)(struct http_request *req, json_t *body, void *ctx);
+	size_t body_max;	/* bytes; 0: DUET_HTTP_BODY_MAX */
 };
 
 /* Ends with an entry whose method is NULL; unmatched paths get 404, a known
  * path with another method 405, a body that is no JSON 400 with the place.
+ * Every server also has GET and PUT /v1/log ({"level": "debug"}).
+ * *conf is only looked at during the call.
  */
-int http_server_start(sd_event *loop, const struct conf_listen *listen,
+int http_server_start(sd_event *loop, const struct http_conf *conf,
 		      const struct http_route *routes, void *ctx,
 		      struct http_server **server, struct err *e);
 void http_server_stop(struct http_server *server);	/* NULL is fine; pending requests are cut */
+/* http_server_metrics - connections, and what was cut and refused, as families duet_http_* */
+void http_server_metrics(const struct http_server *server, struct metrics *m);
 
 /* n-th segment that a "*" matched, from 0; borrowed */
 const char *http_segment(struct http_request *req, unsigned int n);
@@ -42,8 +75,12 @@ const char *http_method(struct http_request *req);
 const char *http_path(struct http_request *req);
 /* http_target - path and query as they came, escaped; to be freed; NULL: no memory */
 char *http_target(struct http_request *req);
-/* peer address of the request */
+/* peer address of the request; none on a unix socket */
 const struct addr *http_peer(struct http_request *req);
+/* http_peer_name - who asks: the common name (or else first DNS name) of the
+ * certificate, "uid:0" on a unix socket, the address where neither is; borrowed
+ */
+const char *http_peer_name(struct http_request *req);
 
 /* http_reply_header - a header of the answer to come, before any http_reply*(); copied */
 void http_reply_header(struct http_request *req, const char *name, const char *value);
@@ -72,6 +109,8 @@ struct http_client;
 struct http_call;
 
 int http_client_start(sd_event *loop, struct http_client **client);
+/* http_client_tls - who we are and whom we trust, for https:// URLs from now on */
+int http_client_tls(struct http_client *client, const struct http_conf *conf);
 void http_client_stop(struct http_client *client);	/* pending calls are dropped, no callback */
 
 /* Result of a call: status 0 and a sentence in error when no answer came. */
@@ -85,6 +124,8 @@ struct http_result {
 /* http_call - method on url with JSON body (reference taken, may be NULL);
  * done is called exactly once unless the call is cancelled. Connections are
  * kept and reused, TCP_NODELAY on. Returns the call, or NULL (no memory).
+ * URLs: http://, https://, and unix:/run/duet/mux.sock/v1/status, where the
+ * socket's name ends in ".sock".
  */
 struct http_call *http_call(struct http_client *client, const char *method, const char *url,
 			    json_t *body, unsigned int timeout_ms,
@@ -96,5 +137,12 @@ struct http_call *http_call_text(struct http_client *client, const char *method,
 				 const char *body, const char *const *headers, unsigned int timeout_ms,
 				 void (*done)(const struct http_result *result, void *ctx), void *ctx);
 void http_cancel(struct http_call *call);
+
+/* http_url_is - is it a URL of a kind that http_call() takes */
+bool http_url_is(const char *url);
+/* http_easy_url - make a CURL * (as easy) speak with url as http_call() would;
+ * for command lines that have no loop. conf may be NULL. 0 or -errno
+ */
+int http_easy_url(void *easy, const char *url, const struct http_conf *conf);
 
 #endif

@@ -16,6 +16,7 @@ struct http_client {
 	sd_event_source *timer;
 	CURLM *multi;
 	struct http_call *calls;	/* pending, doubly linked */
+	struct http_conf tls;		/* its strings are ours */
 	bool stopping;
 };
 
@@ -156,6 +157,28 @@ static int curl_timer(CURLM *multi, long ms, void *ctx)
 	return 0;
 }
 
+static void tls_free(struct http_client *client)
+{
+	free(client->tls.cert);
+	free(client->tls.key);
+	free(client->tls.ca);
+	memset(&client->tls, 0, sizeof(client->tls));
+}
+
+int http_client_tls(struct http_client *client, const struct http_conf *conf)
+{
+	tls_free(client);
+	if (!conf->ca || !conf->cert || !conf->key)
+		return 0;
+	client->tls.ca = strdup(conf->ca);
+	client->tls.cert = strdup(conf->cert);
+	client->tls.key = strdup(conf->key);
+	if (client->tls.ca && client->tls.cert && client->tls.key)
+		return 0;
+	tls_free(client);
+	return -ENOMEM;
+}
+
 int http_client_start(sd_event *loop, struct http_client **out)
 {
 	struct http_client *client = calloc(1, sizeof(*client));
@@ -192,7 +215,50 @@ void http_client_stop(struct http_client *client)
 		call_free(client->calls);
 	curl_multi_cleanup(client->multi);
 	sd_event_source_disable_unref(client->timer);
+	tls_free(client);
 	free(client);
+}
+
+bool http_url_is(const char *url)
+{
+	return (!strncmp(url, "http://", 7) && url[7]) || (!strncmp(url, "https://", 8) && url[8]) ||
+	       (!strncmp(url, "unix:/", 6) && strstr(url, ".sock"));
+}
+
+/* unix_url - "unix:/run/duet/mux.sock/v1/status": the socket, and the rest as a URL */
+static int unix_url(CURL *easy, const char *url)
+{
+	const char *end = strstr(url, ".sock");
+	char path[108], rest[2048];
+
+	while (end && end[5] && end[5] != '/')
+		end = strstr(end + 1, ".sock");
+	if (!end || (size_t)(end + 5 - (url + 5)) >= sizeof(path) || strlen(end + 5) > sizeof(rest) - 32)
+		return -EINVAL;
+	snprintf(path, sizeof(path), "%.*s", (int)(end + 5 - (url + 5)), url + 5);
+	snprintf(rest, sizeof(rest), "http://localhost%s", end + 5);
+	curl_easy_setopt(easy, CURLOPT_UNIX_SOCKET_PATH, path);
+	curl_easy_setopt(easy, CURLOPT_URL, rest);
+	return 0;
+}
+
+int http_easy_url(void *easy, const char *url, const struct http_conf *conf)
+{
+	int ret = 0;
+
+	if (!strncmp(url, "unix:", 5))
+		ret = unix_url(easy, url);
+	else
+		curl_easy_setopt(easy, CURLOPT_URL, url);
+	curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+	curl_easy_setopt(easy, CURLOPT_PROXY, "");
+	if (!conf || !conf->ca)
+		return ret;
+	curl_easy_setopt(easy, CURLOPT_CAINFO, conf->ca);
+	curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);	/* ours only, not what the system trusts */
+	curl_easy_setopt(easy, CURLOPT_SSLCERT, conf->cert);
+	curl_easy_setopt(easy, CURLOPT_SSLKEY, conf->key);
+	return ret;
 }
 
 static size_t on_data(char *data, size_t size, size_t n, void *ctx)
@@ -201,7 +267,7 @@ static size_t on_data(char *data, size_t size, size_t n, void *ctx)
 	size_t len = size * n, room = call->room ? call->room : 4096;
 	char *more;
 
-	if (call->len + len > HTTP_BODY_MAX) {
+	if (call->len + len > DUET_HTTP_BODY_MAX) {
 		call->too_large = true;
 		return 0;
 	}
@@ -247,9 +313,7 @@ static struct http_call *call_new(struct http_client *client, const char *method
 	if (call->headers)
 		curl_easy_setopt(call->easy, CURLOPT_HTTPHEADER, call->headers);
 	curl_easy_setopt(call->easy, CURLOPT_CUSTOMREQUEST, method);
-	curl_easy_setopt(call->easy, CURLOPT_URL, url);
-	curl_easy_setopt(call->easy, CURLOPT_PROTOCOLS_STR, "http,https");
-	curl_easy_setopt(call->easy, CURLOPT_PROXY, "");
+	http_easy_url(call->easy, url, &client->tls);	/* a bad URL is libcurl's answer */
 	curl_easy_setopt(call->easy, CURLOPT_TIMEOUT_MS, (long)timeout_ms);
 	curl_easy_setopt(call->easy, CURLOPT_NOSIGNAL, 1L);
 	curl_easy_setopt(call->easy, CURLOPT_TCP_NODELAY, 1L);

@@ -40,6 +40,11 @@ int log_level_set(const char *level)
 	return -EINVAL;
 }
 
+const char *log_level_get(void)
+{
+	return names[log_state.level];
+}
+
 void log_init(const char *program)
 {
 	const char *level = getenv("DUET_LOG");

@@ -11,6 +11,7 @@ enum log_level { LOG_LVL_ERR = 3, LOG_LVL_WARN, LOG_LVL_NOTICE, LOG_LVL_INFO, LO
 /* log_init - name the program; reads DUET_LOG (err|warn|notice|info|debug), default info */
 void log_init(const char *program);
 int log_level_set(const char *level);	/* 0 or -EINVAL */
+const char *log_level_get(void);
 void log_line(enum log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 #define log_err(...)	log_line(LOG_LVL_ERR, __VA_ARGS__)

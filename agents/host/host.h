@@ -23,7 +23,7 @@ enum attach { ATTACH_AUTO, ATTACH_XDP, ATTACH_TC };
 
 struct conf {
 	char *name, *controller, *interface, *pin, *attach_text;
-	struct conf_listen listen;
+	struct http_conf http;
 	struct addr address;
 	enum attach attach;
 	unsigned int report_ms, mtu;

@@ -22,7 +22,7 @@
 
 static const struct conf_key conf_keys[] = {
 	CONF("agent", "name", CONF_STR, name, .required = true),
-	CONF("agent", "listen", CONF_ADDR_PORT, listen, .required = true),
+	HTTP_CONF_KEYS("agent", struct conf, http),
 	CONF("agent", "controller", CONF_STR, controller, .required = true),
 	CONF("host", "interface", CONF_STR, interface, .required = true),
 	CONF("host", "address", CONF_ADDR, address, .required = true),
@@ -36,12 +36,18 @@ static const struct conf_key conf_keys[] = {
 static int read_conf(const char *file, struct conf *conf, struct err *e)
 {
 	int ret = conf_read(file, conf_keys, CONF_KEYS, conf, e);
+	struct err why;
 
 	if (ret)
 		return ret;
-	if (strncmp(conf->controller, "http://", 7) || !conf->controller[7]) {
-		ret = err_set(e, -EINVAL, "%s: [agent] controller = %s: must be http://ADDRESS:PORT", file,
-			      conf->controller);
+	ret = http_conf_check(&conf->http, &why);
+	if (ret) {
+		err_set(e, ret, "%s: [agent] %s", file, why.text);
+		goto err_free;
+	}
+	if (!http_url_is(conf->controller)) {
+		ret = err_set(e, -EINVAL, "%s: [agent] controller = %s: must be https://ADDRESS:PORT (or http://, or unix:/PATH.sock)",
+			      file, conf->controller);
 		goto err_free;
 	}
 	if (!conf->name[0] || strchr(conf->name, '/')) {
@@ -150,7 +156,7 @@ static int run(struct host *host, struct err *e)
 		err_set(e, ret, "reports: %s", strerror(-ret));
 		goto out_snat;
 	}
-	ret = http_server_start(host->loop, &host->conf.listen, host_routes, host, &server, e);
+	ret = http_server_start(host->loop, &host->conf.http, host_routes, host, &server, e);
 	if (ret)
 		goto out_report;
 	ret = daemon_run(host->loop);

@@ -23,7 +23,7 @@
 
 struct config {
 	char *name, *run_dir;
-	struct conf_listen listen;
+	struct http_conf http;
 	char *device, *mode_name, *backend_name, *ports;
 	enum duet_mode mode;
 	struct addr local;

@@ -19,7 +19,7 @@
 
 static const struct conf_key keys[] = {
 	KEY("agent", "name", CONF_STR, name, .required = true),
-	KEY("agent", "listen", CONF_ADDR_PORT, listen, .required = true),
+	HTTP_CONF_KEYS("agent", struct config, http),
 	KEY("agent", "run_dir", CONF_STR, run_dir),
 	KEY("device", "name", CONF_STR, device, .required = true),
 	KEY("device", "mode", CONF_STR, mode_name, .required = true),
@@ -47,10 +47,15 @@ static bool is_word(const char *s)
 int config_read(const char *file, struct config *config, struct err *e)
 {
 	int ret = conf_read(file, keys, N_KEYS, config, e);
+	struct err why;
 
 	if (ret)
 		return ret;
 	ret = -EINVAL;
+	if (http_conf_check(&config->http, &why)) {
+		err_set(e, ret, "%s: [agent] %s", file, why.text);
+		goto err_free;
+	}
 	if (mode_parse(config->mode_name, &config->mode)) {
 		err_set(e, ret, "%s: [device] mode is hmux or smux, not \"%s\"", file, config->mode_name);
 		goto err_free;
@@ -123,7 +128,7 @@ int main(int argc, char **argv)
 	ret = birdwatch_start(&a, &e);
 	if (ret)
 		goto out_error;
-	ret = http_server_start(a.loop, &a.config.listen, api_routes, &a, &a.http, &e);
+	ret = http_server_start(a.loop, &a.config.http, api_routes, &a, &a.http, &e);
 	if (ret)
 		goto out_error;
 	log_notice("%s: %s %s, instance %s, %u VIPs found", a.config.name, a.config.mode_name, a.config.device,

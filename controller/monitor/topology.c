@@ -150,7 +150,7 @@ static int read_node(const char *file, Agnode_t *n, struct topo_node *node, stru
 	}
 	if (topo_is_switch(node) && read_tables(file, n, &node->tables, e))
 		return -EINVAL;
-	if (agent && strncmp(agent, "http://", 7) && strncmp(agent, "https://", 8))
+	if (agent && !http_url_is(agent))
 		return err_set(e, -EINVAL, "%s: \"%s\": agent=\"%s\" is no http:// URL", file, name,
 			       agent);
 	if (!agent && node->role == TOPO_SMUX)

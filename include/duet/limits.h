@@ -36,6 +36,18 @@
 #define DUET_FLOW_RATE_DEFAULT	100000	/* new entries a second and CPU		*/
 #define DUET_FLOW_TIMEOUT_MAX	86400	/* seconds				*/
 
+/* REST servers of the daemons. A connection that waits for its first or next
+ * request, sends one or takes its answer has so long; the answer may take as
+ * long as its making needs.
+ */
+#define DUET_HTTP_CONNECTIONS	512	/* above, the longest idle one is cut	*/
+#define DUET_HTTP_SPARE		64	/* that may be open while it is being cut */
+#define DUET_HTTP_FIRST_S	10	/* handshake and first request		*/
+#define DUET_HTTP_IDLE_S	60	/* between requests			*/
+#define DUET_HTTP_REQUEST_S	60	/* a request's body, an answer		*/
+#define DUET_HTTP_BODY_MAX	(64u << 20)	/* bytes of one body, if its route says no less */
+#define DUET_HTTP_BODIES_MAX	(160u << 20)	/* bytes of all bodies being read */
+
 #define DUET_OUTER_TTL		64	/* TTL of the outer header		*/
 
 #endif

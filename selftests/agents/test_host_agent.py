@@ -224,7 +224,7 @@ class Agent:
     def __init__(self):
         self.conf = os.path.join(DIR, "host-agent.conf")
         with open(self.conf, "w", encoding="ascii") as f:
-            f.write("[agent]\nname = testhost\nlisten = 127.0.0.1:8472\ncontroller = http://127.0.0.1:8470\n"
+            f.write("[agent]\nname = testhost\nlisten = 127.0.0.1:8472\ninsecure = yes\ncontroller = http://127.0.0.1:8470\n"
                     f"[host]\ninterface = e0\naddress = {DIP}\nmanage_sysctl = yes\n")
         self.generation = 0
         self.start()

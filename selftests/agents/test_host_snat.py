@@ -175,7 +175,7 @@ def setup():
         run("ip", "-n", ns, "route", "add", "default", "via", f"10.97.{i}.0")
         path = os.path.join(W.folder, f"{i}.conf")
         with open(path, "w", encoding="ascii") as f:
-            f.write(f"[agent]\nname = {ns}\nlisten = 127.0.0.1:8472\ncontroller = http://127.0.0.1:9\n"
+            f.write(f"[agent]\nname = {ns}\nlisten = 127.0.0.1:8472\ninsecure = yes\ncontroller = http://127.0.0.1:9\n"
                     f"[host]\ninterface = eth0\naddress = {DIPS[i]}\nmanage_sysctl = yes\n")
         W.agents.append(lib.Daemon(ns, f"host{i}", os.path.join(BIN, "duet-host-agent"), "-c", path))
         lib.CLEANUP.append(W.agents[-1].remove)

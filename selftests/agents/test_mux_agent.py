@@ -49,7 +49,7 @@ class Lab:
         self.daemons = {}
         self.conf = f"{self.dir}/agent.conf"
         with open(self.conf, "w", encoding="ascii") as f:
-            f.write(f"[agent]\nname=tor1\nlisten=127.0.0.1:{PORT}\nrun_dir={self.dir}\n"
+            f.write(f"[agent]\nname=tor1\nlisten=127.0.0.1:{PORT}\ninsecure=yes\nrun_dir={self.dir}\n"
                     f"[device]\nname=hmux0\nmode={mode}\nlocal=10.254.0.7\nbackend=sim\n"
                     + "".join(f"{k}={v}\n" for k, v in limits.items())
                     + f"[bird]\nsocket={self.socket}\n[announce]\nhold_ms={hold_ms}\n")
@@ -341,8 +341,8 @@ def configuration():
     """--check-config says what is wrong with what"""
     directory = folder()
     for text, because in (("[agent]\nname=x\n", "listen"), ("[agent]\nname=x\nlisten=1.2.3.4:99999\n", "listen"),
-                          ("[agent]\nname=x\nlisten=127.0.0.1:1\n[device]\nname=h\nmode=xmux\nlocal=10.0.0.1\n", "xmux"),
-                          ("[agent]\nname=x\nlisten=127.0.0.1:1\n[device]\nname=h\nmode=hmux\nlocal=10.0.0.1\ncolour=red\n", "colour")):
+                          ("[agent]\nname=x\nlisten=127.0.0.1:1\ninsecure=yes\n[device]\nname=h\nmode=xmux\nlocal=10.0.0.1\n", "xmux"),
+                          ("[agent]\nname=x\nlisten=127.0.0.1:1\ninsecure=yes\n[device]\nname=h\nmode=hmux\nlocal=10.0.0.1\ncolour=red\n", "colour")):
         path = f"{directory}/a.conf"
         with open(path, "w", encoding="ascii") as f:
             f.write(text)

@@ -16,7 +16,7 @@ SERVERS = {"srv1": ("10.1.1.1", "tor1"), "srv2": ("10.2.2.1", "tor2"), "srv3": (
 
 def check(place, dot, extra="", drop=()):
     """duet-controller --check-config: exit code and what it said"""
-    lines = {"listen": "127.0.0.1:1", "store": "x.sqlite", "topology": place.write("bad.dot", dot), "aggregate": "203.0.113.0/24"}
+    lines = {"listen": "127.0.0.1:1", "insecure": "yes", "store": "x.sqlite", "topology": place.write("bad.dot", dot), "aggregate": "203.0.113.0/24"}
     conf = place.write("bad.conf", "[controller]\n" + "".join(f"{k}={v}\n" for k, v in lines.items() if k not in drop) + extra)
     got = subprocess.run([f"{BIN}/duet-controller", "--check-config", "-c", conf], stdout=subprocess.PIPE,
                          stderr=subprocess.STDOUT, text=True, timeout=20)
@@ -68,7 +68,7 @@ def commands(tap, place):
     muxes["smux1"] = Mux("smux1", ports.pop(), watch, smux=True, tunnels=0).start()
     url = f"http://127.0.0.1:{ports[0]}"
     dot = place.write("topology.dot", topology({n: m.url for n, m in muxes.items()}, SERVERS))
-    conf = place.write("c.conf", f"[controller]\nname=ctl\nlisten=127.0.0.1:{ports[0]}\nstore={place.path('s.sqlite')}\n"
+    conf = place.write("c.conf", f"[controller]\nname=ctl\nlisten=127.0.0.1:{ports[0]}\ninsecure=yes\nstore={place.path('s.sqlite')}\n"
                                  f"topology={dot}\naggregate=203.0.113.0/24\n")
 
     def ctl(*args, env=None):

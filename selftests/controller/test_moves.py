@@ -40,7 +40,7 @@ class Lab:
         self.child = None
 
     def config(self, name, port, extra="", store="store.sqlite"):
-        return self.place.write(name, f"[controller]\nname=test\nlisten=127.0.0.1:{port}\nstore={self.place.path(store)}\n"
+        return self.place.write(name, f"[controller]\nname=test\nlisten=127.0.0.1:{port}\ninsecure=yes\nstore={self.place.path(store)}\n"
                                       f"topology={self.dot}\naggregate=203.0.113.0/24\n{extra}")
 
     def start(self):

@@ -226,7 +226,7 @@ def bird_main(node, site):
 
 def mux_agent(node, run, backend):
     ports = " ".join(node.ports)
-    return (f"[agent]\nname = {node.name}\nlisten = {node.listen}\nrun_dir = {run}/{node.name}\n\n"
+    return (f"[agent]\nname = {node.name}\nlisten = {node.listen}\ninsecure = yes\nrun_dir = {run}/{node.name}\n\n"
             f"[device]\nname = {node.device}\nmode = {'hmux' if node.is_switch else 'smux'}\n"
             f"local = {node.local}\nports = {ports}\nbackend = {backend}\n\n"
             f"[bird]\nsocket = {run}/{node.name}/bird.ctl\ntable = duet4\n\n"
@@ -234,12 +234,12 @@ def mux_agent(node, run, backend):
 
 
 def host_agent(node, run):
-    return (f"[agent]\nname = {node.name}\nlisten = {node.listen}\ncontroller = http://{CONTROLLER}\n\n"
+    return (f"[agent]\nname = {node.name}\nlisten = {node.listen}\ninsecure = yes\ncontroller = http://{CONTROLLER}\n\n"
             f"[host]\ninterface = eth0\naddress = {node.address}\npin = {run}/bpf/{node.name}\n")
 
 
 def controller(run, aggregate):
-    return (f"[controller]\nname = ctl\nlisten = {CONTROLLER}\nrole = all\nstore = {run}/ctl/duet.sqlite\n"
+    return (f"[controller]\nname = ctl\nlisten = {CONTROLLER}\ninsecure = yes\nrole = all\nstore = {run}/ctl/duet.sqlite\n"
             f"topology = {run}/topology.dot\naggregate = {aggregate}\n")
 
 

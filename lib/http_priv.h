@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* What the files of the HTTP server share; nobody else includes it. */
+#ifndef DUET_LIB_HTTP_PRIV_H
+#define DUET_LIB_HTTP_PRIV_H
+
+#include <microhttpd.h>
+#include "http.h"
+
+#define SEGMENTS	4
+#define HEADERS		4	/* of an answer, besides its type */
+
+/* One listening socket: libmicrohttpd with an epoll of its own in the loop. */
+struct listener {
+	struct http_server *server;
+	struct MHD_Daemon *mhd;
+	sd_event_source *io, *timer;
+	bool tls, local;
+};
+
+enum conn_phase { CONN_WAITS, CONN_SENDS, CONN_ASKED, CONN_TAKES };
+
+struct http_conn {
+	struct http_conn *next, **prev;
+	struct listener *listener;
+	int fd;
+	enum conn_phase phase;
+	uint64_t since;			/* monotonic µs: in this phase */
+	bool served, known, cut;
+	struct addr peer;
+	char name[128];
+};
+
+struct http_server {
+	sd_event *loop;
+	struct listener tcp, local;
+	char path[108];			/* of the unix socket, to be removed */
+	sd_event_source *sweep;
+	const struct http_route *routes;
+	void *ctx;
+	bool stopping;
+	struct http_conn *conns;
+	struct http_stream *streams;
+	unsigned int n_conns;
+	size_t buffered;		/* bytes of all bodies being read */
+	struct {
+		unsigned long accepted, requests, cut, refused;
+	} count;
+};
+
+struct http_request {
+	struct http_server *server;
+	struct MHD_Connection *connection;
+	struct http_conn *conn;
+	struct MHD_Response *response;	/* set: answered */
+	const struct http_route *route;
+	unsigned int status;
+	bool suspended, too_large, too_many;
+	char *data;
+	size_t len, room;
+	char *path;			/* segments point into it */
+	const char *segment[SEGMENTS];
+	unsigned int segments;
+	json_t *body;
+	const char *method, *url;	/* libmicrohttpd's, live as long as the request */
+	struct {
+		char *name, *value;
+	} header[HEADERS];
+	unsigned int headers;
+	struct http_stream *stream;	/* set: the answer is one */
+};
+
+/* http_server.c */
+uint64_t conn_now(void);
+void conn_phase(struct http_conn *conn, enum conn_phase phase);
+void listener_kick(struct listener *l);		/* let it work soon */
+
+/* http_request.c */
+enum MHD_Result request_on(void *ctx, struct MHD_Connection *connection, const char *url, const char *method,
+			   const char *version, const char *data, size_t *size, void **state);
+void request_done(void *ctx, struct MHD_Connection *connection, void **state, enum MHD_RequestTerminationCode code);
+
+/* request_answered - response is set: to be sent; request_resume - the connection goes on */
+void request_answered(struct http_request *r);
+void request_resume(struct http_request *r);
+
+/* http_stream.c */
+void stream_gone(struct http_stream *st);
+void streams_end(struct http_server *s);
+
+/* http_tls.c */
+struct tls_files {
+	char *cert, *key, *ca;		/* contents */
+};
+int tls_files_read(const struct http_conf *conf, struct tls_files *files, struct err *e);
+void tls_files_free(struct tls_files *files);
+/* tls_demand - the handshake fails without a certificate of our CA */
+void tls_demand(struct MHD_Connection *connection);
+/* tls_name - the peer's verified name; -EACCES without one */
+int tls_name(struct MHD_Connection *connection, char *name, size_t size);
+
+#endif

@@ -1,0 +1,424 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * One HTTP request: its route, its body, its answer. A request whose answer
+ * takes time is suspended; http_reply*() resumes it.
+ */
+#include "http_priv.h"
+#include "log.h"
+
+#include <curl/curl.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* matches - does path fit the pattern; "*" segments are cut out of path into r */
+static bool matches(const char *pattern, const char *path, struct http_request *r, bool cut)
+{
+	unsigned int n = 0;
+	char *at;
+
+	if (cut) {
+		free(r->path);
+		r->path = strdup(path);
+		if (!r->path)
+			return false;
+		at = r->path;
+	} else {
+		at = (char *)path;
+	}
+	for (;;) {
+		if (*pattern == '*') {
+			size_t len = strcspn(at, "/");
+
+			if (!len || n == SEGMENTS)
+				return false;
+			if (cut)
+				r->segment[n] = at;
+			n++;
+			pattern++;
+			at += len;
+			if (!*at)
+				break;
+			if (*pattern != '/')
+				return false;
+			if (cut)
+				*at = '\0';
+			at++;
+			pattern++;
+			continue;
+		}
+		if (*pattern != *at)
+			return false;
+		if (!*at)
+			break;
+		pattern++;
+		at++;
+	}
+	r->segments = n;
+	return !*pattern;
+}
+
+static void log_get(struct http_request *req, json_t *body, void *ctx)
+{
+	http_reply(req, 200, json_pack("{s:s}", "level", log_level_get()));
+}
+
+static void log_put(struct http_request *req, json_t *body, void *ctx)
+{
+	const char *level = json_string_value(json_object_get(body, "level"));
+
+	if (!level || log_level_set(level)) {
+		http_problem(req, 422, NULL, "\"level\" is err, warn, notice, info or debug");
+		return;
+	}
+	log_notice("log level %s, as %s asked", level, http_peer_name(req));
+	log_get(req, NULL, ctx);
+}
+
+/* what every server has */
+static const struct http_route own_routes[] = {
+	{ "GET", "/v1/log", log_get },
+	{ "PUT", "/v1/log", log_put, 4096 },
+	{}
+};
+
+static const struct http_route *find_route(struct http_request *r, const char *method, const char *path, bool *known)
+{
+	const struct http_route *const tables[] = { r->server->routes, own_routes };
+	const struct http_route *route;
+
+	*known = false;
+	for (unsigned int i = 0; i < 2; i++) {
+		for (route = tables[i]; route->method; route++) {
+			if (!matches(route->path, path, r, false))
+				continue;
+			*known = true;
+			if (!strcmp(route->method, method))
+				return matches(route->path, path, r, true) ? route : NULL;
+		}
+	}
+	return NULL;
+}
+
+/* data_drop - the body's text isn't needed once it is parsed */
+static void data_drop(struct http_request *r)
+{
+	r->server->buffered -= r->room;
+	free(r->data);
+	r->data = NULL;
+	r->len = r->room = 0;
+}
+
+static size_t body_max(const struct http_request *r)
+{
+	return r->route && r->route->body_max ? r->route->body_max : DUET_HTTP_BODY_MAX;
+}
+
+static void dispatch(struct http_request *r, const char *method, const char *path)
+{
+	json_error_t error;
+	bool known;
+
+	if (!r->route) {
+		find_route(r, method, path, &known);
+		if (known)
+			http_problem(r, 405, NULL, "%.200s can't be asked to %.32s", path, method);
+		else
+			http_problem(r, 404, NULL, "there is no %.200s here", path);
+		return;
+	}
+	if (r->too_large) {
+		http_problem(r, 413, NULL, "the body is larger than %zu bytes", body_max(r));
+		return;
+	}
+	if (r->too_many) {
+		http_problem(r, 503, NULL, "too many large requests at once");
+		return;
+	}
+	if (r->len) {
+		r->body = json_loadb(r->data, r->len, JSON_REJECT_DUPLICATES, &error);
+		if (!r->body) {
+			http_problem(r, 400, NULL, "the body is no JSON: line %d, column %d: %s",
+				     error.line, error.column, error.text);
+			return;
+		}
+		data_drop(r);
+	}
+	r->route->handle(r, r->body, r->server->ctx);
+}
+
+static bool append(struct http_request *r, const char *data, size_t size)
+{
+	/* read on, to be able to answer */
+	if (!r->route || r->too_large || r->too_many)
+		return true;
+	if (r->len + size > body_max(r)) {
+		r->too_large = true;
+		return true;
+	}
+	if (r->len + size > r->room) {
+		size_t room = r->room ? r->room : 4096;
+		char *more;
+
+		while (room < r->len + size)
+			room *= 2;
+		if (r->server->buffered + room - r->room > DUET_HTTP_BODIES_MAX) {
+			r->too_many = true;
+			return true;
+		}
+		more = realloc(r->data, room);
+		if (!more)
+			return false;
+		r->data = more;
+		r->server->buffered += room - r->room;
+		r->room = room;
+	}
+	memcpy(r->data + r->len, data, size);
+	r->len += size;
+	return true;
+}
+
+static struct http_request *request_new(struct http_server *s, struct MHD_Connection *connection, const char *method,
+					const char *url)
+{
+	const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+	struct http_conn *conn = info ? info->socket_context : NULL;
+	struct http_request *r;
+
+	if (!conn)
+		return NULL;
+	if (!conn->known && conn->listener->tls && tls_name(connection, conn->name, sizeof(conn->name))) {
+		log_warn("a request without a certificate of ours got through the handshake: refused");
+		return NULL;
+	}
+	conn->known = true;
+	r = calloc(1, sizeof(*r));
+	if (!r)
+		return NULL;
+	r->server = s;
+	r->conn = conn;
+	r->connection = connection;
+	r->method = method;
+	r->url = url;
+	return r;
+}
+
+enum MHD_Result request_on(void *ctx, struct MHD_Connection *connection, const char *url, const char *method,
+			   const char *version, const char *data, size_t *size, void **state)
+{
+	struct http_request *r = *state;
+	bool known;
+
+	if (!r) {
+		r = request_new(ctx, connection, method, url);
+		if (!r)
+			return MHD_NO;
+		r->server->count.requests++;
+		r->route = find_route(r, method, url, &known);
+		conn_phase(r->conn, CONN_SENDS);
+		*state = r;
+		return MHD_YES;
+	}
+	if (*size) {
+		if (!append(r, data, *size))
+			return MHD_NO;
+		*size = 0;
+		return MHD_YES;
+	}
+	if (!r->response) {
+		if (r->suspended)
+			return MHD_YES;
+		conn_phase(r->conn, CONN_ASKED);
+		dispatch(r, method, url);
+	}
+	if (!r->response) {
+		r->suspended = true;
+		MHD_suspend_connection(connection);
+		return MHD_YES;
+	}
+	conn_phase(r->conn, r->stream ? CONN_ASKED : CONN_TAKES);
+	return MHD_queue_response(connection, r->status, r->response);
+}
+
+void request_done(void *ctx, struct MHD_Connection *connection, void **state, enum MHD_RequestTerminationCode code)
+{
+	struct http_request *r = *state;
+
+	if (!r)
+		return;
+	if (r->stream)
+		stream_gone(r->stream);
+	if (r->response)
+		MHD_destroy_response(r->response);
+	while (r->headers) {
+		free(r->header[--r->headers].name);
+		free(r->header[r->headers].value);
+	}
+	if (code == MHD_REQUEST_TERMINATED_COMPLETED_OK) {
+		r->conn->served = true;
+		conn_phase(r->conn, CONN_WAITS);
+	}
+	json_decref(r->body);
+	free(r->path);
+	data_drop(r);
+	free(r);
+	*state = NULL;
+}
+
+void request_resume(struct http_request *r)
+{
+	MHD_resume_connection(r->connection);
+	listener_kick(r->conn->listener);
+}
+
+void request_answered(struct http_request *r)
+{
+	unsigned int i;
+
+	for (i = 0; r->response && i < r->headers; i++)
+		MHD_add_response_header(r->response, r->header[i].name, r->header[i].value);
+	if (r->suspended) {
+		r->suspended = false;
+		request_resume(r);
+	}
+}
+
+static void answer(struct http_request *r, unsigned int status, const char *type, char *text,
+		   enum MHD_ResponseMemoryMode mode)
+{
+	if (r->response) {
+		log_err("a request was answered twice");
+		if (mode == MHD_RESPMEM_MUST_FREE)
+			free(text);
+		return;
+	}
+	r->status = status;
+	r->response = MHD_create_response_from_buffer(text ? strlen(text) : 0, text ?: (char *)"",
+						      text ? mode : MHD_RESPMEM_PERSISTENT);
+	if (r->response && text)
+		MHD_add_response_header(r->response, MHD_HTTP_HEADER_CONTENT_TYPE, type);
+	request_answered(r);
+}
+
+void http_reply(struct http_request *r, unsigned int status, json_t *body)
+{
+	char *text = body ? json_dumps(body, JSON_COMPACT | JSON_PRESERVE_ORDER) : NULL;
+
+	json_decref(body);
+	answer(r, status, "application/json", text, MHD_RESPMEM_MUST_FREE);
+}
+
+void http_reply_text(struct http_request *r, unsigned int status, const char *type, const char *text)
+{
+	answer(r, status, type, (char *)text, MHD_RESPMEM_MUST_COPY);
+}
+
+static const char *status_title(unsigned int status)
+{
+	static const struct {
+		unsigned int status;
+		const char *title;
+	} titles[] = {
+		{ 400, "Bad Request" }, { 401, "Unauthorized" }, { 403, "Forbidden" }, { 404, "Not Found" },
+		{ 405, "Method Not Allowed" }, { 409, "Conflict" }, { 412, "Precondition Failed" },
+		{ 413, "Content Too Large" }, { 422, "Unprocessable Content" }, { 428, "Precondition Required" },
+		{ 500, "Internal Server Error" }, { 502, "Bad Gateway" },
+		{ 503, "Service Unavailable" }, { 507, "Insufficient Storage" },
+	};
+	unsigned int i;
+
+	for (i = 0; i < sizeof(titles) / sizeof(titles[0]); i++)
+		if (titles[i].status == status)
+			return titles[i].title;
+	return "Error";
+}
+
+void http_problem(struct http_request *r, unsigned int status, json_t *extra, const char *detail, ...)
+{
+	json_t *body = extra ? extra : json_object();
+	char text[1024];
+	va_list ap;
+
+	va_start(ap, detail);
+	vsnprintf(text, sizeof(text), detail, ap);
+	va_end(ap);
+	json_object_set_new(body, "title", json_string(status_title(status)));
+	json_object_set_new(body, "status", json_integer(status));
+	json_object_set_new(body, "detail", json_string(text));
+	answer(r, status, "application/problem+json", json_dumps(body, JSON_COMPACT | JSON_PRESERVE_ORDER),
+	       MHD_RESPMEM_MUST_FREE);
+	json_decref(body);
+}
+
+const char *http_segment(struct http_request *r, unsigned int n)
+{
+	return n < r->segments ? r->segment[n] : NULL;
+}
+
+const char *http_query(struct http_request *r, const char *name)
+{
+	return MHD_lookup_connection_value(r->connection, MHD_GET_ARGUMENT_KIND, name);
+}
+
+const char *http_header(struct http_request *r, const char *name)
+{
+	return MHD_lookup_connection_value(r->connection, MHD_HEADER_KIND, name);
+}
+
+const char *http_method(struct http_request *r)
+{
+	return r->method;
+}
+
+const char *http_path(struct http_request *r)
+{
+	return r->url;
+}
+
+static enum MHD_Result add_argument(void *ctx, enum MHD_ValueKind kind, const char *key, const char *value)
+{
+	char *k = curl_easy_escape(NULL, key, 0), *v = curl_easy_escape(NULL, value ?: "", 0), **text = ctx, *more = NULL;
+
+	if (*text && k && v && asprintf(&more, "%s%c%s=%s", *text, strchr(*text, '?') ? '&' : '?', k, v) < 0)
+		more = NULL;
+	curl_free(k);
+	curl_free(v);
+	free(*text);
+	*text = more;
+	return more ? MHD_YES : MHD_NO;
+}
+
+char *http_target(struct http_request *r)
+{
+	char *text = strdup(r->url);
+
+	if (text)
+		MHD_get_connection_values(r->connection, MHD_GET_ARGUMENT_KIND, add_argument, &text);
+	return text;
+}
+
+void http_reply_header(struct http_request *r, const char *name, const char *value)
+{
+	if (r->headers == HEADERS)
+		return;
+	r->header[r->headers].name = strdup(name);
+	r->header[r->headers].value = strdup(value);
+	if (r->header[r->headers].name && r->header[r->headers].value) {
+		r->headers++;
+		return;
+	}
+	free(r->header[r->headers].name);
+	free(r->header[r->headers].value);
+}
+
+const struct addr *http_peer(struct http_request *r)
+{
+	return &r->conn->peer;
+}
+
+const char *http_peer_name(struct http_request *r)
+{
+	return r->conn->name;
+}
