@@ -5,15 +5,21 @@
 #include "daemon.h"
 #include "log.h"
 
+#include <cap-ng.h>
 #include <errno.h>
 #include <getopt.h>
+#include <pwd.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <systemd/sd-daemon.h>
+
+#define FILES 4096
 
 static void usage(FILE *out, const char *program, const char *what, bool has_role)
 {
@@ -83,10 +89,16 @@ static int on_signal(sd_event_source *source, const struct signalfd_siginfo *si,
 
 int daemon_loop(sd_event **out)
 {
+	struct rlimit files;
 	sd_event *loop;
 	sigset_t set;
 	int ret;
 
+	/* a crowd of connections must not use up the descriptors that the work needs */
+	if (!getrlimit(RLIMIT_NOFILE, &files) && files.rlim_cur < FILES) {
+		files.rlim_cur = files.rlim_max < FILES ? files.rlim_max : FILES;
+		setrlimit(RLIMIT_NOFILE, &files);
+	}
 	signal(SIGPIPE, SIG_IGN);
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
@@ -119,6 +131,24 @@ int daemon_run(sd_event *loop)
 	if (ret < 0)
 		log_err("event loop: %s", strerror(-ret));
 	return ret < 0 ? 1 : ret;
+}
+
+int daemon_only_net_admin(const char *user, struct err *e)
+{
+	struct passwd *pw = user ? getpwnam(user) : NULL;
+	int ret;
+
+	if (user && !pw)
+		return err_set(e, -ENOENT, "there is no user %s", user);
+	if (geteuid())
+		return 0;
+	capng_clear(CAPNG_SELECT_BOTH);
+	capng_update(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED, CAP_NET_ADMIN);
+	ret = pw && pw->pw_uid ? capng_change_id(pw->pw_uid, pw->pw_gid, CAPNG_INIT_SUPP_GRP | CAPNG_CLEAR_BOUNDING) :
+				 capng_apply(CAPNG_SELECT_BOTH);
+	if (ret || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+		return err_set(e, -EPERM, "can't drop privileges (%d)", ret);
+	return 0;
 }
 
 const char *daemon_instance(void)

@@ -23,6 +23,10 @@ void daemon_options(int argc, char **argv, const char *program, const char *what
 int daemon_loop(sd_event **loop);
 /* daemon_run - READY=1, run until told to stop, STOPPING=1; returns the exit code */
 int daemon_run(sd_event *loop);
+/* daemon_only_net_admin - keep CAP_NET_ADMIN, drop every other capability for
+ * good; become user (its groups too) unless NULL. Nothing to do for who isn't root.
+ */
+int daemon_only_net_admin(const char *user, struct err *e);
 /* daemon_instance - random id of this process, 16 hex digits */
 const char *daemon_instance(void);
 

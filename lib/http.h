@@ -55,7 +55,7 @@ struct http_route {
 
 /* Ends with an entry whose method is NULL; unmatched paths get 404, a known
  * path with another method 405, a body that is no JSON 400 with the place.
- * Every server also has GET and PUT /v1/log ({"level": "debug"}).
+ * Every server also has GET and PUT /v1/log ({"level": "debug"}), and GET /v1/routes.
  * *conf is only looked at during the call.
  */
 int http_server_start(sd_event *loop, const struct http_conf *conf,

@@ -77,12 +77,27 @@ static void log_put(struct http_request *req, json_t *body, void *ctx)
 	log_get(req, NULL, ctx);
 }
 
+static void routes_get(struct http_request *req, json_t *body, void *ctx);
+
 /* what every server has */
 static const struct http_route own_routes[] = {
+	{ "GET", "/v1/routes", routes_get },
 	{ "GET", "/v1/log", log_get },
 	{ "PUT", "/v1/log", log_put, 4096 },
 	{}
 };
+
+/* routes_get - what there is to ask: for tests of the API's description, and for the curious */
+static void routes_get(struct http_request *req, json_t *body, void *ctx)
+{
+	const struct http_route *const tables[] = { req->server->routes, own_routes }, *route;
+	json_t *list = json_array();
+
+	for (unsigned int i = 0; i < 2; i++)
+		for (route = tables[i]; route->method; route++)
+			json_array_append_new(list, json_pack("{s:s, s:s}", "method", route->method, "path", route->path));
+	http_reply(req, 200, list);
+}
 
 static const struct http_route *find_route(struct http_request *r, const char *method, const char *path, bool *known)
 {

@@ -328,6 +328,40 @@ int rt_reachable(struct rt *rt, const struct addr *a, bool *yes, struct err *e)
 	return 0;
 }
 
+int rt_route_link(struct rt *rt, const struct addr *a, char *dev, struct err *e)
+{
+	struct prefix p = host_prefix(a);
+	struct nl_addr *dst = nl_prefix(&p);
+	struct rtnl_route *route = NULL;
+	struct rtnl_nexthop *nh;
+
+	dev[0] = '\0';
+	if (!dst)
+		return err_set(e, -ENOMEM, "no memory");
+	if (!rtnl_route_lookup(rt->s, dst, &route) && route) {
+		nh = rtnl_route_nexthop_n(route, 0);
+		if (!nh || !if_indextoname(rtnl_route_nh_get_ifindex(nh), dev))
+			dev[0] = '\0';
+	}
+	rtnl_route_put(route);
+	nl_addr_put(dst);
+	return 0;
+}
+
+int rt_link_get(struct rt *rt, const char *name, struct rt_link *out, struct err *e)
+{
+	struct rtnl_link *link;
+	int ret = rtnl_link_get_kernel(rt->s, 0, name, &link);
+
+	if (ret)
+		return err_set(e, nl_errno(ret) == -ENOENT ? -ENODEV : nl_errno(ret), "link %s: %s", name, nl_geterror(ret));
+	out->up = rtnl_link_get_flags(link) & IFF_UP;
+	out->carrier = out->up && rtnl_link_get_carrier(link);
+	out->mtu = rtnl_link_get_mtu(link);
+	rtnl_link_put(link);
+	return 0;
+}
+
 int rt_watch_fd(struct rt *rt, struct err *e)
 {
 	int ret;

@@ -38,6 +38,16 @@ int rt_trigger_dump(struct rt *rt, const char *dev, unsigned int table, struct r
  * An unreachable, blackhole or prohibit route is none. -errno: it can't be asked.
  */
 int rt_reachable(struct rt *rt, const struct addr *a, bool *yes, struct err *e);
+/* rt_route_link - name of the link a packet to a would leave by, in dev[16]; empty: none */
+int rt_route_link(struct rt *rt, const struct addr *a, char *dev, struct err *e);
+
+struct rt_link {
+	bool up, carrier;	/* set up by us; something is at the other end */
+	unsigned int mtu;
+};
+/* rt_link_get - -ENODEV: no such link */
+int rt_link_get(struct rt *rt, const char *name, struct rt_link *out, struct err *e);
+
 /* rt_watch_fd - readable when routes changed; joined on first use, closed by
  * rt_close(). rt_watch_read - take what is there; only that something changed is told.
  */
