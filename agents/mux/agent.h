@@ -8,7 +8,7 @@
  *	state.c		what is wanted, what is there, and the steps between
  *	reach.c		which DIPs the kernel has a route to
  *	announce.c	trigger routes
- *	birdwatch.c	what BIRD really exports
+ *	birdwatch.c	what BIRD really exports; bird_show.c: its answers, read
  *	backend_*.c	the data plane
  */
 #ifndef DUET_MUX_AGENT_H
@@ -26,9 +26,12 @@ struct config {
 	struct http_conf http;
 	char *device, *mode_name, *backend_name, *ports;
 	enum duet_mode mode;
-	struct addr local;
+	char *drift_name, *user;
+	bool drift_report;		/* what others changed is told, not repaired */
+	unsigned int keepalive_ms;	/* UINT32_MAX: the mode's */
+	struct addr local, local6;	/* none: no IPv6 tunnels */
 	unsigned int max_vips, max_rules, max_members, max_tunnels;	/* 0: the mode's preset */
-	char *bird_socket, *bird_table, *bird_protocol;
+	char *bird_socket, *bird_table[2], *bird_protocol[2];	/* IPv4, IPv6 */
 	unsigned int table, hold_ms;
 };
 
@@ -60,12 +63,33 @@ struct mux_vip {
 	enum announce announce;		/* wanted */
 	enum announce trigger;		/* there: a trigger route, and which */
 	bool invalid;			/* refused for what it is, not for want of room */
+	bool same;			/* have is want */
 	bool keep;			/* found at start, not spoken of yet: leave as it is */
-	bool exported;			/* BIRD has it in its table */
+	bool learned;			/* BIRD has it in its table */
+	bool drift;			/* changed by somebody else, and left so */
+	unsigned int exported;		/* neighbours that BIRD tells of it */
 	enum routes routes;		/* to its DIPs that are up */
 	uint64_t held_usec;		/* since when it waits for routes; 0: it doesn't */
 	uint64_t withdrawn_usec;	/* when the trigger went; 0: never was there */
 	char reason[160];		/* why refused */
+};
+
+#define AGGREGATES_MAX	8
+
+struct aggregate {
+	struct prefix prefix;
+	bool want, trigger, learned;
+	unsigned int exported;		/* neighbours */
+};
+
+/* A BGP session as BIRD shows it */
+struct neighbour {
+	char name[64], state[24], address[ADDR_STRLEN], id[ADDR_STRLEN], link[16];
+	unsigned int asn, exported;
+};
+
+struct changes {
+	unsigned int added, replaced, removed, announced, withdrawn, dips;
 };
 
 struct agent {
@@ -79,36 +103,41 @@ struct agent {
 	/* what the controller said last */
 	uint64_t epoch, generation;
 	bool synced;			/* a whole state has come since start */
-	struct prefix aggregate;	/* len 0: none */
+	bool drained;			/* asked to announce no aggregate, every VIP on its way out */
+	struct aggregate aggregates[AGGREGATES_MAX];	/* wanted, or there */
+	unsigned int n_aggregates;
 	uint32_t seed;
 
 	struct mux_vip **vips;		/* sorted by address */
 	unsigned int n_vips;
-	bool aggregate_trigger;
-	struct prefix aggregate_at;	/* of the trigger that is there */
+	/* a change too long for one turn of the loop: who waits for its end */
+	struct {
+		struct http_request *req;
+		struct changes *changes;
+		void (*answer)(struct agent *a, struct http_request *req, const struct changes *c);
+	} waiting[16];
+	unsigned int n_waiting, left, total;	/* VIPs still to be programmed, of so many */
+	const struct mux_vip *urgent;		/* goes first */
 	char trouble[512];		/* why the last run ended early; empty: it didn't */
 
 	sd_event_source *routes_io, *routes_timer;
 	bool routes_stale;		/* look at the routes before announcing */
 	uint64_t aggregate_held_usec;
 
-	sd_event_source *hold_timer, *look_timer, *bird_timer, *events;
+	sd_event_source *hold_timer, *look_timer, *bird_timer, *events, *keepalive_timer;
 	uint64_t seen;			/* generation of the device at the last look */
 
 	enum bird_state bird_state;
 	char bird_detail[160];
-	unsigned int bird_exported, bird_sessions;
-	bool bird_asked;
-	bool aggregate_exported;
+	char bird_wrong[160];		/* why it can't serve us though it answers; empty: it can */
+	unsigned int bird_exported, bird_sessions;	/* triggers it has in its tables; sessions up */
+	struct neighbour *neighbours;
+	unsigned int n_neighbours;
 	unsigned int reloads;		/* `reload in` sent because routes were lost */
 
 	struct {
 		unsigned long puts, stale, refused, drifts, programmed, removed, announced, withdrawn;
 	} count;
-};
-
-struct changes {
-	unsigned int added, replaced, removed, announced, withdrawn, dips;
 };
 
 /* state.c */
@@ -123,6 +152,11 @@ void state_want(struct mux_vip *v, struct vip *vip, enum announce announce);
  * 0, or -errno if the data plane or rtnetlink can't be talked to.
  */
 int state_run(struct agent *a, struct changes *changes, struct err *e);
+/* state_finish - answer req, now if all is done, else when it is; false: too many wait */
+bool state_finish(struct agent *a, struct http_request *req, const struct changes *changes,
+		  void (*answer)(struct agent *a, struct http_request *req, const struct changes *c));
+/* state_look - is all still as it was left? Soon */
+void state_look(struct agent *a);
 enum vip_state state_of(const struct agent *a, const struct mux_vip *v);
 const char *state_name(enum vip_state state);
 const char *announce_name(enum announce announce);
@@ -138,22 +172,31 @@ int reach_start(struct agent *a, struct err *e);
 void reach_stop(struct agent *a);
 /* reach_update - each VIP's routes, if anything changed since the last time */
 int reach_update(struct agent *a, struct err *e);
+/* reach_one - one VIP's routes, without looking at all the others' */
+int reach_one(struct agent *a, struct mux_vip *v, struct err *e);
 /* reach_vip, reach_aggregate - may it be announced, as far as routes go? */
 bool reach_vip(struct agent *a, struct mux_vip *v);
 bool reach_aggregate(struct agent *a);
 
 /* announce.c */
-int announce_read(struct agent *a, struct err *e);	/* triggers into the VIPs */
+/* announce_read - triggers into the VIPs; what changed since the last time was somebody else */
+int announce_read(struct agent *a, bool starting, struct err *e);
 /* announce_set - make the trigger what it is to be; counts into changes */
 int announce_set(struct agent *a, struct mux_vip *v, enum announce to, struct changes *changes, struct err *e);
-int announce_aggregate(struct agent *a, struct err *e);
+int announce_aggregates(struct agent *a, struct err *e);
+/* announce_aggregate_want - p shall be announced; false: too many */
+bool announce_aggregate_want(struct agent *a, const struct prefix *p);
 
 /* birdwatch.c */
 int birdwatch_start(struct agent *a, struct err *e);
 void birdwatch_stop(struct agent *a);
 /* birdwatch_soon - triggers changed: look at BIRD's table now */
 void birdwatch_soon(struct agent *a);
-const char *birdwatch_state_name(enum bird_state state);
+const char *birdwatch_state_name(const struct agent *a);
+/* bird_show.c: what BIRD says, read; *list malloc'd; *kernel: state of protocol `kernel`, empty if there is none */
+int bird_protocols(const char *text, const char *kernel, char *kernel_state, size_t size, struct neighbour **list, unsigned int *n);
+/* bird_routes - calls back for each prefix of a table's listing */
+void bird_routes(const char *text, void (*route)(const struct prefix *p, void *ctx), void *ctx);
 
 /* api.c, show.c */
 bool api_fence(struct agent *a, struct http_request *req, uint64_t epoch, uint64_t generation);
@@ -164,5 +207,6 @@ void show_vips(struct http_request *req, json_t *body, void *ctx);
 void show_one(struct http_request *req, json_t *body, void *ctx);
 void show_health(struct http_request *req, json_t *body, void *ctx);
 void show_metrics(struct http_request *req, json_t *body, void *ctx);
+void show_links(struct http_request *req, json_t *body, void *ctx);
 
 #endif

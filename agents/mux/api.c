@@ -21,6 +21,9 @@ bool api_fence(struct agent *a, struct http_request *req, uint64_t epoch, uint64
 		return true;
 	}
 	a->count.stale++;
+	log_warn("refused %s: epoch %llu generation %llu, and %llu %llu is held", http_peer_name(req),
+		 (unsigned long long)epoch, (unsigned long long)generation,
+		 (unsigned long long)a->epoch, (unsigned long long)a->generation);
 	http_problem(req, 409, json_pack("{s:I, s:I}", "epoch", (json_int_t)a->epoch, "generation", (json_int_t)a->generation),
 		     "epoch %llu generation %llu is older than epoch %llu generation %llu that the agent holds",
 		     (unsigned long long)epoch, (unsigned long long)generation,
@@ -47,6 +50,17 @@ struct wanted {
 	enum announce announce;
 };
 
+static bool needs_local6(const struct vip *vip)
+{
+	unsigned int r, d;
+
+	for (r = 0; r < vip->n_rules; r++)
+		for (d = 0; d < vip->rules[r].n_dips; d++)
+			if (!addr_is_v4(&vip->rules[r].dips[d].addr))
+				return true;
+	return false;
+}
+
 static int wanted_parse(struct agent *a, json_t *json, struct wanted *w, struct err *e)
 {
 	json_t *announce = json_object_get(json, "announce");
@@ -58,6 +72,11 @@ static int wanted_parse(struct agent *a, json_t *json, struct wanted *w, struct 
 	w->announce = ANNOUNCE_NO;
 	if (announce && (!json_is_string(announce) || announce_parse(json_string_value(announce), &w->announce))) {
 		err_set(e, -EINVAL, "VIP %s: \"announce\" is yes, no or drain", addr_str(&w->vip->addr, text));
+		goto err_free;
+	}
+	if (addr_is_none(&a->config.local6) && needs_local6(w->vip)) {
+		err_set(e, -EINVAL, "VIP %s: it has IPv6 DIPs, and this mux has no IPv6 address to send from ([device] local6)",
+			addr_str(&w->vip->addr, text));
 		goto err_free;
 	}
 	if (w->announce != ANNOUNCE_NO && a->config.mode == DUET_MODE_SMUX) {
@@ -91,89 +110,128 @@ static json_t *refused_json(struct agent *a)
 	return list;
 }
 
-/* state_put_read - the whole body into list[n] and the settings; 0 or -errno */
-static int state_put_read(struct agent *a, json_t *body, struct wanted **list, size_t *n, uint32_t *seed,
-			  struct prefix *aggregate, struct err *e)
+/* What a whole state says. */
+struct state {
+	struct wanted *list;
+	size_t n;
+	uint32_t seed;
+	struct prefix aggregates[AGGREGATES_MAX];
+	unsigned int n_aggregates;
+	bool drain;
+};
+
+static int aggregate_read(json_t *json, struct state *s, struct err *e)
+{
+	const char *text = json_string_value(json);
+
+	if (s->n_aggregates == AGGREGATES_MAX)
+		return err_set(e, -E2BIG, "more than %u aggregates", AGGREGATES_MAX);
+	if (!text || prefix_parse(text, &s->aggregates[s->n_aggregates]))
+		return err_set(e, -EINVAL, "\"aggregate\" isn't a prefix, nor a list of them");
+	s->n_aggregates++;
+	return 0;
+}
+
+/* state_put_read - the whole body; 0 or -errno */
+static int state_put_read(struct agent *a, json_t *body, struct state *state, struct err *e)
 {
 	json_t *vips = json_object_get(body, "vips"), *s = json_object_get(body, "seed");
-	json_t *agg = json_object_get(body, "aggregate");
+	json_t *agg = json_object_get(body, "aggregate"), *drain = json_object_get(body, "drain");
 	char text[ADDR_STRLEN];
+	int ret = 0;
 	size_t i;
-	int ret;
 
 	if (!json_is_array(vips))
 		return err_set(e, -EINVAL, "\"vips\" is missing, or isn't a list");
 	if (!json_is_integer(s) || json_integer_value(s) < 0 || json_integer_value(s) > UINT32_MAX)
 		return err_set(e, -EINVAL, "\"seed\" is missing, or isn't a number of 32 bits");
-	*seed = json_integer_value(s);
-	memset(aggregate, 0, sizeof(*aggregate));
-	if (agg && !json_is_null(agg) &&
-	    (!json_is_string(agg) || prefix_parse(json_string_value(agg), aggregate)))
-		return err_set(e, -EINVAL, "\"aggregate\" isn't a prefix");
-	*n = json_array_size(vips);
-	*list = calloc(*n + 1, sizeof(**list));
-	if (!*list)
+	state->seed = json_integer_value(s);
+	if (drain && !json_is_boolean(drain))
+		return err_set(e, -EINVAL, "\"drain\" is true or false");
+	state->drain = json_is_true(drain);
+	for (i = 0; !ret && i < json_array_size(agg); i++)
+		ret = aggregate_read(json_array_get(agg, i), state, e);
+	if (agg && !json_is_null(agg) && !json_is_array(agg))
+		ret = aggregate_read(agg, state, e);
+	if (ret)
+		return ret;
+	state->list = calloc(json_array_size(vips) + 1, sizeof(*state->list));
+	if (!state->list)
 		return err_set(e, -ENOMEM, "no memory");
-	for (i = 0; i < *n; i++) {
-		ret = wanted_parse(a, json_array_get(vips, i), &(*list)[i], e);
+	for (; state->n < json_array_size(vips); state->n++) {
+		ret = wanted_parse(a, json_array_get(vips, state->n), &state->list[state->n], e);
 		if (ret)
 			return ret;
 	}
-	qsort(*list, *n, sizeof(**list), wanted_cmp);
-	for (i = 1; i < *n; i++)
-		if (!wanted_cmp(&(*list)[i - 1], &(*list)[i]))
-			return err_set(e, -EINVAL, "VIP %s is given twice", addr_str(&(*list)[i].vip->addr, text));
+	qsort(state->list, state->n, sizeof(*state->list), wanted_cmp);
+	for (i = 1; i < state->n; i++)
+		if (!wanted_cmp(&state->list[i - 1], &state->list[i]))
+			return err_set(e, -EINVAL, "VIP %s is given twice", addr_str(&state->list[i].vip->addr, text));
+	return 0;
+}
+
+static void state_put_answer(struct agent *a, struct http_request *req, const struct changes *c)
+{
+	http_reply(req, 200, json_pack("{s:{s:i, s:i, s:i, s:i, s:i, s:i}, s:o}", "changed", "added", c->added,
+				       "replaced", c->replaced, "removed", c->removed, "announced", c->announced,
+				       "withdrawn", c->withdrawn, "dips", c->dips, "refused", refused_json(a)));
+}
+
+/* state_take - it is what is wanted from now on; 0 or -ENOMEM */
+static int state_take(struct agent *a, struct state *s)
+{
+	size_t i;
+
+	/* entries first: no memory, nothing changed */
+	for (i = 0; i < s->n; i++)
+		if (!state_get(a, &s->list[i].vip->addr))
+			return -ENOMEM;
+	for (i = 0; i < a->n_vips; i++)
+		a->vips[i]->keep = true;	/* marks what isn't spoken of below */
+	for (i = 0; i < s->n; i++) {
+		state_want(state_find(a, &s->list[i].vip->addr), s->list[i].vip, s->list[i].announce);
+		s->list[i].vip = NULL;
+	}
+	for (i = 0; i < a->n_vips; i++)
+		if (a->vips[i]->keep)
+			state_want(a->vips[i], NULL, ANNOUNCE_NO);
+	a->seed = s->seed;
+	a->drained = s->drain;
+	for (i = 0; i < a->n_aggregates; i++)
+		a->aggregates[i].want = false;
+	for (i = 0; i < s->n_aggregates; i++)
+		announce_aggregate_want(a, &s->aggregates[i]);
+	a->synced = true;
 	return 0;
 }
 
 static void state_put(struct http_request *req, json_t *body, void *ctx)
 {
 	uint64_t epoch, generation;
-	struct wanted *list = NULL;
 	struct changes c = {};
-	struct prefix aggregate;
 	struct agent *a = ctx;
-	size_t n = 0, i;
-	uint32_t seed = 0;
+	struct state s = {};
 	struct err e;
+	size_t i;
 
 	if (!get_fence(body, req, &epoch, &generation))
 		return;
-	if (state_put_read(a, body, &list, &n, &seed, &aggregate, &e)) {
+	if (state_put_read(a, body, &s, &e)) {
 		http_problem(req, 422, NULL, "%s", e.text);
 		goto out;
 	}
 	if (!api_fence(a, req, epoch, generation))
 		goto out;
-	for (i = 0; i < a->n_vips; i++)
-		a->vips[i]->keep = true;	/* marks what isn't spoken of below */
-	for (i = 0; i < n; i++) {
-		struct mux_vip *v = state_get(a, &list[i].vip->addr);
-
-		if (!v) {
-			http_problem(req, 500, NULL, "no memory");
-			goto out;
-		}
-		state_want(v, list[i].vip, list[i].announce);
-		list[i].vip = NULL;
-	}
-	for (i = 0; i < a->n_vips; i++)
-		if (a->vips[i]->keep)
-			state_want(a->vips[i], NULL, ANNOUNCE_NO);
-	a->seed = seed;
-	a->aggregate = aggregate;
-	a->synced = true;
-	if (state_run(a, &c, &e)) {
+	if (state_take(a, &s))
+		http_problem(req, 500, NULL, "no memory");
+	else if (state_run(a, &c, &e))
 		http_problem(req, 503, NULL, "%s", e.text);
-		goto out;
-	}
-	http_reply(req, 200, json_pack("{s:{s:i, s:i, s:i, s:i, s:i, s:i}, s:o}", "changed", "added", c.added,
-				       "replaced", c.replaced, "removed", c.removed, "announced", c.announced,
-				       "withdrawn", c.withdrawn, "dips", c.dips, "refused", refused_json(a)));
+	else if (!state_finish(a, req, &c, state_put_answer))
+		http_problem(req, 503, NULL, "too many wait for long changes already; this one is under way too: see /v1/status");
 out:
-	for (i = 0; list && i < n; i++)
-		vip_free(list[i].vip);
-	free(list);
+	for (i = 0; s.list && i <= s.n; i++)
+		vip_free(s.list[i].vip);
+	free(s.list);
 }
 
 static void vip_put(struct http_request *req, json_t *body, void *ctx)
@@ -210,6 +268,7 @@ static void vip_put(struct http_request *req, json_t *body, void *ctx)
 	}
 	state_want(v, w.vip, w.announce);
 	w.vip = NULL;
+	a->urgent = v;
 	if (state_run(a, &c, &e)) {
 		http_problem(req, 503, NULL, "%s", e.text);
 		goto out;
@@ -268,13 +327,94 @@ static void vip_delete(struct http_request *req, json_t *body, void *ctx)
 				       state_find(a, &addr) ? state_name(VIP_WITHDRAWING) : state_name(VIP_ABSENT)));
 }
 
+/* vip_announce - of a VIP that is here already, only whether it is announced */
+static void vip_announce(struct http_request *req, json_t *body, struct agent *a, enum announce announce)
+{
+	const char *segment = http_segment(req, 0);
+	uint64_t epoch, generation;
+	struct changes c = {};
+	struct mux_vip *v;
+	struct addr addr;
+	struct err e;
+
+	if (addr_parse(segment, &addr)) {
+		http_problem(req, 400, NULL, "\"%s\" is no address", segment);
+		return;
+	}
+	if (!get_fence(body, req, &epoch, &generation))
+		return;
+	v = state_find(a, &addr);
+	if (!v || !v->want) {
+		http_problem(req, 404, NULL, "this mux %s VIP %s", v ? "was not told yet to serve" : "has no", segment);
+		return;
+	}
+	if (announce != ANNOUNCE_NO && a->config.mode == DUET_MODE_SMUX) {
+		http_problem(req, 422, NULL, "VIP %s: an SMux announces the aggregate, never a single VIP: it would beat the HMux",
+			     segment);
+		return;
+	}
+	if (!api_fence(a, req, epoch, generation))
+		return;
+	v->announce = announce;
+	v->drift = v->drift && !v->same;	/* a trigger changed by hand is overruled by an order */
+	if (state_run(a, &c, &e))
+		http_problem(req, 503, NULL, "%s", e.text);
+	else
+		http_reply(req, 200, show_vip(a, v, NULL));
+}
+
+static void vip_post_announce(struct http_request *req, json_t *body, void *ctx)
+{
+	vip_announce(req, body, ctx, ANNOUNCE_YES);
+}
+
+static void vip_post_drain(struct http_request *req, json_t *body, void *ctx)
+{
+	vip_announce(req, body, ctx, ANNOUNCE_DRAIN);
+}
+
+static void vip_post_withdraw(struct http_request *req, json_t *body, void *ctx)
+{
+	vip_announce(req, body, ctx, ANNOUNCE_NO);
+}
+
+/* drain_put - the whole mux: no aggregate, and every VIP with graceful shutdown */
+static void drain_put(struct http_request *req, json_t *body, void *ctx)
+{
+	json_t *drain = json_object_get(body, "drain");
+	uint64_t epoch, generation;
+	struct changes c = {};
+	struct agent *a = ctx;
+	struct err e;
+
+	if (!get_fence(body, req, &epoch, &generation))
+		return;
+	if (!json_is_boolean(drain)) {
+		http_problem(req, 422, NULL, "\"drain\" is true or false");
+		return;
+	}
+	if (!api_fence(a, req, epoch, generation))
+		return;
+	a->drained = json_is_true(drain);
+	log_notice("%s, as %s asked", a->drained ? "drain" : "drain no more", http_peer_name(req));
+	if (state_run(a, &c, &e))
+		http_problem(req, 503, NULL, "%s", e.text);
+	else
+		http_reply(req, 200, json_pack("{s:b}", "drain", a->drained));
+}
+
 const struct http_route api_routes[] = {
 	{ "GET", "/v1/status", show_status },
 	{ "PUT", "/v1/state", state_put },
+	{ "PUT", "/v1/drain", drain_put, 4096 },
+	{ "GET", "/v1/links", show_links },
 	{ "GET", "/v1/vips", show_vips },
 	{ "GET", "/v1/vips/*", show_one },
-	{ "PUT", "/v1/vips/*", vip_put },
+	{ "PUT", "/v1/vips/*", vip_put, 1 << 20 },
 	{ "DELETE", "/v1/vips/*", vip_delete },
+	{ "POST", "/v1/vips/*/announce", vip_post_announce, 4096 },
+	{ "POST", "/v1/vips/*/drain", vip_post_drain, 4096 },
+	{ "POST", "/v1/vips/*/withdraw", vip_post_withdraw, 4096 },
 	{ "GET", "/healthz", show_health },
 	{ "GET", "/metrics", show_metrics },
 	{}

@@ -33,6 +33,10 @@ struct backend_ops {
 	int (*flush)(struct backend *b, struct err *e);
 	/* apply - each operation ends with its own result; a refused one changed nothing */
 	int (*apply)(struct backend *b, struct duet_op *ops, unsigned int n, struct err *e);
+	/* keepalive - the device goes down if this isn't heard again for ms; 0: it stays up for ever.
+	 * NULL: there is no such thing
+	 */
+	int (*keepalive)(struct backend *b, unsigned int ms, struct err *e);
 	/* events_fd - readable when somebody changed something; -1: never */
 	int (*events_fd)(struct backend *b, struct err *e);
 	/* events - read them; *others: some VIP or DIP changed (by us or by others) */

@@ -79,6 +79,9 @@ static int configure(struct kmod *k, const struct config *config, struct err *e)
 	}
 	if (addr_cmp(&now.local4, &config->local))
 		what |= DUET_SET_LOCAL4;
+	set.local6 = config->local6;
+	if (addr_cmp(&now.local6, &config->local6))
+		what |= DUET_SET_LOCAL6;
 	set.limits = now.limits;
 	if (config->max_vips)
 		set.limits.vips = config->max_vips;

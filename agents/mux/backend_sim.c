@@ -3,15 +3,20 @@
  * A data plane in memory, with the tables' limits of a switch: for tests of
  * everything above the seam, where the module can't be loaded. Its device is a
  * plain link (ifb), so that trigger routes and BIRD are the real thing. What it holds
- * outlives the agent in a file below run_dir, as the kernel's state would.
- * Failure knobs are files there too: "refuse" holds a VIP that is refused.
+ * outlives the agent below run_dir, as the kernel's state would: vips/ADDRESS is
+ * a VIP that is served, there before anybody is told so. Failure knobs are
+ * files there too: "refuse" holds a VIP that is refused, "break" makes every
+ * change fail.
  */
 #include "agent.h"
 
 #include <duet/limits.h>
+#include <dirent.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "log.h"
 
@@ -22,6 +27,8 @@ struct sim {
 	unsigned int n;
 	uint32_t seed;
 	uint64_t generation;
+	struct duet_tables used;
+	json_t *tunnels;	/* address: how many DIPs of all VIPs have it */
 };
 
 static struct sim *to_sim(struct backend *b)
@@ -34,41 +41,117 @@ static void path_of(const struct sim *s, const char *name, char path[512])
 	snprintf(path, 512, "%s/%s", s->config->run_dir, name);
 }
 
-static void save(struct sim *s)
+/* write_json - whole or not at all, as a kernel's tables are */
+static int write_json(const struct sim *s, const char *name, json_t *json)
 {
-	json_t *vips = json_array();
-	char path[512];
+	char path[512], temp[520];
+	int ret;
 
-	for (unsigned int i = 0; i < s->n; i++)
-		json_array_append_new(vips, vip_to_json(s->vips[i], false));
-	path_of(s, "sim.json", path);
-	vips = json_pack("{s:I, s:I, s:o}", "seed", (json_int_t)s->seed, "generation", (json_int_t)s->generation, "vips", vips);
-	if (json_dump_file(vips, path, JSON_COMPACT))
+	path_of(s, name, path);
+	snprintf(temp, sizeof(temp), "%s.new", path);
+	ret = json_dump_file(json, temp, JSON_COMPACT) || rename(temp, path) ? -EIO : 0;
+	if (ret)
 		log_err("can't write %s", path);
-	json_decref(vips);
+	json_decref(json);
+	return ret;
+}
+
+static int save_settings(struct sim *s)
+{
+	return write_json(s, "sim.json", json_pack("{s:I, s:I}", "seed", (json_int_t)s->seed, "generation", (json_int_t)s->generation));
+}
+
+static void file_of(const struct addr *addr, char name[64])
+{
+	char text[ADDR_STRLEN];
+
+	snprintf(name, 64, "vips/%s", addr_str(addr, text));
+}
+
+static int save_vip(struct sim *s, const struct vip *vip)
+{
+	char name[64];
+
+	file_of(&vip->addr, name);
+	return write_json(s, name, vip_to_json(vip, false));
+}
+
+static void remove_vip(struct sim *s, const struct addr *addr)
+{
+	char name[64], path[512];
+
+	file_of(addr, name);
+	path_of(s, name, path);
+	unlink(path);
+}
+
+/* account - tables' use with one VIP more, or less */
+static void account(struct sim *s, const struct vip *vip, int sign)
+{
+	unsigned int r, d;
+	char text[ADDR_STRLEN];
+
+	s->used.vips += sign;
+	for (r = 0; r < vip->n_rules; r++) {
+		s->used.rules += sign * (vip->rules[r].proto || vip->rules[r].port);
+		s->used.members += sign * (int)vip->rules[r].n_dips;
+		for (d = 0; d < vip->rules[r].n_dips; d++) {
+			json_int_t n = sign;
+
+			addr_str(&vip->rules[r].dips[d].addr, text);
+			n += json_integer_value(json_object_get(s->tunnels, text));
+			if (n)
+				json_object_set_new(s->tunnels, text, json_integer(n));
+			else
+				json_object_del(s->tunnels, text);
+		}
+	}
+	s->used.tunnels = json_object_size(s->tunnels);
+}
+
+static int vip_cmp(const void *a, const void *b)
+{
+	return addr_cmp(&(*(struct vip *const *)a)->addr, &(*(struct vip *const *)b)->addr);
 }
 
 static int load(struct sim *s, struct err *e)
 {
-	json_t *json, *vip;
-	char path[512];
+	char path[512], file[800];
+	struct dirent *entry;
+	struct vip **more;
+	json_t *json;
 	int ret = 0;
-	size_t i;
+	DIR *dir;
 
 	path_of(s, "sim.json", path);
 	json = json_load_file(path, 0, NULL);
-	if (!json)
-		return 0;
 	s->seed = json_integer_value(json_object_get(json, "seed"));
 	s->generation = json_integer_value(json_object_get(json, "generation"));
-	s->vips = calloc(json_array_size(json_object_get(json, "vips")) + 1, sizeof(struct vip *));
-	json_array_foreach(json_object_get(json, "vips"), i, vip) {
-		ret = vip_from_json(vip, &s->vips[s->n], e);
-		if (ret)
-			break;
-		s->n++;
-	}
 	json_decref(json);
+	path_of(s, "vips", path);
+	mkdir(path, 0755);
+	dir = opendir(path);
+	if (!dir)
+		return err_set(e, -errno, "%s: %s", path, strerror(errno));
+	while (!ret && (entry = readdir(dir))) {
+		if (entry->d_name[0] == '.' || strstr(entry->d_name, ".new"))
+			continue;
+		snprintf(file, sizeof(file), "%s/%s", path, entry->d_name);
+		more = realloc(s->vips, (s->n + 1) * sizeof(struct vip *));
+		if (!more) {
+			ret = err_set(e, -ENOMEM, "no memory");
+			break;
+		}
+		s->vips = more;
+		json = json_load_file(file, 0, NULL);
+		ret = vip_from_json(json, &s->vips[s->n], e);
+		json_decref(json);
+		if (!ret)
+			account(s, s->vips[s->n++], 1);
+	}
+	closedir(dir);
+	if (s->n)
+		qsort(s->vips, s->n, sizeof(struct vip *), vip_cmp);
 	return ret;
 }
 
@@ -91,6 +174,7 @@ static int sim_open(const struct config *config, struct backend **out, struct er
 		return err_set(e, -ENOMEM, "no memory");
 	s->backend.ops = &backend_sim;
 	s->config = config;
+	s->tunnels = json_object();
 	ret = rt_open(&rt, e);
 	if (!ret) {
 		ret = sim_ensure(&s->backend, rt, &made, e);
@@ -112,11 +196,14 @@ static void sim_clear(struct sim *s)
 		vip_free(s->vips[--s->n]);
 	free(s->vips);
 	s->vips = NULL;
+	json_object_clear(s->tunnels);
+	memset(&s->used, 0, sizeof(s->used));
 }
 
 static void sim_close(struct backend *b)
 {
 	sim_clear(to_sim(b));
+	json_decref(to_sim(b)->tunnels);
 	free(b);
 }
 
@@ -135,49 +222,6 @@ static void limits_of(const struct config *c, struct duet_tables *t)
 		t->tunnels = c->max_tunnels;
 }
 
-static int tunnel_cmp(const void *a, const void *b)
-{
-	return addr_cmp(a, b);
-}
-
-/* used_by - tables' use if `instead` took the place of the VIP with its address */
-static int used_by(const struct sim *s, const struct vip *instead, struct duet_tables *used)
-{
-	unsigned int i, r, d, n = 0, room = 0;
-	struct addr *tunnels = NULL, *more;
-
-	memset(used, 0, sizeof(*used));
-	for (i = 0; i < s->n + !!instead; i++) {
-		const struct vip *vip = i < s->n ? s->vips[i] : instead;
-
-		if (instead && vip != instead && !addr_cmp(&vip->addr, &instead->addr))
-			continue;
-		used->vips++;
-		for (r = 0; r < vip->n_rules; r++) {
-			used->rules += vip->rules[r].proto || vip->rules[r].port;
-			used->members += vip->rules[r].n_dips;
-			for (d = 0; d < vip->rules[r].n_dips; d++) {
-				if (n == room) {
-					room = room ? 2 * room : 256;
-					more = realloc(tunnels, room * sizeof(*tunnels));
-					if (!more) {
-						free(tunnels);
-						return -ENOMEM;
-					}
-					tunnels = more;
-				}
-				tunnels[n++] = vip->rules[r].dips[d].addr;
-			}
-		}
-	}
-	if (n)
-		qsort(tunnels, n, sizeof(*tunnels), tunnel_cmp);
-	for (i = 0; i < n; i++)
-		used->tunnels += !i || addr_cmp(&tunnels[i - 1], &tunnels[i]);
-	free(tunnels);
-	return 0;
-}
-
 static int sim_device(struct backend *b, struct duet_dev *dev, struct err *e)
 {
 	struct sim *s = to_sim(b);
@@ -189,7 +233,9 @@ static int sim_device(struct backend *b, struct duet_dev *dev, struct err *e)
 	dev->local4 = s->config->local;
 	dev->generation = s->generation;
 	limits_of(s->config, &dev->limits);
-	return used_by(s, NULL, &dev->used);
+	dev->local6 = s->config->local6;
+	dev->used = s->used;
+	return 0;
 }
 
 static int sim_seed(struct backend *b, uint32_t seed, struct err *e)
@@ -199,8 +245,7 @@ static int sim_seed(struct backend *b, uint32_t seed, struct err *e)
 	if (s->seed != seed && s->n)
 		return err_set(e, -EBUSY, "seed can't change while the mux has VIPs");
 	s->seed = seed;
-	save(s);
-	return 0;
+	return save_settings(s) ? err_set(e, -EIO, "the simulated mux can't keep its seed") : 0;
 }
 
 static int sim_dump(struct backend *b, struct vip ***vips, unsigned int *n, struct err *e)
@@ -222,9 +267,11 @@ static int sim_flush(struct backend *b, struct err *e)
 {
 	struct sim *s = to_sim(b);
 
+	for (unsigned int i = 0; i < s->n; i++)
+		remove_vip(s, &s->vips[i]->addr);
 	sim_clear(s);
 	s->generation++;
-	save(s);
+	save_settings(s);
 	return 0;
 }
 
@@ -252,42 +299,60 @@ static bool knob_refuses(struct sim *s, const struct vip *vip)
 
 static unsigned int place_of(const struct sim *s, const struct addr *addr, bool *there)
 {
-	unsigned int i;
+	unsigned int low = 0, high = s->n;
 
-	for (i = 0; i < s->n && addr_cmp(&s->vips[i]->addr, addr) < 0; i++)
-		;
-	*there = i < s->n && !addr_cmp(&s->vips[i]->addr, addr);
-	return i;
+	while (low < high) {
+		unsigned int mid = (low + high) / 2;
+
+		if (addr_cmp(&s->vips[mid]->addr, addr) < 0)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	*there = low < s->n && !addr_cmp(&s->vips[low]->addr, addr);
+	return low;
+}
+
+static bool full(const struct sim *s)
+{
+	struct duet_tables limits;
+
+	limits_of(s->config, &limits);
+	return (limits.vips && s->used.vips > limits.vips) || (limits.rules && s->used.rules > limits.rules) ||
+	       (limits.members && s->used.members > limits.members) || (limits.tunnels && s->used.tunnels > limits.tunnels);
 }
 
 static int vip_set(struct sim *s, struct duet_op *op)
 {
-	struct duet_tables used, limits;
 	struct vip *copy, **more;
 	unsigned int i;
 	bool there;
 
 	if (knob_refuses(s, op->vip))
 		return refuse(op, -ENOMEM, "refused, as the file says");
-	limits_of(s->config, &limits);
-	if (used_by(s, op->vip, &used))
-		return refuse(op, -ENOMEM, "no memory");
-	if ((limits.vips && used.vips > limits.vips) || (limits.rules && used.rules > limits.rules) ||
-	    (limits.members && used.members > limits.members) || (limits.tunnels && used.tunnels > limits.tunnels))
-		return refuse(op, -ENOSPC, "a table is full");
 	copy = vip_dup(op->vip);
-	if (!copy)
+	more = realloc(s->vips, (s->n + 1) * sizeof(struct vip *));
+	if (more)
+		s->vips = more;
+	if (!copy || !more) {
+		vip_free(copy);
 		return refuse(op, -ENOMEM, "no memory");
+	}
 	i = place_of(s, &copy->addr, &there);
+	if (there)
+		account(s, s->vips[i], -1);
+	account(s, copy, 1);
+	if (full(s) || save_vip(s, copy)) {
+		refuse(op, full(s) ? -ENOSPC : -EIO, full(s) ? "a table is full" : "can't be written");
+		account(s, copy, -1);
+		if (there)
+			account(s, s->vips[i], 1);
+		vip_free(copy);
+		return 0;
+	}
 	if (there) {
 		vip_free(s->vips[i]);
 	} else {
-		more = realloc(s->vips, (s->n + 1) * sizeof(struct vip *));
-		if (!more) {
-			vip_free(copy);
-			return refuse(op, -ENOMEM, "no memory");
-		}
-		s->vips = more;
 		memmove(&more[i + 1], &more[i], (s->n - i) * sizeof(struct vip *));
 		s->n++;
 	}
@@ -303,6 +368,8 @@ static int vip_del(struct sim *s, struct duet_op *op)
 
 	if (!there)
 		return refuse(op, -ENOENT, "the mux has no such VIP");
+	remove_vip(s, &op->addr);
+	account(s, s->vips[i], -1);
 	vip_free(s->vips[i]);
 	s->n--;
 	memmove(&s->vips[i], &s->vips[i + 1], (s->n - i) * sizeof(struct vip *));
@@ -312,6 +379,11 @@ static int vip_del(struct sim *s, struct duet_op *op)
 
 static int sim_apply(struct backend *b, struct duet_op *ops, unsigned int n, struct err *e)
 {
+	char path[512];
+
+	path_of(to_sim(b), "break", path);
+	if (!access(path, F_OK))
+		return err_set(e, -EIO, "the simulated mux is broken, as the file says");
 	for (unsigned int i = 0; i < n; i++) {
 		ops[i].result = 0;
 		if (ops[i].op == DUET_OP_VIP_SET)
@@ -321,7 +393,7 @@ static int sim_apply(struct backend *b, struct duet_op *ops, unsigned int n, str
 		else
 			refuse(&ops[i], -EOPNOTSUPP, "the simulated mux takes whole VIPs only");
 	}
-	save(to_sim(b));
+	save_settings(to_sim(b));
 	return 0;
 }
 

@@ -1,8 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What BIRD really has and tells: its table of triggers, and how many BGP
- * sessions are up to tell it to. A burst of netlink messages that BIRD lost is
- * seen here (triggers that its table lacks) and repaired by `reload in`.
+ * What BIRD really has and tells: its tables of triggers, its BGP sessions,
+ * and which trigger it exports to how many of them. A burst of netlink
+ * messages that BIRD lost is seen here (triggers that its table lacks) and
+ * repaired by `reload in`.
+ *
+ * One look is a chain of questions: protocols; the table of each family that
+ * has triggers; and, if anything changed since the last time, what is exported
+ * to each neighbour whose session is up.
  */
 #include "agent.h"
 
@@ -15,13 +20,17 @@
 #define IDLE_USEC	(1000 * 1000)	/* between looks, all being as it should be */
 #define SOON_USEC	(2 * 1000)	/* first look after a change, then twice as long */
 #define LOST_USEC	(2 * 1000 * 1000)	/* so long after a change, a missing trigger was lost */
+#define EXPORTS_EVERY	30		/* idle looks between looks at what is exported */
 
 struct watch {
 	uint64_t wait;		/* until the next look */
 	uint64_t changed;	/* when triggers changed last */
-	unsigned int matched;	/* triggers that BIRD's table has, of this look */
-	unsigned int sessions;
-	bool aggregate;
+	unsigned int family;	/* whose table is asked for, 0: IPv4, 1: IPv6 */
+	unsigned int at;	/* neighbour whose exports are asked for */
+	unsigned int matched;	/* routes in the tables, of this look */
+	unsigned int sessions;	/* of the last look */
+	unsigned int idle;	/* looks since exports were looked at */
+	bool asked, failed, dirty;	/* dirty: exports have to be looked at */
 };
 
 static struct watch *watch_of(struct agent *a)
@@ -31,16 +40,14 @@ static struct watch *watch_of(struct agent *a)
 	return &w;
 }
 
-const char *birdwatch_state_name(enum bird_state state)
+const char *birdwatch_state_name(const struct agent *a)
 {
 	static const char *const names[] = {
 		[BIRD_DOWN] = "down", [BIRD_CONNECTING] = "connecting", [BIRD_UP] = "up", [BIRD_WEDGED] = "wedged",
 	};
 
-	return names[state];
+	return a->bird_state == BIRD_UP && a->bird_wrong[0] ? "misconfigured" : names[a->bird_state];
 }
-
-static int on_timer(sd_event_source *s, uint64_t usec, void *ctx);
 
 static void again(struct agent *a, uint64_t wait)
 {
@@ -50,29 +57,15 @@ static void again(struct agent *a, uint64_t wait)
 	sd_event_source_set_enabled(a->bird_timer, SD_EVENT_ONESHOT);
 }
 
-/* row - "203.0.113.1/32 unicast [kduet ...] ...": one route of the table */
-static void row(struct agent *a, const char *line, size_t len)
+static void wrong(struct agent *a, const char *what)
 {
-	struct watch *w = watch_of(a);
-	char text[ADDR_STRLEN + 5];
-	size_t n = strcspn(line, " \t");
-	struct prefix p;
-	struct mux_vip *v;
-
-	if (!n || n > len || n >= sizeof(text))
-		return;
-	memcpy(text, line, n);
-	text[n] = '\0';
-	if (prefix_parse(text, &p))
-		return;
-	if (a->aggregate_trigger && p.len == a->aggregate_at.len && !addr_cmp(&p.addr, &a->aggregate_at.addr)) {
-		w->aggregate = true;
-		return;
+	if (strcmp(a->bird_wrong, what)) {
+		snprintf(a->bird_wrong, sizeof(a->bird_wrong), "%.*s", (int)strcspn(what, "\n"), what);
+		if (*what)
+			log_warn("BIRD is misconfigured: %s", a->bird_wrong);
+		else
+			log_notice("BIRD's configuration serves again");
 	}
-	v = state_find(a, &p.addr);
-	if (v && p.len == host_prefix(&p.addr).len)
-		v->exported = true;
-	w->matched++;
 }
 
 static void on_reload(int code, const char *text, void *ctx)
@@ -81,30 +74,39 @@ static void on_reload(int code, const char *text, void *ctx)
 		log_warn("BIRD refuses to reload: %s", text);
 }
 
-/* judge - is BIRD's table what the triggers say */
-static void judge(struct agent *a, bool failed)
+static void reload(struct agent *a, unsigned int family)
+{
+	char command[96];
+
+	snprintf(command, sizeof(command), "reload in %s", a->config.bird_protocol[family]);
+	bird_command(a->bird, command, on_reload, a);
+}
+
+/* judge - are BIRD's tables what the triggers say */
+static void judge(struct agent *a)
 {
 	struct watch *w = watch_of(a);
 	unsigned int i, missing = 0, extra = 0;
-	char command[96];
 	uint64_t now;
 
+	w->asked = false;
 	sd_event_now(a->loop, CLOCK_MONOTONIC, &now);
 	for (i = 0; i < a->n_vips; i++) {
 		const struct mux_vip *v = a->vips[i];
 
-		missing += v->trigger != ANNOUNCE_NO && !v->exported;
-		extra += v->trigger == ANNOUNCE_NO && v->exported;
+		missing += v->trigger != ANNOUNCE_NO && !v->learned;
+		extra += v->trigger == ANNOUNCE_NO && v->learned;
 	}
-	missing += a->aggregate_trigger && !w->aggregate;
-	a->aggregate_exported = w->aggregate;
-	a->bird_exported = w->matched + w->aggregate;
-	if (failed || (!missing && !extra && a->bird_sessions)) {
+	for (i = 0; i < a->n_aggregates; i++)
+		missing += a->aggregates[i].trigger && !a->aggregates[i].learned;
+	a->bird_exported = w->matched;
+	if (w->failed || (!missing && !extra && a->bird_sessions)) {
 		w->wait = IDLE_USEC;
 	} else if (now - w->changed > LOST_USEC && (missing || extra)) {
 		log_warn("BIRD lacks %u triggers and has %u too many: it is told to read them again", missing, extra);
-		snprintf(command, sizeof(command), "reload in %s", a->config.bird_protocol);
-		bird_command(a->bird, command, on_reload, a);
+		reload(a, 0);
+		if (w->family)
+			reload(a, 1);
 		a->reloads++;
 		w->changed = now;
 		w->wait = SOON_USEC;
@@ -114,70 +116,208 @@ static void judge(struct agent *a, bool failed)
 	again(a, w->wait);
 }
 
-static void on_routes(int code, const char *text, void *ctx)
+static struct aggregate *aggregate_at(struct agent *a, const struct prefix *p)
 {
-	struct agent *a = ctx;
-	const char *line, *end;
 	unsigned int i;
 
-	a->bird_asked = false;
-	/* 8001: no route in the table, which is an answer too */
-	if (code < 0 || (code >= 8000 && code != 8001)) {
-		if (code > 0 && strcmp(a->bird_detail, text)) {
-			snprintf(a->bird_detail, sizeof(a->bird_detail), "%.*s", (int)strcspn(text, "\n"), text);
-			log_warn("BIRD can't show table %s: %s", a->config.bird_table, a->bird_detail);
-		}
-		judge(a, true);
-		return;
-	}
-	for (i = 0; i < a->n_vips; i++)
-		a->vips[i]->exported = false;
-	watch_of(a)->matched = 0;
-	watch_of(a)->aggregate = false;
-	for (line = text; *line; line = end + 1) {
-		end = strchrnul(line, '\n');
-		row(a, line, end - line);
-		if (!*end)
-			break;
-	}
-	judge(a, false);
+	for (i = 0; i < a->n_aggregates; i++)
+		if (a->aggregates[i].prefix.len == p->len && !addr_cmp(&a->aggregates[i].prefix.addr, &p->addr))
+			return &a->aggregates[i];
+	return NULL;
 }
 
-/* "tor1_agg1 BGP --- up 12:00:00 Established" */
+static struct mux_vip *vip_at(struct agent *a, const struct prefix *p)
+{
+	return p->len == host_prefix(&p->addr).len ? state_find(a, &p->addr) : NULL;
+}
+
+static void exported(const struct prefix *p, void *ctx)
+{
+	struct agent *a = ctx;
+	struct neighbour *n = &a->neighbours[watch_of(a)->at];
+	struct aggregate *g = aggregate_at(a, p);
+	struct mux_vip *v = vip_at(a, p);
+
+	if (v)
+		v->exported++;
+	if (g)
+		g->exported++;
+	n->exported += v || g;
+}
+
+static void ask_exports(struct agent *a);
+
+static void on_exports(int code, const char *text, void *ctx)
+{
+	struct agent *a = ctx;
+	struct watch *w = watch_of(a);
+
+	if (code < 0) {
+		w->asked = false;
+		return;
+	}
+	/* 8001: nothing, which is an answer too */
+	if (w->at < a->n_neighbours && (code < 8000 || code == 8001))
+		bird_routes(text, exported, a);
+	w->at++;
+	ask_exports(a);
+}
+
+static bool is_up(const struct neighbour *n)
+{
+	return !strcmp(n->state, "Established");
+}
+
+/* ask_exports - the next neighbour; after the last one the look is over */
+static void ask_exports(struct agent *a)
+{
+	struct watch *w = watch_of(a);
+	char command[160];
+
+	while (w->at < a->n_neighbours && !is_up(&a->neighbours[w->at]))
+		w->at++;
+	if (w->at >= a->n_neighbours) {
+		w->idle = 0;
+		judge(a);
+		return;
+	}
+	/* only what the kernel protocol learned: triggers */
+	snprintf(command, sizeof(command), "show route export %s where defined(krt_source)", a->neighbours[w->at].name);
+	if (bird_command(a->bird, command, on_exports, a))
+		w->asked = false;
+}
+
+static void exports_begin(struct agent *a)
+{
+	struct watch *w = watch_of(a);
+	unsigned int i;
+
+	if (w->failed || (!w->dirty && ++w->idle < EXPORTS_EVERY)) {
+		judge(a);
+		return;
+	}
+	w->dirty = false;
+	w->at = 0;
+	for (i = 0; i < a->n_vips; i++)
+		a->vips[i]->exported = 0;
+	for (i = 0; i < a->n_aggregates; i++)
+		a->aggregates[i].exported = 0;
+	for (i = 0; i < a->n_neighbours; i++)
+		a->neighbours[i].exported = 0;
+	ask_exports(a);
+}
+
+static void learned(const struct prefix *p, void *ctx)
+{
+	struct agent *a = ctx;
+	struct aggregate *g = aggregate_at(a, p);
+	struct mux_vip *v = vip_at(a, p);
+
+	if (v)
+		v->learned = true;
+	if (g)
+		g->learned = true;
+	watch_of(a)->matched++;
+}
+
+static bool has_ipv6(const struct agent *a)
+{
+	unsigned int i;
+
+	for (i = 0; i < a->n_vips; i++)
+		if (!addr_is_v4(&a->vips[i]->addr) && (a->vips[i]->trigger != ANNOUNCE_NO || a->vips[i]->learned))
+			return true;
+	for (i = 0; i < a->n_aggregates; i++)
+		if (!addr_is_v4(&a->aggregates[i].prefix.addr))
+			return true;
+	return false;
+}
+
+static void ask_table(struct agent *a);
+
+static void on_table(int code, const char *text, void *ctx)
+{
+	struct agent *a = ctx;
+	struct watch *w = watch_of(a);
+	char why[160];
+
+	if (code < 0) {
+		w->asked = false;
+		return;
+	}
+	if (code >= 8000 && code != 8001) {
+		snprintf(why, sizeof(why), "can't show table %.40s: %.*s", a->config.bird_table[w->family],
+			 (int)strcspn(text, "\n"), text);
+		wrong(a, why);
+		w->failed = true;
+		judge(a);
+		return;
+	}
+	bird_routes(text, learned, a);
+	if (!w->family && has_ipv6(a)) {
+		w->family = 1;
+		ask_table(a);
+		return;
+	}
+	wrong(a, "");
+	exports_begin(a);
+}
+
+static void ask_table(struct agent *a)
+{
+	char command[96];
+
+	snprintf(command, sizeof(command), "show route table %s", a->config.bird_table[watch_of(a)->family]);
+	if (bird_command(a->bird, command, on_table, a))
+		watch_of(a)->asked = false;
+}
+
 static void on_protocols(int code, const char *text, void *ctx)
 {
 	struct agent *a = ctx;
-	char command[96], name[64], proto[16], state[256];
-	const char *line, *end;
-	unsigned int up = 0;
+	struct watch *w = watch_of(a);
+	unsigned int i, up = 0;
+	char state[32], why[160];
 
-	if (code < 0) {
-		a->bird_asked = false;
+	free(a->neighbours);
+	a->neighbours = NULL;
+	a->n_neighbours = 0;
+	if (code < 0 || bird_protocols(text, a->config.bird_protocol[0], state, sizeof(state), &a->neighbours, &a->n_neighbours)) {
+		w->asked = false;
 		return;
 	}
-	for (line = text; *line; line = end + 1) {
-		end = strchrnul(line, '\n');
-		snprintf(state, sizeof(state), "%.*s", (int)(end - line), line);
-		if (sscanf(state, "%63s %15s", name, proto) == 2 && !strcmp(proto, "BGP") && strstr(state, "Established"))
-			up++;
-		if (!*end)
-			break;
-	}
+	for (i = 0; i < a->n_neighbours; i++)
+		up += is_up(&a->neighbours[i]);
 	if (up != a->bird_sessions)
 		log_info("BIRD: %u BGP sessions are up", up);
+	w->dirty |= up != a->bird_sessions;
 	a->bird_sessions = up;
-	snprintf(command, sizeof(command), "show route table %s", a->config.bird_table);
-	if (bird_command(a->bird, command, on_routes, a))
-		a->bird_asked = false;
+	w->failed = false;
+	if (strcmp(state, "up")) {
+		snprintf(why, sizeof(why), "%s%s: protocol %.40s learns the triggers", *state ? "not up, but " : "missing",
+			 state, a->config.bird_protocol[0]);
+		wrong(a, why);
+		w->failed = true;
+		judge(a);
+		return;
+	}
+	for (i = 0; i < a->n_vips; i++)
+		a->vips[i]->learned = false;
+	for (i = 0; i < a->n_aggregates; i++)
+		a->aggregates[i].learned = false;
+	w->matched = 0;
+	w->family = 0;
+	ask_table(a);
 }
 
 static int on_timer(sd_event_source *s, uint64_t usec, void *ctx)
 {
 	struct agent *a = ctx;
+	struct watch *w = watch_of(a);
 
-	if (a->bird_asked || bird_state(a->bird) != BIRD_UP)
+	if (w->asked || bird_state(a->bird) != BIRD_UP)
 		return 0;
-	a->bird_asked = !bird_command(a->bird, "show protocols", on_protocols, a);
+	w->asked = !bird_command(a->bird, "show protocols all", on_protocols, a);
 	return 0;
 }
 
@@ -187,29 +327,40 @@ void birdwatch_soon(struct agent *a)
 
 	sd_event_now(a->loop, CLOCK_MONOTONIC, &w->changed);
 	w->wait = SOON_USEC;
+	w->dirty = true;
 	again(a, SOON_USEC);
 }
 
-static void on_state(enum bird_state state, const char *detail, void *ctx)
+static void on_state(enum bird_state state, const char *text, void *ctx)
 {
 	struct agent *a = ctx;
 	unsigned int i;
 
 	if (state != a->bird_state)
-		log_notice("BIRD is %s: %s", birdwatch_state_name(state), detail);
+		log_notice("BIRD is %s: %s", state == BIRD_UP ? "up" : state == BIRD_WEDGED ? "wedged" :
+			   state == BIRD_DOWN ? "down" : "connecting", text);
 	a->bird_state = state;
-	snprintf(a->bird_detail, sizeof(a->bird_detail), "%s", detail);
+	snprintf(a->bird_detail, sizeof(a->bird_detail), "%s", text);
+	a->bird_wrong[0] = '\0';
+	watch_of(a)->asked = false;
 	if (state == BIRD_UP) {
 		birdwatch_soon(a);
 		return;
 	}
 	/* a router that is gone tells nobody anything */
-	for (i = 0; i < a->n_vips; i++)
-		a->vips[i]->exported = false;
-	a->aggregate_exported = false;
+	for (i = 0; i < a->n_vips; i++) {
+		a->vips[i]->learned = false;
+		a->vips[i]->exported = 0;
+	}
+	for (i = 0; i < a->n_aggregates; i++) {
+		a->aggregates[i].learned = false;
+		a->aggregates[i].exported = 0;
+	}
+	free(a->neighbours);
+	a->neighbours = NULL;
+	a->n_neighbours = 0;
 	a->bird_exported = 0;
 	a->bird_sessions = 0;
-	a->bird_asked = false;
 }
 
 int birdwatch_start(struct agent *a, struct err *e)
@@ -228,6 +379,9 @@ void birdwatch_stop(struct agent *a)
 {
 	bird_stop(a->bird);
 	a->bird = NULL;
+	free(a->neighbours);
+	a->neighbours = NULL;
+	a->n_neighbours = 0;
 	sd_event_source_disable_unref(a->bird_timer);
 	a->bird_timer = NULL;
 }

@@ -24,6 +24,10 @@ static const struct conf_key keys[] = {
 	KEY("device", "name", CONF_STR, device, .required = true),
 	KEY("device", "mode", CONF_STR, mode_name, .required = true),
 	KEY("device", "local", CONF_ADDR, local, .required = true),
+	KEY("agent", "user", CONF_STR, user),
+	KEY("device", "local6", CONF_ADDR, local6),
+	KEY("device", "drift", CONF_STR, drift_name, .fallback = "repair"),
+	KEY("device", "keepalive_ms", CONF_UINT, keepalive_ms, .fallback = "0xffffffff"),
 	KEY("device", "ports", CONF_STR, ports, .fallback = ""),
 	KEY("device", "backend", CONF_STR, backend_name, .fallback = "kmod"),
 	KEY("device", "max_vips", CONF_UINT, max_vips),
@@ -31,11 +35,15 @@ static const struct conf_key keys[] = {
 	KEY("device", "max_members", CONF_UINT, max_members),
 	KEY("device", "max_tunnels", CONF_UINT, max_tunnels),
 	KEY("bird", "socket", CONF_STR, bird_socket, .fallback = "/run/bird/bird.ctl"),
-	KEY("bird", "table", CONF_STR, bird_table, .fallback = "duet4"),
-	KEY("bird", "protocol", CONF_STR, bird_protocol, .fallback = "kduet"),
+	KEY("bird", "table", CONF_STR, bird_table[0], .fallback = "duet4"),
+	KEY("bird", "protocol", CONF_STR, bird_protocol[0], .fallback = "kduet"),
+	KEY("bird", "table6", CONF_STR, bird_table[1], .fallback = "duet6"),
+	KEY("bird", "protocol6", CONF_STR, bird_protocol[1], .fallback = "kduet6"),
 	KEY("announce", "table", CONF_UINT, table, .min = 1, .fallback = "199"),
 	KEY("announce", "hold_ms", CONF_UINT, hold_ms, .max = 600000, .fallback = "2000"),
 };
+
+#define KEEPALIVE_MS	3000
 
 #define N_KEYS (sizeof(keys) / sizeof(keys[0]))
 
@@ -69,11 +77,28 @@ int config_read(const char *file, struct config *config, struct err *e)
 		goto err_free;
 	}
 	if (!addr_is_v4(&config->local)) {
-		err_set(e, ret, "%s: [device] local: IPv6 tunnels are not served by this version", file);
+		err_set(e, ret, "%s: [device] local is the IPv4 source of tunnels; the IPv6 one is local6", file);
+		goto err_free;
+	}
+	if (!addr_is_none(&config->local6) && addr_is_v4(&config->local6)) {
+		err_set(e, ret, "%s: [device] local6 is an IPv6 address", file);
+		goto err_free;
+	}
+	config->drift_report = !strcmp(config->drift_name, "report");
+	if (!config->drift_report && strcmp(config->drift_name, "repair")) {
+		err_set(e, ret, "%s: [device] drift is repair or report, not \"%s\"", file, config->drift_name);
+		goto err_free;
+	}
+	/* an SMux whose agent is dead serves on: it is the others' backstop */
+	if (config->keepalive_ms == UINT32_MAX)
+		config->keepalive_ms = config->mode == DUET_MODE_HMUX ? KEEPALIVE_MS : 0;
+	if (config->keepalive_ms && (config->keepalive_ms < 100 || config->keepalive_ms > 600000)) {
+		err_set(e, ret, "%s: [device] keepalive_ms is 0 (off) or from 100 to 600000", file);
 		goto err_free;
 	}
 	/* these go into BIRD's commands */
-	if (!is_word(config->bird_table) || !is_word(config->bird_protocol)) {
+	if (!is_word(config->bird_table[0]) || !is_word(config->bird_protocol[0]) || !is_word(config->bird_table[1]) ||
+	    !is_word(config->bird_protocol[1])) {
 		err_set(e, ret, "%s: [bird] table and protocol are names of BIRD's", file);
 		goto err_free;
 	}
@@ -129,6 +154,9 @@ int main(int argc, char **argv)
 	if (ret)
 		goto out_error;
 	ret = http_server_start(a.loop, &a.config.http, api_routes, &a, &a.http, &e);
+	if (ret)
+		goto out_error;
+	ret = daemon_only_net_admin(a.config.user, &e);
 	if (ret)
 		goto out_error;
 	log_notice("%s: %s %s, instance %s, %u VIPs found", a.config.name, a.config.mode_name, a.config.device,

@@ -103,6 +103,27 @@ int reach_update(struct agent *a, struct err *e)
 	return ret;
 }
 
+int reach_one(struct agent *a, struct mux_vip *v, struct err *e)
+{
+	unsigned int r, d, up = 0, yes = 0;
+	bool reachable;
+	int ret;
+
+	for (r = 0; r < v->have->n_rules; r++) {
+		for (d = 0; d < v->have->rules[r].n_dips; d++) {
+			if (!is_up(&v->have->rules[r].dips[d]))
+				continue;
+			ret = rt_reachable(a->rt, &v->have->rules[r].dips[d].addr, &reachable, e);
+			if (ret)
+				return ret;
+			up++;
+			yes += reachable;
+		}
+	}
+	v->routes = yes == up ? ROUTES_ALL : yes ? ROUTES_SOME : ROUTES_NONE;
+	return 0;
+}
+
 static int on_timer(sd_event_source *s, uint64_t usec, void *ctx)
 {
 	struct agent *a = ctx;
@@ -161,14 +182,16 @@ bool reach_vip(struct agent *a, struct mux_vip *v)
 bool reach_aggregate(struct agent *a)
 {
 	unsigned int i, all = 0, none = 0, n = 0;
+	bool announced = false;
 
 	for (i = 0; i < a->n_vips; i++) {
 		n += !!a->vips[i]->have;
 		all += a->vips[i]->have && a->vips[i]->routes == ROUTES_ALL;
 		none += a->vips[i]->have && a->vips[i]->routes == ROUTES_NONE;
 	}
-	return may(a, all == n ? ROUTES_ALL : none == n ? ROUTES_NONE : ROUTES_SOME, a->aggregate_trigger,
-		   &a->aggregate_held_usec);
+	for (i = 0; i < a->n_aggregates; i++)
+		announced |= a->aggregates[i].trigger;
+	return may(a, all == n ? ROUTES_ALL : none == n ? ROUTES_NONE : ROUTES_SOME, announced, &a->aggregate_held_usec);
 }
 
 static int on_routes(sd_event_source *s, int fd, uint32_t revents, void *ctx)

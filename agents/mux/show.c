@@ -26,7 +26,10 @@ json_t *show_vip(struct agent *a, const struct mux_vip *v, const struct vip *cou
 	}
 	json_object_set_new(json, "announce", json_string(announce_name(v->announce)));
 	json_object_set_new(json, "announced", json_boolean(v->trigger != ANNOUNCE_NO));
-	json_object_set_new(json, "exported", json_boolean(v->exported && a->bird_sessions));
+	json_object_set_new(json, "learned", json_boolean(v->learned));
+	json_object_set_new(json, "exported", json_boolean(v->exported));
+	json_object_set_new(json, "exported-to", json_integer(v->exported));
+	json_object_set_new(json, "drift", json_boolean(v->drift));
 	if (v->held_usec)
 		json_object_set_new(json, "waits-for", json_string("routes to its DIPs"));
 	return json;
@@ -52,6 +55,8 @@ static json_t *device_json(const struct duet_dev *dev)
 					      "bytes", (json_int_t)dev->verdicts[i].bytes));
 	json = json_pack("{s:s, s:s, s:I, s:I}", "name", dev->name, "local", addr_str(&dev->local4, text),
 			 "seed", (json_int_t)dev->seed, "generation", (json_int_t)dev->generation);
+	if (!addr_is_none(&dev->local6))
+		json_object_set_new(json, "local6", json_string(addr_str(&dev->local6, text)));
 	json_object_set_new(json, "ports", ports);
 	json_object_set_new(json, "limits", tables_json(&dev->limits));
 	json_object_set_new(json, "used", tables_json(&dev->used));
@@ -84,9 +89,57 @@ static json_t *vips_json(struct agent *a, struct err *e)
 	return vips;
 }
 
+static json_t *bird_json(const struct agent *a)
+{
+	json_t *list = json_array();
+
+	for (unsigned int i = 0; i < a->n_neighbours; i++) {
+		const struct neighbour *n = &a->neighbours[i];
+
+		json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s, s:I, s:i}", "name", n->name, "state", n->state,
+						      "address", n->address, "id", n->id, "asn", (json_int_t)n->asn,
+						      "exported", n->exported));
+	}
+	return json_pack("{s:s, s:s, s:i, s:i, s:i, s:o}", "state", birdwatch_state_name(a),
+			 "detail", a->bird_wrong[0] ? a->bird_wrong : a->bird_detail, "exported",
+			 a->bird_sessions ? a->bird_exported : 0, "sessions", a->bird_sessions, "reloads", a->reloads,
+			 "neighbours", list);
+}
+
+static const char *prefix_str(const struct prefix *p, char text[ADDR_STRLEN + 5])
+{
+	addr_str(&p->addr, text);
+	snprintf(text + strlen(text), 5, "/%u", p->len);
+	return text;
+}
+
+/* aggregates_json - "announced" and "exported" of the first, and all of them */
+static json_t *aggregates_json(const struct agent *a)
+{
+	json_t *list = json_array(), *first = NULL;
+	char text[ADDR_STRLEN + 5];
+	bool exported = false;
+
+	for (unsigned int i = 0; i < a->n_aggregates; i++) {
+		const struct aggregate *g = &a->aggregates[i];
+
+		json_array_append_new(list, json_pack("{s:s, s:b, s:b, s:i}", "prefix", prefix_str(&g->prefix, text),
+						      "announced", g->trigger, "learned", g->learned, "exported-to", g->exported));
+		if (g->trigger && !first) {
+			first = json_string(text);
+			exported = g->exported;
+		}
+	}
+	return json_pack("{s:o, s:b, s:o}", "announced", first ?: json_null(), "exported", exported, "all", list);
+}
+
+static json_t *progress_json(const struct agent *a)
+{
+	return a->left ? json_pack("{s:i, s:i}", "left", a->left, "of", a->total) : json_null();
+}
+
 void show_status(struct http_request *req, json_t *body, void *ctx)
 {
-	char text[ADDR_STRLEN + 5] = "";
 	struct agent *a = ctx;
 	struct duet_dev dev;
 	json_t *json, *vips;
@@ -101,24 +154,52 @@ void show_status(struct http_request *req, json_t *body, void *ctx)
 		http_problem(req, 503, NULL, "%s", e.text);
 		goto out;
 	}
-	if (a->aggregate_trigger) {
-		addr_str(&a->aggregate_at.addr, text);
-		snprintf(text + strlen(text), 5, "/%u", a->aggregate_at.len);
-	}
-	json = json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:b}", "name", a->config.name, "mode", mode_name(a->config.mode),
+	json = json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:b, s:b, s:s}", "name", a->config.name, "mode", mode_name(a->config.mode),
 			 "instance", daemon_instance(), "version", DUET_VERSION, "epoch", (json_int_t)a->epoch,
-			 "generation", (json_int_t)a->generation, "synced", a->synced);
+			 "generation", (json_int_t)a->generation, "synced", a->synced, "drain", a->drained,
+			 "drift", a->config.drift_report ? "report" : "repair");
+	json_object_set_new(json, "drifts", json_integer(a->count.drifts));
+	json_object_set_new(json, "keepalive-ms", json_integer(a->backend->ops->keepalive ? a->config.keepalive_ms : 0));
+	json_object_set_new(json, "progress", progress_json(a));
 	json_object_set_new(json, "trouble", state_trouble(a) ? json_string(state_trouble(a)) : json_null());
 	json_object_set_new(json, "device", device_json(&dev));
-	json_object_set_new(json, "bird", json_pack("{s:s, s:s, s:i, s:i, s:i}", "state", birdwatch_state_name(a->bird_state),
-						    "detail", a->bird_detail, "exported", a->bird_sessions ? a->bird_exported : 0,
-						    "sessions", a->bird_sessions, "reloads", a->reloads));
-	json_object_set_new(json, "aggregate", json_pack("{s:o, s:b}", "announced", *text ? json_string(text) : json_null(),
-							 "exported", a->aggregate_exported && a->bird_sessions));
+	json_object_set_new(json, "bird", bird_json(a));
+	json_object_set_new(json, "aggregate", aggregates_json(a));
 	json_object_set_new(json, "vips", vips);
 	http_reply(req, 200, json);
 out:
 	duet_dev_release(&dev);
+}
+
+/* show_links - the fabric as this node sees it: its ports, and who speaks BGP over which */
+void show_links(struct http_request *req, json_t *body, void *ctx)
+{
+	json_t *links = json_array(), *neighbours = json_array();
+	struct agent *a = ctx;
+	char *list = strdup(a->config.ports), *at = list, *word, dev[16];
+	struct addr addr;
+	unsigned int i;
+
+	while (list && (word = strsep(&at, " \t,"))) {
+		struct rt_link link = {};
+		bool there = *word && !rt_link_get(a->rt, word, &link, NULL);
+
+		if (*word)
+			json_array_append_new(links, json_pack("{s:s, s:b, s:b, s:b, s:i}", "port", word, "there", there, "up",
+							       link.up, "carrier", link.carrier, "mtu", link.mtu));
+	}
+	free(list);
+	for (i = 0; i < a->n_neighbours; i++) {
+		const struct neighbour *n = &a->neighbours[i];
+
+		snprintf(dev, sizeof(dev), "%s", n->link);
+		if (!*dev && !addr_parse(n->address, &addr))
+			rt_route_link(a->rt, &addr, dev, NULL);
+		json_array_append_new(neighbours, json_pack("{s:s, s:s, s:s, s:s, s:I, s:s}", "name", n->name, "state", n->state,
+							    "address", n->address, "id", n->id, "asn", (json_int_t)n->asn,
+							    "port", dev));
+	}
+	http_reply(req, 200, json_pack("{s:o, s:o}", "links", links, "neighbours", neighbours));
 }
 
 void show_vips(struct http_request *req, json_t *body, void *ctx)
@@ -202,8 +283,9 @@ void show_metrics(struct http_request *req, json_t *body, void *ctx)
 			metrics_add(m, dev.verdicts[v].packets, "verdict", verdict_name(v), NULL);
 		duet_dev_release(&dev);
 	}
+	http_server_metrics(a->http, m);
 	metrics_family(m, "duet_mux_bird_up", "gauge", "BIRD answers");
-	metrics_add(m, a->bird_state == BIRD_UP, NULL);
+	metrics_add(m, a->bird_state == BIRD_UP && !a->bird_wrong[0], NULL);
 	metrics_family(m, "duet_mux_bgp_sessions", "gauge", "BGP sessions established");
 	metrics_add(m, a->bird_sessions, NULL);
 	metrics_family(m, "duet_mux_requests_total", "counter", "Changing requests of the controller");

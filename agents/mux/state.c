@@ -20,6 +20,9 @@
 
 #define LOOK_USEC	(5 * 1000 * 1000)	/* between looks, when nothing tells of changes */
 #define EVENT_USEC	(50 * 1000)		/* from an event to the look: one for a burst */
+#define LET_GO_USEC	(60 * 1000 * 1000)	/* so long after the hold time it waits for BIRD to let go */
+#define TURN		1024			/* changes of one turn of the loop; then others are heard */
+#define FEW		64			/* changes whose routes are asked for one by one */
 
 const char *state_name(enum vip_state state)
 {
@@ -55,7 +58,15 @@ int announce_parse(const char *s, enum announce *announce)
 /* served - is the VIP in the data plane exactly as wanted */
 static bool served(const struct mux_vip *v)
 {
-	return v->want && v->have && vip_compare(v->want, v->have) == VIP_SAME;
+	return v->same;
+}
+
+/* set_have - takes vip */
+static void set_have(struct mux_vip *v, struct vip *vip)
+{
+	vip_free(v->have);
+	v->have = vip;
+	v->same = v->want && v->have && vip_compare(v->want, v->have) == VIP_SAME;
 }
 
 enum vip_state state_of(const struct agent *a, const struct mux_vip *v)
@@ -167,12 +178,18 @@ static void forget(struct agent *a)
 
 void state_want(struct mux_vip *v, struct vip *vip, enum announce announce)
 {
+	if (!vip && !v->want && v->drift) {
+		v->keep = true;		/* somebody else's, and not ours to repair */
+		return;
+	}
 	if (!vip || !v->want || vip_compare(vip, v->want) != VIP_SAME) {
 		v->reason[0] = '\0';
 		v->invalid = false;
+		v->drift = false;
 	}
 	vip_free(v->want);
 	v->want = vip;
+	v->same = v->want && v->have && vip_compare(v->want, v->have) == VIP_SAME;
 	v->announce = vip ? announce : ANNOUNCE_NO;
 	v->keep = false;
 }
@@ -181,7 +198,7 @@ static bool wants_no_trigger(const struct agent *a, const struct mux_vip *v)
 {
 	if (!v->have)
 		return true;	/* never announce what isn't served */
-	return !v->keep && (!v->want || v->announce == ANNOUNCE_NO);
+	return !v->keep && !v->drift && (!v->want || v->announce == ANNOUNCE_NO);
 }
 
 static int withdraw(struct agent *a, struct changes *c, struct err *e)
@@ -206,11 +223,12 @@ static int announce(struct agent *a, struct changes *c, struct err *e)
 
 	for (i = 0; i < a->n_vips; i++) {
 		struct mux_vip *v = a->vips[i];
+		enum announce to = a->drained && v->announce == ANNOUNCE_YES ? ANNOUNCE_DRAIN : v->announce;
 
 		/* an older table than the wanted one serves too, if it was announced */
-		if (v->announce == ANNOUNCE_NO || !v->have || (!served(v) && v->trigger == ANNOUNCE_NO))
+		if (v->announce == ANNOUNCE_NO || !v->have || (!served(v) && v->trigger == ANNOUNCE_NO) || v->drift)
 			continue;
-		ret = announce_set(a, v, reach_vip(a, v) ? v->announce : ANNOUNCE_NO, c, e);
+		ret = announce_set(a, v, reach_vip(a, v) ? to : ANNOUNCE_NO, c, e);
 		if (ret)
 			return ret;
 	}
@@ -230,8 +248,8 @@ static void program_done(struct agent *a, struct duet_op *op, struct changes *c)
 			log_err("VIP %s is not removed: %s", text, op->why);
 			return;
 		}
-		vip_free(v->have);
-		v->have = NULL;
+		set_have(v, NULL);
+		a->seen += !op->result;
 		c->removed++;
 		a->count.removed++;
 		log_info("remove %s", text);
@@ -254,8 +272,8 @@ static void program_done(struct agent *a, struct duet_op *op, struct changes *c)
 		c->dips++;
 	else
 		c->replaced++;
-	vip_free(v->have);
-	v->have = copy;
+	set_have(v, copy);
+	a->seen++;
 	v->reason[0] = '\0';
 	v->invalid = false;
 	a->count.programmed++;
@@ -280,16 +298,41 @@ static int arm(struct agent *a, sd_event_source **timer, uint64_t delay, sd_even
 	return sd_event_source_set_enabled(*timer, SD_EVENT_ONESHOT);
 }
 
-/* program - removals first, they make room; then what is new or changed */
+/* wants_set - to be programmed, and nothing known against it */
+static bool wants_set(const struct mux_vip *v)
+{
+	return v->want && !served(v) && !v->drift;
+}
+
+/* routes_after - which of the VIPs just programmed have routes */
+static int routes_after(struct agent *a, const struct duet_op *ops, unsigned int n, struct err *e)
+{
+	unsigned int i;
+	int ret = 0;
+
+	if (n > FEW) {
+		a->routes_stale = true;
+		return 0;
+	}
+	for (i = 0; !ret && i < n; i++)
+		if (ops[i].op == DUET_OP_VIP_SET && !ops[i].result)
+			ret = reach_one(a, state_find(a, &ops[i].vip->addr), e);
+	return ret;
+}
+
+/* program - removals first, they make room; then what is new or changed, as much
+ * as fits into one turn of the loop
+ */
 static int program(struct agent *a, struct changes *c, struct err *e)
 {
-	struct duet_op *ops = calloc(a->n_vips + 1, sizeof(*ops));
+	struct duet_op *ops = calloc(TURN, sizeof(*ops));
 	uint64_t now, wait = 0, end;
 	unsigned int i, n = 0;
 	int ret = 0;
 
 	if (!ops)
 		return err_set(e, -ENOMEM, "no memory");
+	a->left = 0;
 	sd_event_now(a->loop, CLOCK_MONOTONIC, &now);
 	for (i = 0; i < a->n_vips; i++) {
 		struct mux_vip *v = a->vips[i];
@@ -297,9 +340,16 @@ static int program(struct agent *a, struct changes *c, struct err *e)
 		if (v->want || v->keep || !v->have || v->trigger != ANNOUNCE_NO)
 			continue;
 		end = v->withdrawn_usec ? v->withdrawn_usec + a->config.hold_ms * 1000ull : 0;
+		/* BIRD lost the netlink message and tells of it still: that is found and repaired first */
+		if (v->learned && a->bird_state == BIRD_UP && !a->bird_wrong[0] && now >= end && now < end + LET_GO_USEC)
+			end = now + EVENT_USEC;
 		if (end > now) {
 			if (!wait || end - now < wait)
 				wait = end - now;
+			continue;
+		}
+		if (n == TURN) {
+			a->left++;
 			continue;
 		}
 		ops[n].op = DUET_OP_VIP_DEL;
@@ -307,11 +357,20 @@ static int program(struct agent *a, struct changes *c, struct err *e)
 	}
 	if (wait)
 		arm(a, &a->hold_timer, wait, on_hold);
+	if (a->urgent && wants_set(a->urgent) && n < TURN) {
+		ops[n].op = DUET_OP_VIP_SET;
+		ops[n++].vip = a->urgent->want;
+	}
 	for (i = 0; i < a->n_vips; i++) {
 		struct mux_vip *v = a->vips[i];
 
-		if (!v->want || served(v))
+		if (v == a->urgent || !wants_set(v))
 			continue;
+		/* refused once: tried again at every look, but nobody waits for it */
+		if (n == TURN) {
+			a->left += !v->reason[0];
+			continue;
+		}
 		ops[n].op = DUET_OP_VIP_SET;
 		ops[n++].vip = v->want;
 	}
@@ -319,9 +378,56 @@ static int program(struct agent *a, struct changes *c, struct err *e)
 		ret = a->backend->ops->apply(a->backend, ops, n, e);
 	for (i = 0; !ret && i < n; i++)
 		program_done(a, &ops[i], c);
-	a->routes_stale |= n > 0;
+	if (!ret)
+		ret = routes_after(a, ops, n, e);
 	free(ops);
 	return ret;
+}
+
+bool state_finish(struct agent *a, struct http_request *req, const struct changes *changes,
+		  void (*answer)(struct agent *a, struct http_request *req, const struct changes *c))
+{
+	struct changes *c;
+
+	if (!a->left) {
+		answer(a, req, changes);
+		return true;
+	}
+	c = a->n_waiting < sizeof(a->waiting) / sizeof(a->waiting[0]) ? malloc(sizeof(*c)) : NULL;
+	if (!c)
+		return false;
+	*c = *changes;
+	a->waiting[a->n_waiting].req = req;
+	a->waiting[a->n_waiting].changes = c;
+	a->waiting[a->n_waiting++].answer = answer;
+	return true;
+}
+
+/* told - who waits hears of the end, or of what keeps it from coming */
+static void told(struct agent *a, const struct changes *c, int error, const struct err *e)
+{
+	unsigned int i, n = a->n_waiting;
+
+	for (i = 0; i < n; i++) {
+		struct changes *sum = a->waiting[i].changes;
+
+		sum->added += c->added;
+		sum->replaced += c->replaced;
+		sum->removed += c->removed;
+		sum->announced += c->announced;
+		sum->withdrawn += c->withdrawn;
+		sum->dips += c->dips;
+	}
+	if (!error && a->left)
+		return;
+	a->n_waiting = 0;
+	for (i = 0; i < n; i++) {
+		if (error)
+			http_problem(a->waiting[i].req, 503, NULL, "%s", e->text);
+		else
+			a->waiting[i].answer(a, a->waiting[i].req, a->waiting[i].changes);
+		free(a->waiting[i].changes);
+	}
 }
 
 /* seed - another seed is another deployment: nothing of the old one stays */
@@ -345,14 +451,23 @@ static int seed(struct agent *a, struct changes *c, struct err *e)
 			ret = announce_set(a, a->vips[i], ANNOUNCE_NO, c, e);
 			if (ret)
 				return ret;
-			vip_free(a->vips[i]->have);
-			a->vips[i]->have = NULL;
+			set_have(a->vips[i], NULL);
 		}
 		ret = a->backend->ops->flush(a->backend, e);
 		if (ret)
 			return ret;
 	}
 	return a->backend->ops->seed(a->backend, a->seed, e);
+}
+
+/* in_trouble - a mux that can't be kept as it should be is no backstop for others */
+static void in_trouble(struct agent *a, const struct err *e)
+{
+	struct err why;
+
+	snprintf(a->trouble, sizeof(a->trouble), "%s", e->text);
+	if (announce_aggregates(a, &why))
+		log_err("%s", why.text);
 }
 
 int state_run(struct agent *a, struct changes *c, struct err *e)
@@ -370,10 +485,18 @@ int state_run(struct agent *a, struct changes *c, struct err *e)
 	if (!ret)
 		ret = announce(a, c, e);
 	if (!ret)
-		ret = announce_aggregate(a, e);
+		ret = announce_aggregates(a, e);
+	a->urgent = NULL;
+	told(a, c, ret, e);
+	if (!ret && a->left) {
+		a->total = a->total > a->left ? a->total : a->left;
+		arm(a, &a->hold_timer, 0, on_hold);
+	} else {
+		a->total = 0;
+	}
 	if (ret) {
 		log_err("%s", e->text);
-		snprintf(a->trouble, sizeof(a->trouble), "%s", e->text);
+		in_trouble(a, e);
 	}
 	forget(a);
 	return ret;
@@ -400,11 +523,13 @@ static int adopt(struct agent *a, bool starting, struct err *e)
 		if (!starting && (!v->have || vip_compare(v->have, list[i]) != VIP_SAME)) {
 			log_warn("VIP %s was %s by somebody else", addr_str(&v->addr, text), v->have ? "changed" : "added");
 			a->count.drifts++;
+			v->drift = a->config.drift_report;
 		}
 		if (!v->want && (starting || (!v->have && !a->synced)))
 			v->keep = true;
-		vip_free(v->have);
-		v->have = list[i];
+		set_have(v, list[i]);
+		if (v->same)
+			v->drift = false;
 	}
 	for (i = 0; i < a->n_vips; i++) {
 		struct mux_vip *v = a->vips[i];
@@ -415,8 +540,8 @@ static int adopt(struct agent *a, bool starting, struct err *e)
 			continue;
 		log_warn("VIP %s was removed by somebody else", addr_str(&v->addr, text));
 		a->count.drifts++;
-		vip_free(v->have);
-		v->have = NULL;
+		v->drift = a->config.drift_report;
+		set_have(v, NULL);
 	}
 	free(list);
 	return 0;
@@ -435,9 +560,11 @@ static int look(struct agent *a, struct err *e)
 		return ret;
 	if (remade) {
 		log_warn("%s was gone and is made anew", a->config.device);
+		/* a mux that is gone is no matter of policy: it is made anew in any case */
 		for (i = 0; i < a->n_vips; i++) {
-			vip_free(a->vips[i]->have);
-			a->vips[i]->have = NULL;
+			set_have(a->vips[i], NULL);
+			a->vips[i]->trigger = ANNOUNCE_NO;
+			a->vips[i]->drift = false;
 		}
 	}
 	ret = a->backend->ops->device(a->backend, &dev, e);
@@ -451,7 +578,7 @@ static int look(struct agent *a, struct err *e)
 		a->seen = dev.generation;
 	}
 	a->routes_stale = true;
-	ret = announce_read(a, e);
+	ret = announce_read(a, false, e);
 	return ret ? ret : state_run(a, &c, e);
 }
 
@@ -463,7 +590,7 @@ static int on_look(sd_event_source *s, uint64_t usec, void *ctx)
 	if (look(a, &e)) {
 		if (strcmp(a->trouble, e.text))
 			log_err("%s", e.text);
-		snprintf(a->trouble, sizeof(a->trouble), "%s", e.text);
+		in_trouble(a, &e);
 	}
 	return arm(a, &a->look_timer, LOOK_USEC, on_look);
 }
@@ -483,17 +610,50 @@ static int on_event(sd_event_source *s, int fd, uint32_t revents, void *ctx)
 	return 0;
 }
 
+void state_look(struct agent *a)
+{
+	arm(a, &a->look_timer, 0, on_look);
+}
+
+/* on_keepalive - the module knows us alive, or takes the mux down; three tries a term */
+static int on_keepalive(sd_event_source *s, uint64_t usec, void *ctx)
+{
+	struct agent *a = ctx;
+	uint64_t now;
+	struct err e;
+
+	if (a->backend->ops->keepalive(a->backend, a->config.keepalive_ms, &e))
+		log_err("keepalive: %s", e.text);
+	sd_event_now(a->loop, CLOCK_MONOTONIC, &now);
+	/* so late that the mux may be down */
+	if (now > usec + a->config.keepalive_ms * 500ull)
+		state_look(a);
+	return arm(a, &a->keepalive_timer, a->config.keepalive_ms * 1000ull / 3, on_keepalive);
+}
+
 int state_start(struct agent *a, struct err *e)
 {
 	struct changes c = {};
+	struct duet_dev dev;
+	unsigned int i;
 	int ret, fd;
 
+	/* before the VIPs: what changes in between is seen at the first look */
+	ret = a->backend->ops->device(a->backend, &dev, e);
+	if (ret)
+		return ret;
+	duet_dev_release(&dev);
+	a->seen = dev.generation;
 	ret = adopt(a, true, e);
 	if (ret)
 		return ret;
-	ret = announce_read(a, e);
+	ret = announce_read(a, true, e);
 	if (ret)
 		return ret;
+	/* what was withdrawn just before the end may still be on the way to us */
+	for (i = 0; i < a->n_vips; i++)
+		if (a->vips[i]->have && a->vips[i]->trigger == ANNOUNCE_NO)
+			sd_event_now(a->loop, CLOCK_MONOTONIC, &a->vips[i]->withdrawn_usec);
 	fd = a->backend->ops->events_fd(a->backend, e);
 	if (fd >= 0) {
 		ret = sd_event_add_io(a->loop, &a->events, fd, EPOLLIN, on_event, a);
@@ -501,6 +661,13 @@ int state_start(struct agent *a, struct err *e)
 			return err_set(e, ret, "no event source: %s", strerror(-ret));
 	}
 	ret = arm(a, &a->look_timer, LOOK_USEC, on_look);
+	if (ret >= 0 && a->backend->ops->keepalive) {
+		ret = a->backend->ops->keepalive(a->backend, a->config.keepalive_ms, e);
+		if (ret)
+			return ret;
+		if (a->config.keepalive_ms)
+			ret = arm(a, &a->keepalive_timer, a->config.keepalive_ms * 1000ull / 3, on_keepalive);
+	}
 	if (ret < 0)
 		return err_set(e, ret, "no timer: %s", strerror(-ret));
 	/* a trigger whose VIP isn't served goes at once */
@@ -512,6 +679,9 @@ void state_free(struct agent *a)
 	sd_event_source_disable_unref(a->hold_timer);
 	sd_event_source_disable_unref(a->look_timer);
 	sd_event_source_disable_unref(a->events);
+	sd_event_source_disable_unref(a->keepalive_timer);
+	while (a->n_waiting)
+		free(a->waiting[--a->n_waiting].changes);
 	while (a->n_vips)
 		vip_drop(a->vips[--a->n_vips]);
 	free(a->vips);

@@ -3,126 +3,17 @@
 """duet-mux-agent with its simulated data plane, real trigger routes and real BIRD."""
 import json
 import os
+import re
 import signal
 import socket
 import sys
 
+import jsonschema
+import yaml
+
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from lib import BIN, CLEANUP, Daemon, Failed, check, equal, folder, main, namespace, rest, run, test, until  # noqa: E402
-
-NS, PEER, PORT = "duet-t-mux", "duet-t-peer", 8471
-BIRD = """
-router id {id};
-log stderr all;
-debug protocols off;
-ipv4 table duet4;
-protocol device {{ scan time 1; }}
-protocol kernel kmain {{ ipv4 {{ export all; import none; }}; }}
-protocol kernel kduet {{ kernel table 199; learn; scan time 1;
-  ipv4 {{ table duet4; import filter {{ if krt_source = 199 || krt_source = 198 then accept; reject; }}; export none; }}; }}
-protocol pipe {{ table master4; peer table duet4; import all; export none; }}
-protocol bgp peer {{ local {own} as {asn}; neighbor {other} as {other_asn}; connect delay time 0; connect retry time 1; error wait time 1, 1;
-  ipv4 {{ import all; next hop self; export filter {{ if defined(krt_source) then if krt_source = 198 then bgp_community.add((65535, 0)); accept; }}; }}; }}
-"""
-VIPS = ["203.0.113.1", "203.0.113.2", "203.0.113.3"]
-
-
-def wish(vip, dips=("10.1.1.1", "10.1.1.2", "10.1.1.3"), announce="yes", down=()):
-    return {"vip": vip, "announce": announce,
-            "rules": [{"dips": [{"address": d, "state": "down" if d in down else "up"} for d in dips]}]}
-
-
-class Lab:
-    """An agent and its BIRD in one namespace, a BGP neighbour in another."""
-
-    def __init__(self, mode="hmux", bird=True, hold_ms=300, **limits):
-        for ns in (NS, PEER):
-            namespace(ns)
-        run("ip", "-n", NS, "link", "add", "swp1", "type", "veth", "peer", "name", "swp1", "netns", PEER)
-        for ns, address in ((NS, "10.255.0.0/31"), (PEER, "10.255.0.1/31")):
-            run("ip", "-n", ns, "addr", "add", address, "dev", "swp1")
-            run("ip", "-n", ns, "link", "set", "swp1", "up")
-        # the DIPs are somewhere behind the neighbour
-        run("ip", "-n", NS, "route", "add", "10.1.0.0/16", "via", "10.255.0.1")
-        self.dir, self.generation, self.epoch = folder(), 0, 1
-        self.socket = f"{self.dir}/bird.ctl"
-        self.daemons = {}
-        self.conf = f"{self.dir}/agent.conf"
-        with open(self.conf, "w", encoding="ascii") as f:
-            f.write(f"[agent]\nname=tor1\nlisten=127.0.0.1:{PORT}\ninsecure=yes\nrun_dir={self.dir}\n"
-                    f"[device]\nname=hmux0\nmode={mode}\nlocal=10.254.0.7\nbackend=sim\n"
-                    + "".join(f"{k}={v}\n" for k, v in limits.items())
-                    + f"[bird]\nsocket={self.socket}\n[announce]\nhold_ms={hold_ms}\n")
-        if bird:
-            self.bird()
-            self.start("peer-bird", PEER, "bird", "-f", "-c", self.bird_conf("peer", "10.255.0.1", 65002, "10.255.0.0", 65001),
-                       "-s", f"{self.dir}/peer.ctl")
-        self.start("agent", NS, f"{BIN}/duet-mux-agent", "-c", self.conf)
-        CLEANUP.append(self.stop)
-        until(self.answers, "the agent answers")
-
-    def bird_conf(self, name, own, asn, other, other_asn):
-        path = f"{self.dir}/{name}.conf"
-        with open(path, "w", encoding="ascii") as f:
-            f.write(BIRD.format(id=own, own=own, asn=asn, other=other, other_asn=other_asn))
-        return path
-
-    def bird(self):
-        self.start("bird", NS, "bird", "-f", "-c", self.bird_conf("mux", "10.255.0.0", 65001, "10.255.0.1", 65002), "-s", self.socket)
-
-    def start(self, key, ns, *args):
-        if key in self.daemons:
-            self.daemons[key].start()
-        else:
-            self.daemons[key] = Daemon(ns, key, *args)
-
-    def stop(self):
-        for daemon in self.daemons.values():
-            daemon.remove()
-
-    def answers(self):
-        try:
-            return self.ask("GET", "/v1/status")[0] == 200
-        except OSError:
-            return False
-
-    @staticmethod
-    def ask(method, path, body=None):
-        return rest(NS, PORT, method, path, body)
-
-    def put(self, *vips, ok=True, **more):
-        self.generation += 1
-        status, answer = self.ask("PUT", "/v1/state", {"epoch": self.epoch, "generation": self.generation, "seed": 7,
-                                                       "aggregate": None, "vips": list(vips), **more})
-        if ok:
-            equal(status, 200, f"status of PUT /v1/state ({answer})")
-        return (status, answer) if not ok else answer
-
-    def put_vip(self, vip, **more):
-        self.generation += 1
-        return self.ask("PUT", f"/v1/vips/{vip['vip']}", {"epoch": self.epoch, "generation": self.generation, **vip, **more})
-
-    def delete(self, vip):
-        self.generation += 1
-        return self.ask("DELETE", f"/v1/vips/{vip}?epoch={self.epoch}&generation={self.generation}")
-
-    def status(self):
-        return self.ask("GET", "/v1/status")[1]
-
-    def vips(self):
-        return {v["vip"]: v for v in self.status()["vips"]}
-
-    @staticmethod
-    def triggers():
-        text = run("ip", "-n", NS, "-j", "route", "show", "table", "199", ok=False)
-        routes = json.loads(text) if "]" in text else []	# a table without routes isn't there
-        return {r["dst"]: r["protocol"] for r in routes}
-
-    @staticmethod
-    def peer_routes():
-        routes = json.loads(run("ip", "-n", PEER, "-j", "route", "show", "table", "main"))
-        return {r["dst"] for r in routes if r.get("protocol") == "bird"}
-
+from lib import BIN, TOP, Failed, check, equal, folder, main, run, test, until  # noqa: E402
+from muxlab import NS, PEER, VIPS, Lab, wish  # noqa: E402
 
 @test
 def announce_and_withdraw():
@@ -334,6 +225,144 @@ def seed():
     lab.put(wish(VIPS[0]), seed=8)
     equal(lab.status()["device"]["seed"], 8, "seed")
     equal(lab.vips()[VIPS[0]]["state"], "announced", "state")
+
+
+@test
+def verbs():
+    """announce, drain and withdraw of one VIP; drain of the whole mux"""
+    lab = Lab(bird=False)
+    lab.put(wish(VIPS[0]), wish(VIPS[1], announce="no"))
+
+    def order(vip, verb, status=200):
+        lab.generation += 1
+        got, answer = lab.ask("POST", f"/v1/vips/{vip}/{verb}", {"epoch": lab.epoch, "generation": lab.generation})
+        equal(got, status, f"{verb} {vip}: {answer}")
+        return answer
+
+    equal(order(VIPS[1], "announce")["state"], "announced", "state")
+    equal(order(VIPS[1], "drain")["state"], "draining", "state")
+    equal(lab.triggers(), {VIPS[0]: "199", VIPS[1]: "198"}, "triggers")
+    equal(order(VIPS[1], "withdraw")["state"], "programmed", "state: served on")
+    equal(lab.triggers(), {VIPS[0]: "199"}, "triggers")
+    order("203.0.113.9", "announce", 404)
+    order("nonsense", "announce", 400)
+    equal(lab.ask("POST", f"/v1/vips/{VIPS[1]}/announce", {"epoch": 0, "generation": 0})[0], 409, "a stale order")
+    lab.generation += 1
+    equal(lab.ask("PUT", "/v1/drain", {"epoch": 1, "generation": lab.generation, "drain": True}), (200, {"drain": True}), "drain")
+    equal(lab.triggers(), {VIPS[0]: "198"}, "triggers of a mux that drains")
+    lab.put(wish(VIPS[0]), drain=False)
+    equal(lab.triggers(), {VIPS[0]: "199"}, "triggers afterwards")
+
+
+@test
+def neighbours():
+    """BGP neighbours and links as seen; a BIRD without our protocol or table is misconfigured"""
+    lab = Lab(ports="swp1")
+    lab.put(wish(VIPS[0]))
+    until(lambda: lab.vips()[VIPS[0]]["exported-to"] == 1, "exported to the neighbour")
+    seen = lab.ask("GET", "/v1/links")[1]
+    equal(seen["links"], [{"port": "swp1", "there": True, "up": True, "carrier": True, "mtu": 1500}], "links")
+    equal(seen["neighbours"], [{"name": "peer", "state": "Established", "address": "10.255.0.1", "id": "10.255.0.1",
+                                "asn": 65002, "port": "swp1"}], "neighbours")
+    run("birdc", "-s", lab.socket, "disable", "kduet")
+    until(lambda: lab.status()["bird"]["state"] == "misconfigured" and "kduet" in lab.status()["bird"]["detail"], "a disabled kduet is seen")
+    run("birdc", "-s", lab.socket, "enable", "kduet")
+    until(lambda: lab.status()["bird"]["state"] == "up" and lab.vips()[VIPS[0]]["exported"], "and its return")
+    run("ip", "-n", PEER, "link", "set", "swp1", "down")
+    until(lambda: not lab.ask("GET", "/v1/links")[1]["links"][0]["carrier"], "a dead link is seen")
+
+
+@test
+def ipv6():
+    """an IPv6 VIP with IPv6 DIPs: trigger, neighbour, drain, reach; the aggregate of an SMux in both families"""
+    lab, vip = Lab(), "2001:db8:113::1"
+    dips = ("2001:db8:1::1", "10.1.1.2")
+
+    def peer6():
+        routes = json.loads(run("ip", "-n", PEER, "-6", "-j", "route", "show", "table", "main"))
+        return {r["dst"] for r in routes if r.get("protocol") == "bird"}
+
+    lab.put(wish(VIPS[0]), wish(vip, dips=dips))
+    equal(lab.vips()[vip]["state"], "announced", "state")
+    until(lambda: vip in peer6() and VIPS[0] in lab.peer_routes(), "the neighbour has both")
+    until(lambda: lab.vips()[vip]["exported"], "the agent knows")
+    lab.put(wish(VIPS[0]), wish(vip, dips=dips, announce="drain"))
+    until(lambda: "(65535,0)" in run("birdc", "-s", f"{lab.dir}/peer.ctl", "show", "route", "all", "for", vip), "the community")
+    run("ip", "-n", NS, "-6", "route", "del", "2001:db8:1::/48")
+    lab.put(wish(VIPS[0]), wish(vip, dips=dips[:1]))
+    until(lambda: vip not in peer6(), "withdrawn when no DIP can be reached")
+    for daemon in lab.daemons.values():
+        daemon.kill()
+    with open(lab.conf, encoding="ascii") as f:
+        text = f.read()
+    with open(lab.conf, "w", encoding="ascii") as f:
+        f.write(text.replace("local6=2001:db8:254::7\n", ""))
+    lab.start("agent", NS)
+    until(lab.answers, "the agent answers")
+    status, answer = lab.put(wish(vip, dips=dips), ok=False)
+    check(status == 422 and "local6" in answer["detail"], f"IPv6 DIPs without local6: {status} {answer}")
+
+
+@test
+def drift_report():
+    """with drift = report, what others change is told and left, until an order says otherwise"""
+    lab = Lab(bird=False, drift="report")
+    lab.put(wish(VIPS[0]), wish(VIPS[1]))
+    run("ip", "-n", NS, "route", "del", VIPS[0], "dev", "hmux0", "table", "199")
+    until(lambda: lab.vips()[VIPS[0]]["drift"], "it is told")
+    equal(set(lab.triggers()), {VIPS[1]}, "and left")
+    equal(lab.status()["drifts"], 1, "drifts")
+    lab.generation += 1
+    lab.ask("POST", f"/v1/vips/{VIPS[0]}/announce", {"epoch": 1, "generation": lab.generation})
+    equal(set(lab.triggers()), set(VIPS[:2]), "an order overrules it")
+
+
+@test
+def broken():
+    """a data plane that takes nothing: said, withdrawn from by an SMux, and recovered from; a drained SMux announces nothing"""
+    lab = Lab("smux")
+    aggregates = ["203.0.113.0/24", "2001:db8:113::/64"]
+    lab.put(wish(VIPS[0], announce="no"), aggregate=aggregates)
+    until(lambda: lab.peer_routes() == {"203.0.113.0/24"}, "the neighbour has the aggregate")
+    equal([a["prefix"] for a in lab.status()["aggregate"]["all"] if a["announced"]], aggregates, "both families")
+    with open(f"{lab.dir}/break", "w", encoding="ascii"):
+        pass
+    status, answer = lab.put(wish(VIPS[0], announce="no"), wish(VIPS[1], announce="no"), aggregate=aggregates, ok=False)
+    check(status == 503 and "broken" in answer["detail"], f"{status} {answer}")
+    equal(lab.ask("GET", "/healthz")[0], 503, "/healthz")
+    until(lambda: not lab.peer_routes(), "the aggregate is withdrawn")
+    os.unlink(f"{lab.dir}/break")
+    until(lambda: lab.peer_routes() == {"203.0.113.0/24"}, "and comes back by itself")
+    lab.put(wish(VIPS[0], announce="no"), wish(VIPS[1], announce="no"), aggregate=aggregates, drain=True)
+    until(lambda: not lab.peer_routes(), "drained")
+    equal(sorted(lab.vips()), VIPS[:2], "and serves on")
+
+
+@test
+def privileges():
+    """of root's powers it keeps CAP_NET_ADMIN"""
+    lab = Lab(bird=False)
+    pid = run("ip", "netns", "pids", NS).split()[0]
+    with open(f"/proc/{pid}/status", encoding="ascii") as f:
+        caps = {line.split()[0]: int(line.split()[1], 16) for line in f if line.startswith("Cap")}
+    equal({k: caps[k] for k in ("CapPrm:", "CapEff:", "CapBnd:", "CapAmb:")},
+          {"CapPrm:": 1 << 12, "CapEff:": 1 << 12, "CapBnd:": 0, "CapAmb:": 0}, "capabilities")
+
+
+@test
+def openapi():
+    """agents/mux/api.yaml describes the routes that the server has, all of them and no others"""
+    lab = Lab(bird=False)
+    with open(os.path.join(TOP, "agents", "mux", "api.yaml"), encoding="utf-8") as f:
+        api = yaml.safe_load(f)
+    told = {(method.upper(), re.sub(r"{[^}]*}", "*", path)) for path, item in api["paths"].items()
+            for method in item if method in ("get", "put", "post", "delete")}
+    has = {(r["method"], r["path"]) for r in lab.ask("GET", "/v1/routes")[1]}
+    equal(told, has, "routes")
+    lab.put(wish(VIPS[0]))
+    jsonschema.validate(lab.status(), {"$ref": "#/components/schemas/Status", "components": api["components"]})
+    for vip in lab.status()["vips"]:
+        jsonschema.validate(vip, {"$ref": "#/components/schemas/VipStatus", "components": api["components"]})
 
 
 @test
