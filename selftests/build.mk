@@ -20,10 +20,12 @@ include selftests/lab/build.mk
 include selftests/model/build.mk
 include selftests/bench/build.mk
 
-# the golden packets, for the test that puts them through the core in user space
+# the golden packets, for the tests that put them through the core in user space
+unit-src-packets := selftests/packets/core.c selftests/packets/golden.c
+$(O)/test/test_packets: $(unit-src-packets) | $(O)/test/packets.txt
 $(O)/test/packets.txt: selftests/packets/packets.py selftests/model/duet_model.py $(wildcard selftests/packets/cases/*.json)
 	$(say) GEN $@
 	$(Q)mkdir -p $(@D)
 	$(Q)$< --emit $@
-$(O)/test/test_packets: | $(O)/test/packets.txt
 unit: $(O)/test/packets.txt
+include selftests/fuzz/build.mk

@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: GPL-2.0
+# libFuzzer targets: selftests/fuzz/fuzz_*.c, each with the sources it is about.
+FUZZERS := $(patsubst selftests/fuzz/%.c,$(O)/fuzz/%,$(wildcard selftests/fuzz/fuzz_*.c))
+FUZZ_SECONDS ?= 600
+
+fuzz-src-packet := selftests/packets/core.c selftests/packets/golden.c
+fuzz-src-vip    := lib/vip.c lib/vip_json.c lib/addr.c lib/conf.c
+fuzz-src-conf   := lib/conf.c lib/addr.c
+fuzz-libs-vip   := jansson inih
+fuzz-libs-conf  := inih
+
+$(O)/fuzz/fuzz_%: selftests/fuzz/fuzz_%.c $(wildcard lib/*.h include/duet/*.h selftests/packets/*.h)
+	$(say) FUZZ $<
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CLANG) $(CPPFLAGS) -O1 -g -std=gnu11 -Wall -Wextra -Wno-unused-parameter -Werror \
+		-fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
+		-o $@ $< $(fuzz-src-$*) $(call pc,$(fuzz-libs-$*))
+$(O)/fuzz/fuzz_packet: $(fuzz-src-packet) | $(O)/test/packets.txt
+$(O)/fuzz/fuzz_vip: $(fuzz-src-vip)
+$(O)/fuzz/fuzz_conf: $(fuzz-src-conf)
+
+$(O)/fuzz/seeds/ok: selftests/fuzz/seeds.py selftests/packets/packets.py $(wildcard selftests/packets/cases/*.json)
+	$(say) GEN $(@D)
+	$(Q)rm -rf $(@D) && mkdir -p $(@D) && $< $(@D) && touch $@
+
+unit: $(FUZZERS) $(O)/fuzz/seeds/ok
+.PHONY: fuzz
+fuzz: unit
+	$(Q)FUZZ_SECONDS=$(FUZZ_SECONDS) selftests/fuzz/test_fuzz.py
+
+## fuzz             packets, VIP definitions, configuration files: FUZZ_SECONDS=600 of each, at once
