@@ -100,7 +100,7 @@ clean:
 	$(Q)rm -rf $(O)/bin $(O)/obj $(O)/lib $(O)/kmod $(O)/test
 
 help:
-	@grep -hE '^## ' Makefile */build.mk agents/*/build.mk | sed 's/^## /  make /'
+	@grep -hE '^## ' Makefile */build.mk */*/build.mk | sed 's/^## /  make /'
 
 ## demo             the paper's testbed with everything in it, shown working (in a VM; DEMO=host: here)
 ## lab              the same testbed, left up, with a shell in it

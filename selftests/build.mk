@@ -28,4 +28,12 @@ $(O)/test/packets.txt: selftests/packets/packets.py selftests/model/duet_model.p
 	$(Q)mkdir -p $(@D)
 	$(Q)$< --emit $@
 unit: $(O)/test/packets.txt
+
+.PHONY: mutate
+mutate: unit
+	$(Q)selftests/unit/mutate.py
+
 include selftests/fuzz/build.mk
+include selftests/style/build.mk
+
+## mutate           change one condition of the packet core at a time: does a test notice? (minutes)

@@ -6,6 +6,7 @@
  */
 #include "conf.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,7 +34,11 @@ static const struct conf_key keys[] = {
 	{ "b", "listen", CONF_ADDR_PORT, offsetof(struct all, listen), false, 0, 0, NULL },
 };
 
-#define must(x) do { if (!(x)) __builtin_trap(); } while (0)
+static void must(bool x)
+{
+	if (!x)
+		__builtin_trap();
+}
 
 static void same_again(const struct addr *a)
 {

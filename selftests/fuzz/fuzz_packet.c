@@ -30,7 +30,11 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	return 0;
 }
 
-#define must(x) do { if (!(x)) __builtin_trap(); } while (0)
+static void must(bool x)
+{
+	if (!x)
+		__builtin_trap();
+}
 
 /* good_ip - version, length and checksum of a header */
 static void good_ip(const __u8 *p, __u32 len)

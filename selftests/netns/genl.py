@@ -89,6 +89,8 @@ def attrs(data):
     found = []
     while len(data) >= 4:
         size, kind = struct.unpack("HH", data[:4])
+        if size < 4:
+            raise Failed(f"an attribute of {size} bytes in an answer")
         found.append((kind & 0x3fff, data[4:size]))
         data = data[(size + 3) & ~3:]
     return found

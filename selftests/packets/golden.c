@@ -54,8 +54,11 @@ static bool parse_rule(struct core_vip *vip, const char *text)
 					   &rule->match.port_last, fields) != 4)
 		return false;
 	rule->match.proto = atoi(proto);	/* any: 0 */
-	rule->match.fields = !strcmp(fields, "5tuple") ? DUET_FIELDS_5TUPLE :
-			     !strcmp(fields, "src") ? DUET_FIELDS_SRC : DUET_FIELDS_SRC_PORT;
+	rule->match.fields = DUET_FIELDS_5TUPLE;
+	if (!strcmp(fields, "src-port"))
+		rule->match.fields = DUET_FIELDS_SRC_PORT;
+	else if (!strcmp(fields, "src"))
+		rule->match.fields = DUET_FIELDS_SRC;
 	rule->place = vip->n++;
 	return true;
 }

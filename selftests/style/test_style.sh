@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# What can be said of the sources without running them.
+# What can be said of the sources without running them. STYLE=full (make style)
+# adds the kernel's coccinelle rules, which take minutes.
 cd "$(dirname "$0")/../.." || exit 1
 out=${O:-out}
 n=0
@@ -35,22 +36,81 @@ for f in "${files[@]}"; do
 	esac
 done
 
-echo "1..7"
+# What takes long runs beside the rest, each writing to a file of its own.
+out=$(realpath "$out")
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+mapfile -t kernels < <(scripts/kernel-list)
+
+start()
+{
+	local name=$1
+
+	shift
+	("$@") >"$work/$name" 2>&1 &
+}
+
+# in a copy: checkpatch leaves a file where it is called if there is a git
+checkpatch()
+{
+	mkdir "$work/tree"
+	tar cf - kmod include | tar xf - -C "$work/tree"
+	cd "$work/tree" || return
+	local cp=(perl "$out/linux-source/scripts/checkpatch.pl" --no-tree --strict -q --terse --no-summary --max-line-length=100)
+
+	"${cp[@]}" --ignore LINUX_VERSION_CODE,CONSTANT_COMPARISON,LONG_LINE_STRING -f kmod/*.[ch]
+	# two worlds compile these: DUET_INLINE is what each calls inline
+	"${cp[@]}" --ignore COMPLEX_MACRO,PREFER_DEFINED_ATTRIBUTE_MACRO -f include/duet/*.h
+}
+
+# on the module where it was built, so that nothing is compiled again
+sparse_module()
+{
+	[ -e "$out/kmod/$1/duet.ko" ] || echo "no module for $1: run make"
+	make -s -C "/lib/modules/$1/build" M="$out/kmod/$1" W=1 C=2 CF=-D__CHECK_ENDIAN__ modules 2>&1 |
+		grep -v 'Skipping BTF'
+}
+
+# on what user space makes of the same headers
+sparse_headers()
+{
+	for f in include/duet/*.h; do
+		echo "#include <duet/$(basename "$f")>"
+	done >"$work/headers.c"
+	sparse -D_GNU_SOURCE -D__CHECK_ENDIAN__ -Wno-decl -Iinclude -Iinclude/uapi "$work/headers.c"
+}
+
+# the kernel's own semantic patches; those that need a context to report nothing stay silent
+coccinelle()
+{
+	printf '%s\n' "$out"/linux-source/scripts/coccinelle/{api,free,iterators,locks,misc,null}/*.cocci |
+		xargs -P "$(nproc)" -I{} timeout 600 spatch --very-quiet --no-show-diff -D report --no-includes \
+			-I include --cocci-file {} --dir kmod 2>&1 | sort -u
+}
+
+for k in "${kernels[@]}"; do
+	start "sparse-$k" sparse_module "$k"
+done
+start checkpatch checkpatch
+start shellcheck shellcheck -S warning "${shell[@]}"
+start headers sparse_headers
+[ "${STYLE:-}" != full ] || start coccinelle coccinelle
+
+plan=$((8 + ${#kernels[@]}))
+[ "${STYLE:-}" != full ] || plan=$((plan + 1))
+echo "1..$plan"
 result "every source says its licence" "$(grep -L -m1 'SPDX-License-Identifier' "${code[@]}")"
 result "no trailing white space" "$(grep -nE '[[:space:]]+$' "${code[@]}")"
 result "no sleep in tests and scripts" \
 	"$(grep -nE '(^|[^a-z_])(time\.)?sleep[ (][0-9a-z]' selftests/*/*.py selftests/*/*.sh scripts/* 2>/dev/null | grep -v 'test_style')"
 result "nothing left to be done" "$(grep -nwE 'TODO|FIXME|XXX' "${code[@]}" | grep -v test_style)"
-result "shellcheck" "$(shellcheck -S warning "${shell[@]}" 2>&1)"
-result "checkpatch --strict on the module" \
-	"$(perl "$out/linux-source/scripts/checkpatch.pl" --no-tree --strict -q --terse --no-summary --max-line-length=100 \
-		--ignore LINUX_VERSION_CODE,CONSTANT_COMPARISON,LONG_LINE_STRING -f kmod/*.[ch] 2>&1)"
-
-# sparse, in a copy: it needs the kernel's build
-kver=$(scripts/kernel-list | head -n 1)
-copy=$(mktemp -d)
-trap 'rm -rf "$copy"' EXIT
-tar cf - Kbuild kmod/*.[ch] include | tar xf - -C "$copy"
-result "sparse on the module" \
-	"$(make -s -C "/lib/modules/$kver/build" M="$copy" W=1 C=2 CF=-D__CHECK_ENDIAN__ modules 2>&1 | grep -v 'Skipping BTF')"
+result "clang-format" "$(scripts/style 2>&1)"
+wait
+result "shellcheck" "$(cat "$work/shellcheck")"
+result "checkpatch --strict on the module" "$(cat "$work/checkpatch")"
+for k in "${kernels[@]}"; do
+	result "sparse on the module for $k" "$(cat "$work/sparse-$k")"
+done
+result "sparse on include/duet in user space" "$(cat "$work/headers")"
+[ "${STYLE:-}" != full ] || result "coccinelle on the module" "$(cat "$work/coccinelle")"
 exit $failed

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* The table: its promises, one test each. The values are test_model.py's. */
 #include <duet/table.h>
+#include <linux/duet.h>
 #include <stdlib.h>
 
 #include "kselftest_harness.h"
@@ -138,6 +139,44 @@ TEST_F(set, refuses)
 	set_init(s, 2);
 	s->dips[0].weight = s->dips[1].weight = 0;
 	EXPECT_EQ(-ENOENT, set_fill(s));
+}
+
+/* The largest set: every share within 1 % of the 512th part, with none down
+ * and with every fourth down too, whose own buckets alone have moved
+ */
+TEST_F(set, the_largest_set_is_even)
+{
+	struct set *s = self->s;
+	__u32 i, b;
+
+	set_init(s, DUET_SET_DIPS_MAX);
+	ASSERT_EQ(0, set_fill(s));
+	for (i = 0; i < s->n; i++) {
+		EXPECT_GE(s->walk[i].taken * s->n * 100, s->buckets * 99);
+		EXPECT_LE(s->walk[i].taken * s->n * 100, s->buckets * 101);
+		s->dips[i].down = !(i % 4);
+	}
+	ASSERT_EQ(DUET_SET_DIPS_MAX * 3 / 4, set_down(s));
+	for (b = 0; b < s->buckets; b++) {
+		EXPECT_NE(0, s->table[b] % 4);
+		EXPECT_TRUE(s->table[b] == s->base[b] || !(s->base[b] % 4));
+	}
+}
+
+/* A DIP that drains takes no new flows: in the table it is down */
+TEST_F(set, drain_is_down)
+{
+	struct set *s = self->s;
+	static __u16 down[DUET_BUCKETS_MAX];
+
+	set_init(s, 7);
+	ASSERT_EQ(0, set_fill(s));
+	s->dips[3].down = DUET_DIP_DOWN;
+	ASSERT_EQ(6, set_down(s));
+	memcpy(down, s->table, sizeof(down));
+	s->dips[3].down = DUET_DIP_DRAIN;
+	ASSERT_EQ(6, set_down(s));
+	EXPECT_EQ(0, memcmp(down, s->table, s->buckets * sizeof(*down)));
 }
 
 /* The widest spread: the lightest of 512 still owns a bucket */

@@ -176,6 +176,32 @@ TEST(digests)
 	vip_free(vip);
 }
 
+/* Two muxes that were told the same in another order hold the same tables */
+TEST(order_is_nothing)
+{
+	static const char *const said[2] = {
+		"{'vip':'203.0.113.1','rules':[{'dips':[{'address':'10.1.0.9','weight':2},{'address':'2001:db8::1'},"
+		"{'address':'10.1.0.10'}]},{'proto':'tcp','port':80,'dips':[{'address':'10.1.0.2'},{'address':'10.1.0.1'}]}]}",
+		"{'rules':[{'dips':[{'address':'10.1.0.1'},{'address':'10.1.0.2'}],'port':80,'proto':'tcp'},{'dips':["
+		"{'address':'10.1.0.10'},{'weight':2,'address':'10.1.0.9'},{'address':'2001:db8::1'}]}],'vip':'203.0.113.1'}",
+	};
+	struct vip *vips[2];
+	unsigned int i;
+
+	for (i = 0; i < 2; i++) {
+		vips[i] = read_good(said[i]);
+		ASSERT_NE(NULL, vips[i]);
+		ASSERT_EQ(0, vip_digests(vips[i]));
+	}
+	EXPECT_EQ(VIP_SAME, vip_compare(vips[0], vips[1]));
+	for (i = 0; i < 2; i++) {
+		EXPECT_NE(0, vips[0]->rules[i].digest);
+		EXPECT_EQ(vips[0]->rules[i].digest, vips[1]->rules[i].digest);
+	}
+	vip_free(vips[0]);
+	vip_free(vips[1]);
+}
+
 #define DIP	"'dips':[{'address':'10.1.1.1'}]"
 #define RULE(s)	"{'vip':'203.0.113.1','rules':[{" s "}]}"
 #define RULES(s) "{'vip':'203.0.113.1','rules':[" s "]}"
