@@ -23,7 +23,7 @@
 
 static const char *const map_names[__MAPS] = {
 	"muxes", "dips", "served", "vips", "racks", "meters", "choices", "reasons", "settings",
-	"meta", "locals", "health", "names",
+	"meta", "locals", "health", "names", "before",
 };
 
 static int libbpf_says(enum libbpf_print_level level, const char *fmt, va_list ap)
@@ -301,6 +301,31 @@ err_free:
 	return ret;
 }
 
+int dp_look(const char *interface, struct dataplane **out, struct err *e)
+{
+	struct dataplane *dp = calloc(1, sizeof(*dp));
+	unsigned int i;
+	int ret;
+
+	if (!dp)
+		return err_set(e, -ENOMEM, "no memory");
+	libbpf_set_print(libbpf_says);
+	for (i = 0; i < __MAPS; i++)
+		dp->maps[i] = -1;
+	for (i = 0; i < __HOOKS; i++)
+		dp->progs[i] = -1;
+	snprintf(dp->interface, sizeof(dp->interface), "%s", interface);
+	dp->cpus = libbpf_num_possible_cpus();
+	ret = check_link(dp, e);
+	if (!ret && !take_over(dp, dp->maps))
+		ret = err_set(e, -ENOENT, "%s: no decapsulator of ours is attached", interface);
+	if (ret)
+		dp_close(dp);
+	else
+		*out = dp;
+	return ret;
+}
+
 int dp_mtu(const struct dataplane *dp)
 {
 	return dp->mtu;
@@ -319,17 +344,16 @@ void dp_close(struct dataplane *dp)
 	free(dp);
 }
 
-void dp_remove(struct dataplane *dp)
+void dp_remove(struct dataplane *dp, const char *pins)
 {
 	static const char *const programs[] = { "duet_decap" };
 
 	hook_detach(dp->ifindex, HOOK_XDP);
 	hook_detach(dp->ifindex, HOOK_INGRESS);
 	hook_detach(dp->ifindex, HOOK_EGRESS);
-	if (dp->pin[0]) {
-		pin_remove(dp->pin, map_names, __MAPS);
-		pin_remove(dp->pin, programs, 1);
-	}
+	hook_leave(dp->ifindex);
+	pin_remove(pins, map_names, __MAPS);
+	pin_remove(pins, programs, 1);
 }
 
 json_t *dp_json(const struct dataplane *dp)

@@ -8,12 +8,15 @@
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <linux/if_link.h>
+#include <linux/pkt_sched.h>
 #include <net/if.h>
+#include <netlink/route/classifier.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "host.h"
+#include "log.h"
 
 #define FILTER_HANDLE	1
 #define FILTER_PRIORITY	8472
@@ -97,6 +100,8 @@ int hook_attach(unsigned int ifindex, enum hook_kind kind, int prog, struct err 
 		return 0;
 	}
 	ret = bpf_tc_hook_create(&hook);
+	if (!ret)
+		log_debug("%s: clsact made", name);
 	if (ret && ret != -EEXIST)
 		return err_set(e, ret, "%s: no clsact queueing discipline: %s", name, strerror(-ret));
 	ret = bpf_tc_attach(&hook, &opts);
@@ -117,4 +122,37 @@ bool hook_detach(unsigned int ifindex, enum hook_kind kind)
 	if (kind == HOOK_XDP)
 		return !bpf_xdp_detach(ifindex, XDP_FLAGS_DRV_MODE, NULL);
 	return !bpf_tc_detach(&hook, &opts);
+}
+
+/* filters - how many tc filters hang at this end of clsact; ours are those of our priority */
+static unsigned int filters(unsigned int ifindex, uint32_t end, bool ours_too)
+{
+	struct nl_sock *sk = nl_socket_alloc();
+	struct nl_cache *cache = NULL;
+	struct nl_object *o;
+	unsigned int n = 0;
+
+	if (sk && !nl_connect(sk, NETLINK_ROUTE) &&
+	    !rtnl_cls_alloc_cache(sk, ifindex, TC_H_MAKE(TC_H_CLSACT, end), &cache))
+		for (o = nl_cache_get_first(cache); o; o = nl_cache_get_next(o))
+			/* a filter with a handle; the head of a priority has none */
+			if (rtnl_tc_get_handle(TC_CAST(o)) &&
+			    (ours_too || rtnl_cls_get_prio((struct rtnl_cls *)o) != FILTER_PRIORITY))
+				n++;
+	nl_cache_free(cache);
+	nl_socket_free(sk);
+	return n;
+}
+
+unsigned int hook_foreign(unsigned int ifindex)
+{
+	return filters(ifindex, TC_H_MIN_INGRESS, false);
+}
+
+void hook_leave(unsigned int ifindex)
+{
+	struct bpf_tc_hook both = { .sz = sizeof(both), .ifindex = ifindex, .attach_point = BPF_TC_INGRESS | BPF_TC_EGRESS };
+
+	if (!filters(ifindex, TC_H_MIN_INGRESS, true) && !filters(ifindex, TC_H_MIN_EGRESS, true))
+		bpf_tc_hook_destroy(&both);
 }

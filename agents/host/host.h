@@ -70,6 +70,10 @@ int hook_get(unsigned int ifindex, enum hook_kind kind);
 int hook_attach(unsigned int ifindex, enum hook_kind kind, int prog, struct err *e);
 /* hook_detach - if it is ours; true: it was */
 bool hook_detach(unsigned int ifindex, enum hook_kind kind);
+/* hook_foreign - how many tc filters of others are at ingress */
+unsigned int hook_foreign(unsigned int ifindex);
+/* hook_leave - take clsact away unless somebody has filters there */
+void hook_leave(unsigned int ifindex);
 
 /* ---- pin.c ---- */
 /* pin_dir - make it, on a BPF file system; -errno and why not */
@@ -85,9 +89,11 @@ struct dataplane;
  * there, its maps with all that is in them. Nothing is detached on close.
  */
 int dp_open(const char *interface, enum attach attach, const char *pin, struct dataplane **dp, struct err *e);
+/* dp_look - at what is attached, and change nothing; -ENOENT: nothing of ours is */
+int dp_look(const char *interface, struct dataplane **dp, struct err *e);
 void dp_close(struct dataplane *dp);
 /* dp_remove - detach and unpin; before dp_close() */
-void dp_remove(struct dataplane *dp);
+void dp_remove(struct dataplane *dp, const char *pin);
 /* what is attached, for people; new reference */
 json_t *dp_json(const struct dataplane *dp);
 int dp_mtu(const struct dataplane *dp);
@@ -131,6 +137,9 @@ struct meter_row {
 int dp_meters_get(struct dataplane *dp, struct meter_row **rows, unsigned int *n);
 int dp_reason(struct dataplane *dp, enum decap_reason reason, uint64_t *n);
 const char *dp_reason_name(enum decap_reason reason);
+/* dp_before - what a setting of the host was before an agent changed it; the first word counts */
+void dp_before_set(struct dataplane *dp, const char *name, const char *value);
+bool dp_before_get(struct dataplane *dp, const char *name, char value[DECAP_VALUE]);
 int dp_meta_get(struct dataplane *dp, struct decap_meta *meta);
 int dp_meta_set(struct dataplane *dp, const struct decap_meta *meta);
 bool dp_health_get(struct dataplane *dp, const struct decap_health_key *key, struct decap_health *health);
@@ -203,6 +212,8 @@ void nft_close(struct nft *nft);
 /* nft_apply - the table for these pairs, in one transaction; none left: no table */
 int nft_apply(struct nft *nft, const struct pair_def *pairs, unsigned int n, struct err *e);
 void nft_remove(struct nft *nft);
+/* nft_works - can tables be listed? */
+int nft_works(struct nft *nft, struct err *e);
 
 /* ---- check.c: health checks ---- */
 enum check_type { CHECK_TCP, CHECK_HTTP, CHECK_HTTPS, CHECK_ICMP, CHECK_COMMAND };
@@ -256,8 +267,12 @@ struct host {
 void put_state(struct http_request *req, json_t *body, void *ctx);
 /* state_health - a check of this pair changed: its second-level table follows */
 void state_health(struct host *host, const struct decap_key *key);
-/* state_remove - take everything away that state made */
-void state_remove(struct host *host);
+/* state_remove - --uninstall: take everything away that agents made; false: nothing was there */
+bool state_remove(const struct conf *conf);
+
+/* ---- sysctl.c: settings of the interface ---- */
+void sysctls_manage(struct dataplane *dp, const char *interface);
+void sysctls_restore(struct dataplane *dp, const char *interface);
 
 /* ---- show.c: status and metrics ---- */
 extern const struct http_route host_routes[];

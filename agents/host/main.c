@@ -5,14 +5,13 @@
  * Leaves decapsulator and addresses in place when it stops, however it stops.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "daemon.h"
+#include "doctor.h"
 #include "host.h"
 #include "log.h"
 #include "snat.h"
@@ -78,42 +77,6 @@ err_free:
 	return ret;
 }
 
-static void set_sysctl(const char *interface, const char *key, const char *value)
-{
-	char path[128], now[16] = "";
-	ssize_t n;
-	int fd;
-
-	snprintf(path, sizeof(path), "/proc/sys/net/ipv4/conf/%s/%s", interface, key);
-	fd = open(path, O_RDWR | O_CLOEXEC);
-	if (fd < 0) {
-		log_warn("sysctl %s: %s", path, strerror(errno));
-		return;
-	}
-	n = read(fd, now, sizeof(now) - 1);
-	now[n > 0 ? strcspn(now, "\n") : 0] = '\0';
-	if (strcmp(now, value)) {
-		if (pwrite(fd, value, strlen(value), 0) < 0)
-			log_warn("sysctl %s = %s: %s", path, value, strerror(errno));
-		else
-			log_info("sysctl %s: %s -> %s", path, now, value);
-	}
-	close(fd);
-}
-
-/*
- * Clients' packets may come in where the way back doesn't lead: strict reverse
- * path filtering would drop them (loose is the higher value, so it wins over
- * "all"). A VIP on lo must not be told by ARP, it belongs to the muxes. These
- * are settings of the interface in this network namespace, of nothing else.
- */
-static void manage_sysctls(const char *interface)
-{
-	set_sysctl(interface, "rp_filter", "2");
-	set_sysctl(interface, "arp_ignore", "1");
-	set_sysctl(interface, "arp_announce", "2");
-}
-
 static void on_change(const struct decap_key *key, void *ctx)
 {
 	struct host *host = ctx;
@@ -140,7 +103,7 @@ static int run(struct host *host, struct err *e)
 	if (ret)
 		goto out_nft;
 	if (host->conf.manage_sysctl)
-		manage_sysctls(host->conf.interface);
+		sysctls_manage(host->dp, host->conf.interface);
 	ret = checks_start(host->loop, host->dp, on_change, host, &host->checks);
 	if (ret) {
 		err_set(e, ret, "health checks: %s", strerror(-ret));
@@ -179,15 +142,33 @@ out_loop:
 	return ret;
 }
 
+/* take - an option of this program alone, out of what the common ones are read from */
+static bool take(int *argc, char **argv, const char *option)
+{
+	int i, k;
+
+	for (i = 1; i < *argc && strcmp(argv[i], option); i++)
+		;
+	if (i == *argc)
+		return false;
+	for (k = i; k < *argc; k++)
+		argv[k] = argv[k + 1];
+	(*argc)--;
+	return true;
+}
+
 int main(int argc, char **argv)
 {
+	bool ill = take(&argc, argv, "--doctor"), json = take(&argc, argv, "--json"), gone = take(&argc, argv, "--uninstall");
 	struct daemon_opts opts;
 	struct host host = {};
 	struct err e;
 	int ret;
 
 	daemon_options(argc, argv, "duet-host-agent",
-		       "Decapsulates what muxes send to the VIPs served on this host, checks the services, reports.",
+		       "Decapsulates what muxes send to the VIPs served on this host, checks the services, reports.\n"
+		       "  -c FILE --doctor [--json]  look for what keeps packets from being answered; 1: found\n"
+		       "  -c FILE --uninstall        leave the host as it was before",
 		       false, &opts);
 	log_init("duet-host-agent");
 	if (read_conf(opts.config, &host.conf, &e)) {
@@ -196,6 +177,11 @@ int main(int argc, char **argv)
 	}
 	if (opts.check) {
 		printf("%s: ok\n", opts.config);
+		ret = 0;
+	} else if (ill) {
+		ret = doctor(&host.conf, json);
+	} else if (gone) {
+		printf("%s\n", state_remove(&host.conf) ? "removed" : "nothing of ours was there");
 		ret = 0;
 	} else {
 		ret = run(&host, &e);

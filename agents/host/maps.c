@@ -424,6 +424,23 @@ int dp_meta_set(struct dataplane *dp, const struct decap_meta *meta)
 	return bpf_map_update_elem(dp->maps[MAP_META], &key, meta, BPF_ANY) ? -errno : 0;
 }
 
+void dp_before_set(struct dataplane *dp, const char *name, const char *value)
+{
+	char key[DECAP_NAME] = "", text[DECAP_VALUE] = "";
+
+	snprintf(key, sizeof(key), "%s", name);
+	snprintf(text, sizeof(text), "%s", value);
+	bpf_map_update_elem(dp->maps[MAP_BEFORE], key, text, BPF_NOEXIST);
+}
+
+bool dp_before_get(struct dataplane *dp, const char *name, char value[DECAP_VALUE])
+{
+	char key[DECAP_NAME] = "";
+
+	snprintf(key, sizeof(key), "%s", name);
+	return !bpf_map_lookup_elem(dp->maps[MAP_BEFORE], key, value);
+}
+
 bool dp_health_get(struct dataplane *dp, const struct decap_health_key *key, struct decap_health *health)
 {
 	return !bpf_map_lookup_elem(dp->maps[MAP_HEALTH], key, health);

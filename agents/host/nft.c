@@ -152,3 +152,8 @@ void nft_remove(struct nft *nft)
 
 	run(nft, TABLE "\ndelete " TABLE "\n", &e);
 }
+
+int nft_works(struct nft *nft, struct err *e)
+{
+	return run(nft, "list tables", e);
+}

@@ -554,15 +554,9 @@ int snat_apply(struct snat *s, const struct desired *d, struct err *e)
 	return ret;
 }
 
-void snat_remove(struct snat *s, const struct desired *d)
+void snat_unlink(const char *pin)
 {
-	unsigned int i, t;
-
-	for (i = 0; i < __LINKS; i++)
-		unhook_sockets(s, i);
-	for (i = 0; i < d->n_pairs; i++)
-		for (t = 0; t < d->pairs[i].n_locals; t++)
-			hook_detach(behind(&d->pairs[i].locals[t].address), HOOK_SNAT);
+	pin_remove(pin, link_names, __LINKS);
 }
 
 int snat_count(const struct snat *s, unsigned int what, uint64_t *n)

@@ -10,7 +10,8 @@ int snat_start(sd_event *loop, struct checks *checks, const char *pin, struct sn
 void snat_stop(struct snat *snat);
 /* snat_apply - after NAT for targets is there: conntrack does the translation */
 int snat_apply(struct snat *snat, const struct desired *d, struct err *e);
-void snat_remove(struct snat *snat, const struct desired *d);
+/* snat_unlink - let go of the sockets, whoever attached to them */
+void snat_unlink(const char *pin);
 /* snat_count - enum snat_count, of this process */
 int snat_count(const struct snat *snat, unsigned int what, uint64_t *n);
 json_t *snat_json(const struct snat *snat);

@@ -275,23 +275,3 @@ void state_health(struct host *host, const struct decap_key *key)
 			log_err("second-level table: %s", e.text);
 	}
 }
-
-void state_remove(struct host *host)
-{
-	struct decap_key *old;
-	unsigned int n, i, changed = 0;
-	struct err e;
-
-	if (!dp_served_get(host->dp, &old, &n)) {
-		for (i = 0; i < n; i++) {
-			struct addr vip = to_addr(&old[i].vip);
-
-			if (!has_vip(old, i, &old[i].vip) && lo_del(host->lo, &vip, &changed, &e))
-				log_warn("%s", e.text);
-		}
-		free(old);
-	}
-	snat_remove(host->snat, &host->held);
-	nft_remove(host->nft);
-	dp_remove(host->dp);
-}

@@ -662,6 +662,67 @@ def metrics():
         check(line in text, f"no {line!r} in /metrics")
 
 
+def doctor():
+    """What --doctor finds: {name: (result, fix)}, and its exit status."""
+    done = subprocess.run(["ip", "netns", "exec", HOST, AGENT, "-c", W.agent.conf, "--doctor", "--json"], stdout=subprocess.PIPE, check=False)
+    return {c["name"]: (c["result"], c.get("fix", "")) for c in json.loads(done.stdout)}, done.returncode
+
+
+@test
+def ill_and_well():
+    """--doctor: nothing to find on a good host; each thing that is broken is found by name, with its fix"""
+    sh("ip", "-n", PEER, "addr", "add", f"{MUX}/32", "dev", "lo")
+    W.agent.put(vip())
+    found, status = doctor()
+    equal([(n, f) for n, f in found.items() if f[0] != "ok"], [], "findings")
+    equal(status, 0, "exit status")
+
+    def breaks(name, fix, how, undo, result="fail"):
+        sh(*how, ns=HOST)
+        got, code = doctor()
+        sh(*undo, ns=HOST)
+        equal((got[name][0], code), (result, int(result == "fail")), f"{name} after {' '.join(how)} ({got})")
+        check(fix in got[name][1], f"{name}: no {fix!r} in {got[name][1]!r}")
+
+    conf = "net.ipv4.conf.e0."
+    breaks("rp-filter", "rp_filter=2", ("sysctl", "-qw", f"{conf}rp_filter=1"), ("sysctl", "-qw", f"{conf}rp_filter=2"))
+    breaks("arp-ignore", "arp_ignore=1", ("sysctl", "-qw", f"{conf}arp_ignore=0"), ("sysctl", "-qw", f"{conf}arp_ignore=1"))
+    breaks("arp-announce", "arp_announce=2", ("sysctl", "-qw", f"{conf}arp_announce=0"), ("sysctl", "-qw", f"{conf}arp_announce=2"))
+    breaks("vip-address", "restart", ("ip", "addr", "del", f"{VIP}/32", "dev", "lo"), ("ip", "addr", "add", f"{VIP}/32", "dev", "lo", "scope", "host"))
+    breaks("foreign-tc", "tc filter", ("tc", "filter", "add", "dev", "e0", "ingress", "prio", "1", "bpf", "bytecode", "1,6 0 0 4294967295"),
+           ("tc", "filter", "del", "dev", "e0", "ingress", "prio", "1"), "warn")
+    # half of the way carries less
+    sh("ip", "-n", PEER, "link", "set", "p0", "mtu", "1400")
+    found, status = doctor()
+    sh("ip", "-n", PEER, "link", "set", "p0", "mtu", "1500")
+    equal((found["mtu"][0], status), ("fail", 1), f"MTU of the way ({found})")
+    W.agent.put({"vip": VIP, "dip": DIP, "delivery": "virtual", "targets": [{"address": "10.98.1.2"}]})
+    found, _ = doctor()
+    equal(found["forwarding"][0], "fail", "forwarding")
+    W.agent.put(vip())
+    sh("ip", "-n", PEER, "addr", "del", f"{MUX}/32", "dev", "lo")
+
+
+@test
+def removed():
+    """--uninstall: addresses, filters, settings, tables: all as before there was an agent"""
+    W.agent.put(vip(VIP, HTTP_CHECK), {"vip": VIP2, "dip": DIP, "delivery": "nat"})
+    check("duet_host" in sh("nft", "list", "tables", ns=HOST), "a table of ours while it is needed")
+    W.agent.stop()
+    sh(AGENT, "-c", W.agent.conf, "--uninstall", ns=HOST)
+    equal(W.picture, picture(), "the host")
+    check(not W.wire.answer(W.wire.ping(), 0.5), "nothing is decapsulated")
+    W.agent.start()
+    W.agent.put(vip())
+    check(W.wire.answer(W.wire.ping()), "and again, after an agent came back")
+
+
+def picture():
+    """The host as an operator sees it: addresses, queueing disciplines, filters, nftables, settings."""
+    return [sh(*c, ns=HOST) for c in (("ip", "-o", "-4", "addr"), ("ip", "-o", "addr", "show", "dev", "lo"), ("tc", "qdisc", "show", "dev", "e0"), ("tc", "filter", "show", "dev", "e0", "ingress"),
+                                      ("nft", "list", "ruleset"), ("sysctl", "net.ipv4.conf.e0"))]
+
+
 def main():
     if os.geteuid():
         print("1..0 # SKIP not root")
@@ -673,6 +734,7 @@ def main():
     bad, W.agent = 0, None
     try:
         setup()
+        W.picture = picture()
         W.wire, W.web, W.controller, W.agent = Wire(), Web(80), Controller(), Agent()
         for i, function in enumerate(TESTS, 1):
             try:

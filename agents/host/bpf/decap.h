@@ -16,6 +16,10 @@
 #define DECAP_MAX_LOCALS	65535	/* targets behind this host */
 #define DECAP_MAX_HEALTH	8192
 
+#define DECAP_SETTINGS		64
+#define DECAP_NAME		64	/* of a setting of the host */
+#define DECAP_VALUE		16
+
 /* skb->mark of a decapsulated packet says which target of this host it is for;
  * nftables reads it and clears it.
  */

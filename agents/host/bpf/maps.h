@@ -110,6 +110,14 @@ struct {
 	__type(value, __u32);
 } names SEC(".maps");
 
+/* What settings of the host were before an agent changed them. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, DECAP_SETTINGS);
+	__type(key, char[DECAP_NAME]);
+	__type(value, char[DECAP_VALUE]);
+} before SEC(".maps");
+
 static __always_inline int counted(__u32 reason, int action)
 {
 	__u64 *n = bpf_map_lookup_elem(&reasons, &reason);
