@@ -127,7 +127,7 @@ static struct bpf_map *skel_map(const struct decap *skel, enum map_id id)
 }
 
 /* load - our programs, with the maps of those before */
-static struct decap *load(const int *maps, struct err *e)
+static struct decap *load(const int *maps, bool meter, struct err *e)
 {
 	struct decap *skel = decap__open();
 	unsigned int i;
@@ -137,6 +137,7 @@ static struct decap *load(const int *maps, struct err *e)
 		err_set(e, -errno, "the BPF program can't be read: %s", strerror(errno));
 		return NULL;
 	}
+	skel->rodata->metering = meter;
 	for (i = 0; i < __MAPS; i++) {
 		if (maps[i] < 0 || !bpf_map__reuse_fd(skel_map(skel, i), maps[i]))
 			continue;
@@ -252,7 +253,7 @@ out:
 	log_notice("not pinned: %s; the program stays attached all the same and a restart takes it over", dp->pin_why);
 }
 
-int dp_open(const char *interface, enum attach attach, const char *pins, struct dataplane **out, struct err *e)
+int dp_open(const char *interface, enum attach attach, bool meter, const char *pins, struct dataplane **out, struct err *e)
 {
 	struct dataplane *dp = calloc(1, sizeof(*dp));
 	int maps[__MAPS], ret;
@@ -273,7 +274,7 @@ int dp_open(const char *interface, enum attach attach, const char *pins, struct 
 	if (ret)
 		goto err_free;
 	dp->taken_over = take_over(dp, maps);
-	skel = load(maps, e);
+	skel = load(maps, meter, e);
 	if (!skel) {
 		ret = -EIO;
 		goto err_maps;

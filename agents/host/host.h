@@ -26,8 +26,8 @@ struct conf {
 	struct http_conf http;
 	struct addr address;
 	enum attach attach;
-	unsigned int report_ms, mtu;
-	bool manage_sysctl;
+	unsigned int mtu;
+	bool manage_sysctl, meter;
 };
 
 /* The maps' addresses are struct addr in words. */
@@ -88,7 +88,7 @@ struct dataplane;
 /* dp_open - attach to the interface, or take over what an earlier agent left
  * there, its maps with all that is in them. Nothing is detached on close.
  */
-int dp_open(const char *interface, enum attach attach, const char *pin, struct dataplane **dp, struct err *e);
+int dp_open(const char *interface, enum attach attach, bool meter, const char *pin, struct dataplane **dp, struct err *e);
 /* dp_look - at what is attached, and change nothing; -ENOENT: nothing of ours is */
 int dp_look(const char *interface, struct dataplane **dp, struct err *e);
 void dp_close(struct dataplane *dp);

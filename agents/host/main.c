@@ -28,6 +28,7 @@ static const struct conf_key conf_keys[] = {
 	CONF("host", "pin", CONF_STR, pin, .required = false),
 	CONF("host", "attach", CONF_STR, attach_text, .fallback = "auto"),
 	CONF("host", "mtu", CONF_UINT, mtu, .max = 65535, .fallback = "0"),
+	CONF("host", "meter", CONF_BOOL, meter, .fallback = "yes"),
 	CONF("host", "manage_sysctl", CONF_BOOL, manage_sysctl, .fallback = "no"),
 };
 #define CONF_KEYS (sizeof(conf_keys) / sizeof(*conf_keys))
@@ -99,7 +100,7 @@ static int run(struct host *host, struct err *e)
 	ret = nft_open(&host->nft, e);
 	if (ret)
 		goto out_lo;
-	ret = dp_open(host->conf.interface, host->conf.attach, host->conf.pin, &host->dp, e);
+	ret = dp_open(host->conf.interface, host->conf.attach, host->conf.meter, host->conf.pin, &host->dp, e);
 	if (ret)
 		goto out_nft;
 	if (host->conf.manage_sysctl)

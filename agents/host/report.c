@@ -12,6 +12,7 @@
 #include "daemon.h"
 #include "host.h"
 #include "log.h"
+#include "snat.h"
 
 #define INTERVAL_MS	2000
 #define TIMEOUT_MS	2000
@@ -118,9 +119,10 @@ void report_now(struct report *r)
 
 	/* one under way is older than this one: whole reports need no order but the last */
 	http_cancel(r->call);
-	body = json_pack("{s:s, s:s, s:I, s:b, s:o, s:o}", "host", host->conf.name, "instance", daemon_instance(),
+	body = json_pack("{s:s, s:s, s:I, s:b, s:o, s:o, s:o}", "host", host->conf.name, "instance", daemon_instance(),
 			 "seq", (json_int_t)++r->seq, "synced", host->synced,
-			 "dips", checks_json(host->checks, NULL, true), "traffic", traffic(host->dp));
+			 "dips", checks_json(host->checks, NULL, true), "traffic", traffic(host->dp), "snat",
+			 snat_json(host->snat));
 	r->call = http_call(r->client, "POST", r->url, body, TIMEOUT_MS, on_done, r);
 	if (!r->call)
 		arm(r, INTERVAL_MS);

@@ -232,7 +232,7 @@ class Agent:
     def start(self):
         self.log = open(os.path.join(DIR, "agent.log"), "a", encoding="utf-8")
         self.child = subprocess.Popen(["ip", "netns", "exec", HOST, AGENT, "-c", self.conf], stderr=self.log)
-        until(self.healthy, "the agent answers")
+        until(self.healthy, "the agent answers", 120)
 
     def healthy(self):
         if self.child.poll() is not None:

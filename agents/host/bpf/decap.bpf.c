@@ -29,6 +29,8 @@
 #define PROTO_IPV6	DUET_PROTO_IPV6
 #define OPTIONS_MAX	40		/* bytes of TCP options */
 
+const volatile bool metering = true;	/* [host] meter */
+
 /* A packet as found: what its headers say. */
 struct tunnelled {
 	struct decap_key key;
@@ -229,12 +231,14 @@ static __always_inline int decap(void *ctx, const bool xdp, const bool outer6, s
 
 	if (!xdp && served_here->delivery != DELIVER_LO && !aim(ctx, served_here, p))
 		return counted(DECAP_NO_TARGET, DROP);
-	if (!xdp)
-		segments = on_the_wire(ctx, at, p->inner, p->proto, &p->bytes);
-	meter = row(served_here->index, &p->client);
-	if (meter) {
-		meter->in_packets += segments;
-		meter->in_bytes += p->bytes;
+	if (metering) {
+		if (!xdp)
+			segments = on_the_wire(ctx, at, p->inner, p->proto, &p->bytes);
+		meter = row(served_here->index, &p->client);
+		if (meter) {
+			meter->in_packets += segments;
+			meter->in_bytes += p->bytes;
+		}
 	}
 	if (xdp ? !strip_xdp(ctx, p, tos) : !strip_skb(ctx, p, outer6, tos))
 		return counted(DECAP_FAILED, DROP);
@@ -393,11 +397,13 @@ int duet_egress(struct __sk_buff *skb)
 	served_here = bpf_map_lookup_elem(&vips, &from);
 	if (!served_here)
 		return TC_ACT_UNSPEC;
-	segments = on_the_wire(skb, ETH_HLEN, header, proto, &bytes);
-	meter = row(served_here->index, &to);
-	if (meter) {
-		meter->out_packets += segments;
-		meter->out_bytes += bytes;
+	if (metering) {
+		segments = on_the_wire(skb, ETH_HLEN, header, proto, &bytes);
+		meter = row(served_here->index, &to);
+		if (meter) {
+			meter->out_packets += segments;
+			meter->out_bytes += bytes;
+		}
 	}
 	if (proto == IPPROTO_TCP && first)
 		clamp(skb, ETH_HLEN + header, six ? served_here->mss6 : served_here->mss4);
