@@ -2,7 +2,7 @@
 # duet-controller: monitor, engine and updater, with REST between them.
 PROGRAMS += duet-controller
 duet-controller-objs := $(patsubst %.c,%.o,$(filter-out controller/sim/%,$(wildcard controller/*.c controller/*/*.c)))
-duet-controller-libs := libcgraph sqlite3
+duet-controller-libs := libcgraph sqlite3 gnutls
 duet-controller-ldlibs := -lm
 CFLAGS-controller/monitor/topology := $(shell $(PKG_CONFIG) --cflags libcgraph 2>/dev/null)
 engine-src := $(filter-out controller/engine/plan.c,$(wildcard controller/engine/*.c))

@@ -13,7 +13,9 @@
 
 enum role { ROLE_MONITOR = 1, ROLE_ENGINE = 2, ROLE_UPDATER = 4, ROLE_ALL = 7 };
 
+struct lead;
 struct monitor;
+struct store_conf;
 struct updater;
 
 struct controller {
@@ -21,12 +23,23 @@ struct controller {
 	enum role roles;		/* set of bits */
 	sd_event *loop;
 	struct http_client *client;
+	struct http_client *etcd_client;	/* with etcd's certificates */
+	struct lead *lead;			/* NULL: the store isn't etcd */
+	char leader_key[160];
+	uint64_t revision;			/* of our leader's key; 0: we don't lead */
 	struct http_server *server;
 	struct http_route *served;	/* those of its roles */
 	char monitor_url[256], engine_url[256], updater_url[256];
+	char secret[128];		/* parts know each other by it */
 	struct monitor *monitor;	/* NULL: not this process's part */
 	struct updater *updater;
 };
+
+/* ctl_elected - this one leads: the updater starts */
+void ctl_elected(struct controller *ctl, uint64_t revision);
+/* ctl_step_down - it may not act any more: it starts anew, knowing nothing */
+void ctl_step_down(struct controller *ctl, const char *why);
+void ctl_store_conf(const struct controller *ctl, uint64_t revision, struct store_conf *conf);
 
 /* once - call back after ms (again if armed already: then it is put off or
  * brought forward); *timer is made on first use

@@ -5,11 +5,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "api/api.h"
+#include "api/gate.h"
+#include "command.h"
 #include "controller.h"
 #include "daemon.h"
-#include "engine/plan.h"
+#include "fault.h"
+#include "lead.h"
 #include "log.h"
 #include "monitor/monitor.h"
 #include "monitor/topology.h"
@@ -28,39 +32,20 @@ static const struct conf_key keys[] = {
 	KEY("monitor", CONF_STR, monitor),
 	KEY("engine", CONF_STR, engine),
 	KEY("updater", CONF_STR, updater),
+	KEY("aggregate6", CONF_STR, aggregate6_text),
+	KEY("etcd_prefix", CONF_STR, etcd_prefix, .fallback = "/duet/"),
+	KEY("etcd_ca", CONF_STR, etcd_ca),
+	KEY("etcd_cert", CONF_STR, etcd_cert),
+	KEY("etcd_key", CONF_STR, etcd_key),
+	KEY("lease_s", CONF_UINT, lease_s, .min = 2, .max = 60, .fallback = "5"),
+	KEY("auth", CONF_STR, auth, .fallback = "none"),
+	KEY("admins", CONF_STR, admins),
+	KEY("operators", CONF_STR, operators),
+	KEY("readers", CONF_STR, readers),
+	KEY("agents", CONF_STR, agents, .fallback = "*"),
+	KEY("part_secret", CONF_STR, part_secret),
 };
 #define N_KEYS (sizeof(keys) / sizeof(*keys))
-
-struct part_route {
-	enum role part;
-	struct http_route route;
-};
-
-static const struct part_route routes[] = {
-	{ ROLE_MONITOR, { "GET", "/v1/monitor/model", monitor_model_get } },
-	{ ROLE_MONITOR, { "GET", "/v1/topology", monitor_topology_get } },
-	{ ROLE_MONITOR, { "POST", "/v1/reports", monitor_report_post } },
-	{ ROLE_ENGINE, { "POST", "/v1/engine/plan", plan_post } },
-	{ ROLE_UPDATER, { "PUT", "/v1/updater/health", updater_health_put } },
-	{ ROLE_UPDATER, { "PUT", "/v1/updater/assignment", updater_assignment_put } },
-	{ ROLE_UPDATER, { "GET", "/v1/vips", api_vips_get } },
-	{ ROLE_UPDATER, { "GET", "/v1/vips/*", api_vip_get } },
-	{ ROLE_UPDATER, { "PUT", "/v1/vips/*", api_vip_put } },
-	{ ROLE_UPDATER, { "DELETE", "/v1/vips/*", api_vip_delete } },
-	{ ROLE_UPDATER, { "PUT", "/v1/config", api_config_put } },
-	{ ROLE_UPDATER, { "GET", "/v1/assignment", api_assignment_get } },
-	{ ROLE_UPDATER, { "POST", "/v1/assign", api_assign_post } },
-	{ ROLE_UPDATER, { "POST", "/v1/moves", api_moves_post } },
-	{ ROLE_UPDATER, { "GET", "/v1/moves", api_moves_get } },
-	{ ROLE_UPDATER, { "GET", "/v1/moves/*", api_move_get } },
-	{ ROLE_UPDATER, { "GET", "/v1/muxes", api_muxes_get } },
-	{ ROLE_UPDATER, { "GET", "/v1/hosts", api_hosts_get } },
-	{ ROLE_UPDATER, { "GET", "/v1/events", api_events_get } },
-	{ ROLE_UPDATER, { "GET", "/v1/status", api_status_get } },
-	{ ROLE_ALL, { "GET", "/healthz", api_healthz_get } },
-	{ ROLE_ALL, { "GET", "/metrics", api_metrics_get } },
-};
-#define N_ROUTES (sizeof(routes) / sizeof(*routes))
 
 int once(sd_event *loop, sd_event_source **timer, uint64_t ms, sd_event_time_handler_t call, void *ctx)
 {
@@ -162,6 +147,12 @@ static int config_read(struct controller *ctl, const struct daemon_opts *opts, s
 			opts->config, conf->aggregate_text);
 		goto err_free;
 	}
+	if (conf->aggregate6_text && (prefix_parse(conf->aggregate6_text, &conf->aggregate6) ||
+				      addr_is_v4(&conf->aggregate6.addr))) {
+		err_set(e, ret, "%s: [controller] aggregate6 = %s: must be an IPv6 prefix such as 2001:db8::/64",
+			opts->config, conf->aggregate6_text);
+		goto err_free;
+	}
 	/* each part needs only those it talks to: the monitor the updater, the updater both others */
 	if (((ctl->roles & ROLE_UPDATER) &&
 	     (part_url(ctl, opts->config, ROLE_MONITOR, "monitor", conf->monitor, ctl->monitor_url,
@@ -193,31 +184,83 @@ static int check(struct controller *ctl, struct err *e)
 	return ret;
 }
 
+/* routes_of - those of the process's roles, all of them through the gate */
+static struct http_route *routes_of(const struct controller *ctl)
+{
+	const struct gate_route *r;
+	struct http_route *list;
+	unsigned int n = 0;
+
+	for (r = gate_routes; r->part; r++)
+		n++;
+	list = calloc(n + 1, sizeof(*list));
+	n = 0;
+	for (r = gate_routes; list && r->part; r++) {
+		if (!(r->part & ctl->roles))
+			continue;
+		list[n] = r->route;
+		list[n++].handle = gate;
+	}
+	return list;
+}
+
+void ctl_store_conf(const struct controller *ctl, uint64_t revision, struct store_conf *conf)
+{
+	*conf = (struct store_conf){ .spec = ctl->conf.store, .prefix = ctl->conf.etcd_prefix,
+				     .ca = ctl->conf.etcd_ca, .cert = ctl->conf.etcd_cert,
+				     .key = ctl->conf.etcd_key, .leader_key = ctl->leader_key,
+				     .leader_rev = revision };
+}
+
+void ctl_elected(struct controller *ctl, uint64_t revision)
+{
+	struct err e;
+
+	log_notice("this controller leads: revision %llu", (unsigned long long)revision);
+	ctl->revision = revision;
+	if (updater_start(ctl, &e))
+		ctl_step_down(ctl, e.text);
+}
+
+static char **arguments;
+
+/* Nothing that was known or under way may outlive the right to act on it, and
+ * nothing does outlive exec.
+ */
+void ctl_step_down(struct controller *ctl, const char *why)
+{
+	log_err("this controller stops acting and starts anew: %s", why);
+	close_range(3, ~0U, 0);
+	if (!ctl->lead)
+		usleep(500000);	/* a store that can't be read: not in a tight loop */
+	execv("/proc/self/exe", arguments);
+	log_err("exec: %s", strerror(errno));
+	_exit(1);
+}
+
 static int start(struct controller *ctl, struct err *e)
 {
-	struct http_route *list = calloc(N_ROUTES + 2, sizeof(*list));
-	unsigned int i, n = 0;
-	int ret = 0;
+	int ret;
 
-	if (!list)
+	ctl->served = routes_of(ctl);
+	if (!ctl->served)
 		return err_set(e, -ENOMEM, "out of memory");
-	ctl->served = list;
-	for (i = 0; i < N_ROUTES; i++)
-		if (routes[i].part & ctl->roles)
-			list[n++] = routes[i].route;
-	if ((ctl->roles & ROLE_UPDATER) && !(ctl->roles & ROLE_MONITOR))
-		list[n++] = (struct http_route){ "GET", "/v1/topology", api_topology_get };
+	ret = auth_start(ctl, e);
+	if (ret)
+		return ret;
 	ret = http_client_start(ctl->loop, &ctl->client);
 	if (!ret)
 		ret = http_client_tls(ctl->client, &ctl->conf.http);
+	if (!ret)
+		ret = http_client_start(ctl->loop, &ctl->etcd_client);
 	if (ret)
 		return err_set(e, ret, "HTTP client: %s", strerror(-ret));
 	if (ctl->roles & ROLE_MONITOR)
 		ret = monitor_start(ctl, e);
 	if (!ret && (ctl->roles & ROLE_UPDATER))
-		ret = updater_start(ctl, e);
+		ret = store_is_etcd(ctl->conf.store) ? lead_start(ctl, e) : updater_start(ctl, e);
 	if (!ret)
-		ret = http_server_start(ctl->loop, &ctl->conf.http, list, ctl, &ctl->server, e);
+		ret = http_server_start(ctl->loop, &ctl->conf.http, ctl->served, ctl, &ctl->server, e);
 	return ret;
 }
 
@@ -226,8 +269,11 @@ static void stop(struct controller *ctl)
 	http_server_stop(ctl->server);
 	if (ctl->client)
 		http_client_stop(ctl->client);
+	if (ctl->etcd_client)
+		http_client_stop(ctl->etcd_client);
 	monitor_stop(ctl);
 	updater_stop(ctl);
+	lead_stop(ctl);
 	free(ctl->served);
 }
 
@@ -235,21 +281,33 @@ int main(int argc, char **argv)
 {
 	struct controller ctl = {};
 	struct daemon_opts opts = {};
+	struct command command = {};
 	struct err e;
 	int ret;
 
+	arguments = argv;
+	fault_init();
 	log_init("duet-controller");
-	daemon_options(argc, argv, "duet-controller",
-		       "sees the fabric, assigns VIPs to switches, moves them without loss", true, &opts);
-	ret = config_read(&ctl, &opts, &e);
+	ret = command_take(&argc, argv, &command, &e);
+	if (!ret) {
+		daemon_options(argc, argv, "duet-controller", command_help, true, &opts);
+		ret = config_read(&ctl, &opts, &e);
+	}
 	if (!ret)
 		ret = check(&ctl, &e);
 	if (ret) {
 		log_err("%s", e.text);
 		return 1;
 	}
+	snprintf(ctl.leader_key, sizeof(ctl.leader_key), "%.120sleader", ctl.conf.etcd_prefix);
 	if (opts.check) {
 		printf("%s: ok\n", opts.config);
+		goto out;
+	}
+	if (command.what) {
+		ret = command_run(&ctl, &command, &e);
+		if (ret)
+			log_err("%s", e.text);
 		goto out;
 	}
 	ret = daemon_loop(&ctl.loop);

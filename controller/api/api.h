@@ -10,26 +10,70 @@
  */
 int vip_check(const struct updater *u, json_t *vip, json_t **def, struct err *e);
 
+/* page.c: ?limit= and ?after= of lists; what a list has no room for begins after "next" */
+struct page {
+	unsigned int limit;
+	const char *after;	/* as given, or NULL */
+	uint64_t after_id;	/* the same as a number; 0 */
+};
+#define PAGE_MAX 1000
+/* api_page - 0, or it has been answered */
+int api_page(struct http_request *req, struct page *page, unsigned int fallback);
+/* If-Match against a generation: 0, or it has been answered */
+int api_match(struct http_request *req, uint64_t generation);
+void api_etag(struct http_request *req, uint64_t generation);
+/* api_audit - inside the transaction of a change */
+void api_audit(struct updater *u, struct http_request *req, const char *subject);
+/* api_not_kept - the answer when the store could not keep a change */
+void api_not_kept(struct updater *u, struct http_request *req);
+struct move *api_move_running(struct updater *u, uint64_t id);
+const char *api_rack_of(const struct updater *u, const char *smux);
+
+/* links.c: a link of the model: up, down, unknown; who says so in *by (may be NULL) */
+const char *link_state(const struct updater *u, json_t *link, const char **by);
+void link_faults(struct updater *u, json_t *faults);
+
 /* handlers; ctx is the controller */
 #define API_HANDLER(name) void name(struct http_request *req, json_t *body, void *ctx)
 
 /* config.c */
-API_HANDLER(api_config_put);		/* PUT /v1/config */
-API_HANDLER(api_vip_put);		/* PUT /v1/vips/ADDR */
-API_HANDLER(api_vip_delete);		/* DELETE /v1/vips/ADDR */
-/* assign.c */
-API_HANDLER(api_assign_post);		/* POST /v1/assign[?dry_run=1] */
-API_HANDLER(api_moves_post);		/* POST /v1/moves */
+API_HANDLER(api_config_get);
+API_HANDLER(api_config_put);
+API_HANDLER(api_vip_put);
+API_HANDLER(api_vip_delete);
+/* assign.c, move.c */
+API_HANDLER(api_assign_post);		/* [?dry_run=1] */
+API_HANDLER(api_what_if_post);
+API_HANDLER(api_moves_post);
+API_HANDLER(api_moves_get);
+API_HANDLER(api_move_get);
 /* views.c */
 API_HANDLER(api_vips_get);
 API_HANDLER(api_vip_get);
 API_HANDLER(api_assignment_get);
-API_HANDLER(api_moves_get);
-API_HANDLER(api_move_get);
 API_HANDLER(api_muxes_get);
 API_HANDLER(api_hosts_get);
-API_HANDLER(api_topology_get);		/* where the monitor is another process */
+API_HANDLER(api_links_get);
+API_HANDLER(api_topology_get);		/* these two where the monitor is another process */
+API_HANDLER(api_traffic_get);
+/* events.c */
 API_HANDLER(api_events_get);
+API_HANDLER(api_audit_get);
+/* operate.c */
+API_HANDLER(api_control_get);
+API_HANDLER(api_control_put);
+API_HANDLER(api_drains_get);
+API_HANDLER(api_drain_put);
+API_HANDLER(api_drain_delete);
+API_HANDLER(api_move_abort);
+API_HANDLER(api_wave_abort);
+API_HANDLER(api_tokens_get);
+API_HANDLER(api_token_put);
+API_HANDLER(api_token_delete);
+API_HANDLER(api_export_get);
+API_HANDLER(api_backup_post);
+/* trace.c */
+API_HANDLER(api_trace_get);
 /* status.c */
 API_HANDLER(api_status_get);
 API_HANDLER(api_healthz_get);

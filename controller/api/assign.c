@@ -4,12 +4,16 @@
  * and the updater is told to carry it out, each by REST. And moves by hand.
  */
 #include "api.h"
+#include "gate.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "log.h"
+
 #define CALL_TIMEOUT_MS 60000
+#define SOON_MS		100	/* what changes together is planned together */
 
 /* struct assign - one POST /v1/assign on its way */
 struct assign {
@@ -17,11 +21,17 @@ struct assign {
 	struct http_request *req;
 	bool dry_run;
 	json_t *options;
+	json_t *without;	/* what-if: switches that are gone */
+	json_t *vips;		/* what-if: VIP: {"mbps"} or null: gone */
 	json_t *plan;
 };
 
 static void end(struct assign *a)
 {
+	if (!a->req && a->ctl->updater)
+		a->ctl->updater->assigning = false;
+	json_decref(a->without);
+	json_decref(a->vips);
 	json_decref(a->options);
 	json_decref(a->plan);
 	free(a);
@@ -29,7 +39,10 @@ static void end(struct assign *a)
 
 static void give_up(struct assign *a, const char *who, const char *url, const struct http_result *r)
 {
-	http_problem(a->req, r && r->status >= 400 && r->status < 500 ? 422 : 502, NULL,
+	if (!a->req)
+		log_warn("assignment: %s (%s): %s", who, url, r && r->error ? r->error : "no answer");
+	else
+		http_problem(a->req, r && r->status >= 400 && r->status < 500 ? 422 : 502, NULL,
 		     "%s (%s): %s", who, url, r && r->error ? r->error : "no answer");
 	end(a);
 }
@@ -43,7 +56,9 @@ static void updated(const struct http_result *r, void *ctx)
 		return;
 	}
 	json_object_set(a->plan, "moves", json_object_get(r->body, "moves"));
-	http_reply(a->req, 202, json_incref(a->plan));
+	json_object_set(a->plan, "wave", json_object_get(r->body, "wave"));
+	if (a->req)
+		http_reply(a->req, 202, json_incref(a->plan));
 	end(a);
 }
 
@@ -63,7 +78,7 @@ static void planned(const struct http_result *r, void *ctx)
 		return;
 	}
 	snprintf(url, sizeof(url), "%s/v1/updater/assignment", a->ctl->updater_url);
-	if (!http_call(a->ctl->client, "PUT", url,
+	if (!part_call(a->ctl, "PUT", url,
 		       json_pack("{s:O}", "assignment", json_object_get(a->plan, "assignment")),
 		       CALL_TIMEOUT_MS, updated, a))
 		give_up(a, "updater", a->ctl->updater_url, NULL);
@@ -96,6 +111,50 @@ static void real_tables(struct updater *u, json_t *model)
 	}
 }
 
+static bool gone(json_t *without, const char *name)
+{
+	json_t *s;
+	size_t i;
+
+	json_array_foreach(without, i, s)
+		if (!strcmp(json_string_value(s), name))
+			return true;
+	return false;
+}
+
+/* drop_links - those that are down, and those of switches that are supposed to be gone */
+static void drop_links(struct assign *a, json_t *model)
+{
+	json_t *links = json_object_get(model, "links");
+	size_t i = json_array_size(links);
+
+	while (i--) {
+		json_t *l = json_array_get(links, i);
+
+		if (gone(a->without, get_str(l, "a", "")) || gone(a->without, get_str(l, "b", "")) ||
+		    !strcmp(link_state(a->ctl->updater, l, NULL), "down"))
+			json_array_remove(links, i);
+	}
+}
+
+/* supposed - a definition with the traffic that is measured, or what-if's */
+static json_t *supposed(const struct assign *a, const struct uvip *v, json_t *def)
+{
+	json_t *what = json_object_get(a->vips, v->text), *traffic;
+	double mbps = json_is_object(what) ? get_num(what, "mbps", vip_mbps(v)) : v->measured;
+
+	if (mbps < 0)
+		return json_incref(def);
+	def = json_copy(def);
+	traffic = json_object_get(def, "traffic");
+	traffic = traffic ? json_copy(traffic) : json_object();
+	json_object_set_new(traffic, "mbps", json_real(mbps));
+	if (v->sources && !json_object_get(traffic, "sources"))
+		json_object_set(traffic, "sources", v->sources);
+	json_object_set_new(def, "traffic", traffic);
+	return def;
+}
+
 /* options_of - the caller's, and switches that can't be reached left out */
 static json_t *options_of(const struct assign *a)
 {
@@ -110,7 +169,8 @@ static json_t *options_of(const struct assign *a)
 		json_object_set_new(options, "exclude", exclude);
 	}
 	for (i = 0; i < u->n_muxes; i++)
-		if (!u->muxes[i].smux && (mux_lost(&u->muxes[i]) || u->muxes[i].fenced))
+		if (!u->muxes[i].smux && (mux_lost(&u->muxes[i]) || u->muxes[i].fenced || u->muxes[i].drained ||
+					  gone(a->without, u->muxes[i].name)))
 			json_array_append_new(exclude, json_string(u->muxes[i].name));
 	return options;
 }
@@ -134,12 +194,15 @@ static void modelled(const struct http_result *r, void *ctx)
 
 		if (v->move && v->move->kind == MOVE_DELETE)
 			continue;
-		json_array_append(vips, v->move && v->move->def ? v->move->def : v->def);
+		if (json_is_null(json_object_get(a->vips, v->text)))
+			continue;
+		json_array_append_new(vips, supposed(a, v, v->move && v->move->def ? v->move->def : v->def));
 		json_object_set_new(current, v->text, json_string(vip_wanted(v)));
 	}
 	real_tables(u, r->body);
+	drop_links(a, r->body);
 	snprintf(url, sizeof(url), "%s/v1/engine/plan", a->ctl->engine_url);
-	if (!http_call(a->ctl->client, "POST", url,
+	if (!part_call(a->ctl, "POST", url,
 		       json_pack("{s:O, s:o, s:o, s:o}", "model", r->body, "vips", vips, "current",
 				 current, "options", options_of(a)),
 		       CALL_TIMEOUT_MS, planned, a))
@@ -162,91 +225,112 @@ static const struct mux *undecided(const struct updater *u)
 	return NULL;
 }
 
-void api_assign_post(struct http_request *req, json_t *body, void *ctx)
+/* begin - req NULL: nobody waits for it */
+static void begin(struct controller *ctl, struct http_request *req, json_t *body, bool dry_run)
 {
-	struct controller *ctl = ctx;
-	const char *dry = http_query(req, "dry_run");
-	const struct mux *silent = undecided(ctl->updater);
-	struct assign *a;
+	struct assign *a = calloc(1, sizeof(*a));
 	char url[320];
 
-	if (!ctl->updater->model || silent) {
-		http_problem(req, 503, NULL, "%s%s", silent ? silent->name : "the topology",
-			     silent ? " has not been heard of since start: try again in a moment" :
-				      " is not known yet");
-		return;
-	}
-	a = calloc(1, sizeof(*a));
 	if (!a) {
-		http_problem(req, 500, NULL, "out of memory");
+		if (req)
+			http_problem(req, 500, NULL, "out of memory");
 		return;
 	}
 	a->ctl = ctl;
 	a->req = req;
-	a->dry_run = dry && strcmp(dry, "0");
+	a->dry_run = dry_run;
 	a->options = json_incref(json_object_get(body, "options"));
-	snprintf(url, sizeof(url), "%s/v1/monitor/model", ctl->monitor_url);
-	if (!http_call(ctl->client, "GET", url, NULL, CALL_TIMEOUT_MS, modelled, a))
+	a->without = json_incref(json_object_get(body, "without"));
+	a->vips = json_incref(json_object_get(body, "vips"));
+	if (!req)
+		ctl->updater->assigning = true;
+	snprintf(url, sizeof(url), "%s/v1/monitor/model?only=topology", ctl->monitor_url);
+	if (!part_call(ctl, "GET", url, NULL, CALL_TIMEOUT_MS, modelled, a))
 		give_up(a, "monitor", ctl->monitor_url, NULL);
 }
 
-void api_moves_post(struct http_request *req, json_t *body, void *ctx)
+static bool ready(struct controller *ctl, struct http_request *req)
+{
+	const struct mux *silent = undecided(ctl->updater);
+
+	if (ctl->updater->model && !silent)
+		return true;
+	http_problem(req, 503, NULL, "%s%s", silent ? silent->name : "the topology",
+		     silent ? " has not been heard of since start: try again in a moment" : " is not known yet");
+	return false;
+}
+
+void api_assign_post(struct http_request *req, json_t *body, void *ctx)
+{
+	const char *dry = http_query(req, "dry_run");
+	json_t *options = json_object_get(body, "options");
+	bool dry_run = dry && strcmp(dry, "0");
+	json_t *only = NULL;
+
+	if (!ready(ctx, req))
+		return;
+	if (options && !json_is_object(options)) {
+		http_problem(req, 400, NULL, "\"options\" is an object");
+		return;
+	}
+	if (options)
+		only = json_pack("{s:O}", "options", options);
+	begin(ctx, req, only, dry_run);
+	json_decref(only);
+}
+
+void api_what_if_post(struct http_request *req, json_t *body, void *ctx)
 {
 	struct updater *u = ((struct controller *)ctx)->updater;
-	const char *vip = get_str(body, "vip", NULL), *to = get_str(body, "to", NULL);
-	struct mux *m = to ? mux_find(u, to) : NULL;
-	struct uvip *v = vip_find(u, vip);
-	struct move *mv;
-	uint64_t id = 0;
+	json_t *without = json_object_get(body, "without"), *vips = json_object_get(body, "vips"), *v;
+	const char *name;
+	size_t i;
 
-	if (!vip || !to) {
-		http_problem(req, 400, NULL,
-			     "a move has a \"vip\" and a place \"to\" go: \"%s\" or a switch",
-			     SMUX);
+	if (!ready(ctx, req))
+		return;
+	if ((without && !json_is_array(without)) || (vips && !json_is_object(vips))) {
+		http_problem(req, 400, NULL, "\"without\" is a list of switches, \"vips\" an object: VIP and "
+			     "{\"mbps\": N}, or null for one that is gone");
 		return;
 	}
-	if (!u->model) {
-		http_problem(req, 503, NULL, "the topology is not known yet");
-		return;
+	json_array_foreach(without, i, v)
+		if (!json_is_string(v) || !mux_find(u, json_string_value(v))) {
+			http_problem(req, 422, NULL, "there is no switch \"%s\" with a mux agent",
+				     json_is_string(v) ? json_string_value(v) : "?");
+			return;
+		}
+	json_object_foreach(vips, name, v)
+		if (!vip_find(u, name) || !(json_is_null(v) || (json_is_object(v) && get_num(v, "mbps", -1) >= 0))) {
+			http_problem(req, 422, NULL, "VIP %s: %s", name, vip_find(u, name) ?
+				     "what is supposed of it is {\"mbps\": N} or null" : "there is none");
+			return;
+		}
+	begin(ctx, req, body, true);
+}
+
+static int assign_now(sd_event_source *s, uint64_t usec, void *ctx)
+{
+	struct updater *u = ctx;
+
+	if (u->model && !undecided(u) && !u->assigning && u->configured) {
+		begin(u->ctl, NULL, NULL, false);
+		assign_schedule(u);
+	} else {
+		once(u->ctl->loop, &u->assign_timer, SOON_MS, assign_now, u);
 	}
-	if (!v) {
-		http_problem(req, 404, NULL, "there is no VIP %s", vip);
-		return;
-	}
-	if (strcmp(to, SMUX) && (!m || m->smux)) {
-		http_problem(req, 422, NULL,
-			     "there is no switch \"%s\" with a mux agent; \"%s\" is the SMuxes", to,
-			     SMUX);
-		return;
-	}
-	if (v->move && v->move->kind == MOVE_DELETE) {
-		http_problem(req, 409, NULL, "VIP %s is being deleted", vip);
-		return;
-	}
-	if (!v->move && !strcmp(v->mux, to)) {
-		http_reply(req, 200,
-			   json_pack("{s:n, s:s, s:s}", "id", "state", "done", "note",
-				     "it is there already"));
-		return;
-	}
-	if (v->move && !strcmp(v->move->to, to)) {
-		http_reply(req, 202,
-			   json_pack("{s:I, s:s}", "id", (json_int_t)v->move->id, "state",
-				     move_state_name(v->move->state)));
-		return;
-	}
-	store_begin(u->store);
-	vip_place(u, v, v->mux, -1, "moved by hand");
-	mv = move_new(u, v, MOVE_MOVE, to, NULL, store_wave(u->store));
-	if (mv) {
-		id = mv->id;
-		store_event(u->store, "move", v->text, "%llu: %s to %s, by hand",
-			    (unsigned long long)id, v->mux, to);
-	}
-	if (store_commit(u->store) || !mv) {
-		http_problem(req, 500, NULL, "the store can't keep the move: see the log");
-		return;
-	}
-	moves_run(u);
-	http_reply(req, 202, json_pack("{s:I}", "id", (json_int_t)id));
+	return 0;
+}
+
+void assign_schedule(struct updater *u)
+{
+	if (u->control.assign_every_s)
+		once(u->ctl->loop, &u->assign_timer, u->control.assign_every_s * 1000ull, assign_now, u);
+	else if (u->assign_timer)
+		sd_event_source_set_enabled(u->assign_timer, SD_EVENT_OFF);
+}
+
+void assign_soon(struct updater *u, const char *why)
+{
+	log_info("an assignment is computed: %s", why);
+	once(u->ctl->loop, &u->assign_timer, SOON_MS, assign_now, u);
 }

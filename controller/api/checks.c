@@ -12,7 +12,8 @@
 
 #define PATH_MAX_LEN 255 /* what a host agent takes at least */
 
-static const char *const members[] = { "vip", "name", "traffic", "rules", "status", NULL };
+static const char *const members[] = { "vip", "name", "traffic", "rules", "status", "fragments", "oversize",
+					   "all_down", NULL };
 static const char *const rule_members[] = { "proto", "port", "fields", "dips", "check", NULL };
 static const char *const dip_members[] = { "address", "weight", "state", NULL };
 static const char *const check_members[] = { "type",	   "port", "path", "expect", "interval_ms",
@@ -177,10 +178,12 @@ int vip_check(const struct updater *u, json_t *json, json_t **out, struct err *e
 	vip_free(vip);
 	addr_str(&a, text);
 	snprintf(where, sizeof(where), "VIP %s", text);
-	if (!prefix_holds(&u->ctl->conf.aggregate, &a))
+	if (!addr_is_v4(&a) && !u->ctl->conf.aggregate6_text)
+		return err_set(e, -EINVAL, "%s is IPv6, and [controller] aggregate6 is not set", where);
+	if (!prefix_holds(addr_is_v4(&a) ? &u->ctl->conf.aggregate : &u->ctl->conf.aggregate6, &a))
 		return err_set(e, -EINVAL,
 			       "%s is outside the aggregate %s, which the SMuxes announce", where,
-			       u->ctl->conf.aggregate_text);
+			       addr_is_v4(&a) ? u->ctl->conf.aggregate_text : u->ctl->conf.aggregate6_text);
 	if (json_object_get(json, "name") && !get_str(json, "name", NULL))
 		return err_set(e, -EINVAL, "%s: its \"name\" is a string", where);
 	ret = unknown_member(json, members, where, e);

@@ -8,6 +8,7 @@
 #include "api.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 /* struct change - what one request came to */
@@ -16,7 +17,6 @@ struct change {
 	json_t *added, *changed, *removed, *moves;
 	unsigned int unchanged;
 	uint64_t wave;
-	bool failed;
 };
 
 static void change_begin(struct change *c, struct updater *u)
@@ -26,7 +26,9 @@ static void change_begin(struct change *c, struct updater *u)
 			      .changed = json_array(),
 			      .removed = json_array(),
 			      .moves = json_array() };
-	store_begin(u->store);
+	updater_begin(u);
+	u->config_generation++;
+	store_set(u->store, "config", u->config_generation);
 }
 
 static void move(struct change *c, struct uvip *v, enum move_kind kind, const char *to, json_t *def)
@@ -38,8 +40,6 @@ static void move(struct change *c, struct uvip *v, enum move_kind kind, const ch
 	mv = move_new(c->u, v, kind, to, def, c->wave);
 	if (mv)
 		json_array_append_new(c->moves, json_integer(mv->id));
-	else
-		c->failed = true;
 }
 
 /* latest - the definition that is or will be in force */
@@ -72,7 +72,7 @@ static void replace(struct change *c, struct uvip *v, json_t *def)
 	hosts_touch(c->u, v->def);
 	vip_adopt(c->u, v, def);
 	if (diff == VIP_STATES)
-		vips_touch(c->u, v);
+		vips_touch(c->u, v, false);
 	hosts_touch(c->u, v->def);
 }
 
@@ -81,13 +81,12 @@ static void add(struct change *c, json_t *def)
 	struct uvip *v = vip_add(c->u, def);
 
 	if (!v) {
-		c->failed = true;
 		return;
 	}
 	json_array_append_new(c->added, json_string(v->text));
 	store_event(c->u->store, "vip-added", v->text, "%s", get_str(def, "name", ""));
 	hosts_touch(c->u, def);
-	vips_touch(c->u, v);
+	vips_touch(c->u, v, false);
 }
 
 static void put(struct change *c, json_t *def)
@@ -115,7 +114,6 @@ static void first_configuration(struct updater *u)
 
 	if (u->configured)
 		return;
-	store_set_configured(u->store);
 	u->configured = true;
 	for (i = 0; i < u->n_muxes; i++)
 		mux_kick(&u->muxes[i]);
@@ -125,18 +123,30 @@ static void first_configuration(struct updater *u)
 
 static void change_end(struct change *c, struct http_request *req, unsigned int status)
 {
+	struct updater *u = c->u;
+	char text[128];
 	json_t *answer;
+	bool news = json_array_size(c->added) || json_array_size(c->changed) || json_array_size(c->removed);
 
-	first_configuration(c->u);
-	if (store_commit(c->u->store))
-		c->failed = true;
-	answer = json_pack("{s:o, s:o, s:o, s:i, s:o}", "added", c->added, "changed", c->changed,
-			   "removed", c->removed, "unchanged", c->unchanged, "moves", c->moves);
-	moves_run(c->u);
-	if (c->failed) {
-		http_problem(req, 500, answer, "the store can't keep all of it: see the log");
+	snprintf(text, sizeof(text), "%zu VIPs added, %zu changed, %zu removed", json_array_size(c->added),
+		 json_array_size(c->changed), json_array_size(c->removed));
+	if (!u->configured)
+		store_set(u->store, "configured", 1);
+	if (news)
+		api_audit(u, req, text);
+	answer = json_pack("{s:o, s:o, s:o, s:i, s:o, s:I}", "added", c->added, "changed", c->changed,
+			   "removed", c->removed, "unchanged", c->unchanged, "moves", c->moves, "generation",
+			   (json_int_t)u->config_generation);
+	if (updater_commit(u)) {
+		json_decref(answer);
+		api_not_kept(u, req);
 		return;
 	}
+	first_configuration(u);
+	moves_run(u);
+	if (news && u->control.assign_on_change)
+		assign_soon(u, "change");
+	api_etag(req, u->config_generation);
 	http_reply(req, status, answer);
 }
 
@@ -171,6 +181,20 @@ err_list:
 	return NULL;
 }
 
+/* the configuration as it was given: what PUT takes */
+void api_config_get(struct http_request *req, json_t *body, void *ctx)
+{
+	struct updater *u = ((struct controller *)ctx)->updater;
+	json_t *list = json_array();
+	unsigned int i;
+
+	for (i = 0; i < u->n_vips; i++)
+		if (!(u->vips[i]->move && u->vips[i]->move->kind == MOVE_DELETE))
+			json_array_append(list, latest(u->vips[i]));
+	api_etag(req, u->config_generation);
+	http_reply(req, 200, json_pack("{s:o}", "vips", list));
+}
+
 void api_config_put(struct http_request *req, json_t *body, void *ctx)
 {
 	struct updater *u = ((struct controller *)ctx)->updater;
@@ -190,6 +214,11 @@ void api_config_put(struct http_request *req, json_t *body, void *ctx)
 	list = check_all(u, vips, seen, &e);
 	if (!list) {
 		http_problem(req, 422, NULL, "%s", e.text);
+		json_decref(seen);
+		return;
+	}
+	if (api_match(req, u->config_generation)) {
+		json_decref(list);
 		json_decref(seen);
 		return;
 	}
@@ -233,6 +262,10 @@ void api_vip_put(struct http_request *req, json_t *body, void *ctx)
 		json_decref(def);
 		return;
 	}
+	if (api_match(req, vip_find(u, address) ? vip_find(u, address)->generation : 0)) {
+		json_decref(def);
+		return;
+	}
 	change_begin(&c, u);
 	put(&c, def);
 	change_end(&c, req, 200);
@@ -250,6 +283,8 @@ void api_vip_delete(struct http_request *req, json_t *body, void *ctx)
 		http_problem(req, 404, NULL, "there is no VIP %s", http_segment(req, 0));
 		return;
 	}
+	if (api_match(req, v->generation))
+		return;
 	change_begin(&c, u);
 	drop(&c, v);
 	change_end(&c, req, 202);

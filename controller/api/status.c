@@ -25,21 +25,10 @@ static void fault(json_t *list, const char *fmt, ...)
 	json_array_append_new(list, json_string(text));
 }
 
-/* digests_of - of all rules of a VIP as a mux tells them, in its order */
-static void digests_of(json_t *vip, char *buf, size_t size)
-{
-	json_t *rule;
-	size_t i, n = 0;
-
-	buf[0] = 0;
-	json_array_foreach(json_object_get(vip, "rules"), i, rule)
-		if (n < size)
-			n += snprintf(buf + n, size - n, "%s%s", i ? " " : "", get_str(rule, "digest", "?"));
-}
-
 static bool settled(const struct uvip *v, const struct mux *m)
 {
-	return !v->move && mux_clean(m, v) && !m->lost_ms && m->poll_pushes == m->pushes && !m->poll;
+	return !v->move && mux_clean(m, v) && !m->lost_ms && m->poll_pushes == m->pushes &&
+	       (m->changes ? m->told_ms != 0 : !m->poll);
 }
 
 /* compare_tables - all muxes that hold a VIP must have one and the same table */
@@ -47,24 +36,22 @@ static void compare_tables(struct updater *u, json_t *faults)
 {
 	json_t *first = json_object();	/* VIP: [mux, digests] */
 	unsigned int i;
-	json_t *vip;
-	size_t k;
 
 	for (i = 0; i < u->n_muxes; i++) {
 		const struct mux *m = &u->muxes[i];
+		const char *vip;
+		json_t *digest;
 
-		json_array_foreach(json_object_get(m->status, "vips"), k, vip) {
-			struct uvip *v = vip_find(u, get_str(vip, "vip", NULL));
-			char digests[512];
+		json_object_foreach(m->digests, vip, digest) {
+			struct uvip *v = vip_find(u, vip);
 			json_t *known;
 
 			if (!v || !settled(v, m) || desired_hold(m, v) == HOLD_NOT)
 				continue;
-			digests_of(vip, digests, sizeof(digests));
 			known = json_object_get(first, v->text);
 			if (!known)
-				json_object_set_new(first, v->text, json_pack("[s, s]", m->name, digests));
-			else if (strcmp(json_string_value(json_array_get(known, 1)), digests))
+				json_object_set_new(first, v->text, json_pack("[s, O]", m->name, digest));
+			else if (!json_equal(json_array_get(known, 1), digest))
 				fault(faults, "VIP %s: %s and %s have different tables for it", v->text,
 				      json_string_value(json_array_get(known, 0)), m->name);
 		}
@@ -77,22 +64,20 @@ static void told_faults(const struct mux *m, json_t *faults)
 {
 	json_t *aggregate = json_object_get(m->status, "aggregate"), *vip;
 	json_t *bird = json_object_get(m->status, "bird");
-	const char *trouble = get_str(m->status, "trouble", NULL);
-	size_t i;
+	const char *trouble = get_str(m->status, "trouble", NULL), *text;
 
 	if (trouble)
 		fault(faults, "mux %s: %s", m->name, trouble);
 	if (strcmp(get_str(bird, "state", "up"), "up"))
 		fault(faults, "mux %s: BIRD is %s%s%s", m->name, get_str(bird, "state", ""),
 		      *get_str(bird, "detail", "") ? ": " : "", get_str(bird, "detail", ""));
-	if (m->smux && m->u->n_vips && mux_state(m) == MUX_IN_SYNC &&
+	if (m->smux && !m->drained && m->u->n_vips && mux_state(m) == MUX_IN_SYNC &&
 	    json_is_false(json_object_get(aggregate, "exported")))
 		fault(faults, "SMux %s does not export the aggregate", m->name);
-	json_array_foreach(json_object_get(m->status, "vips"), i, vip) {
-		struct uvip *v = vip_find(m->u, get_str(vip, "vip", NULL));
+	json_object_foreach(m->smux ? NULL : m->exported, text, vip) {
+		struct uvip *v = vip_find(m->u, text);
 
-		if (!m->smux && v && settled(v, m) && desired_hold(m, v) != HOLD_ANNOUNCED &&
-		    json_is_true(json_object_get(vip, "exported")))
+		if (v && settled(v, m) && desired_hold(m, v) != HOLD_ANNOUNCED)
 			fault(faults, "VIP %s: %s exports it and should not", v->text, m->name);
 	}
 }
@@ -129,16 +114,9 @@ static void host_faults(struct updater *u, json_t *faults)
 	}
 }
 
-/* exports - does a mux say it exports a VIP */
 static bool exports(const struct mux *m, const struct uvip *v)
 {
-	json_t *vip;
-	size_t i;
-
-	json_array_foreach(json_object_get(m->status, "vips"), i, vip)
-		if (!strcmp(get_str(vip, "vip", ""), v->text))
-			return json_is_true(json_object_get(vip, "exported"));
-	return false;
+	return json_object_get(m->exported, v->text);
 }
 
 static void place_faults(struct updater *u, json_t *faults)
@@ -198,7 +176,12 @@ void api_status_get(struct http_request *req, json_t *body, void *ctx)
 		fault(faults, "the topology is not known yet");
 	else if (!u->configured)
 		fault(faults, "there has been no configuration yet: agents are looked at, not told anything");
+	if (*store_trouble(u->store))
+		fault(faults, "the store can't be written: %s", store_trouble(u->store));
+	if (u->control.stop)
+		fault(faults, "moves are stopped by the operator");
 	mux_faults(u, faults);
+	link_faults(u, faults);
 	host_faults(u, faults);
 	place_faults(u, faults);
 	compare_tables(u, faults);
@@ -208,6 +191,10 @@ void api_status_get(struct http_request *req, json_t *body, void *ctx)
 		"aggregate", ctl->conf.aggregate_text, "configured", u->configured);
 	json_object_set_new(o, "vips", json_pack("{s:i, s:i, s:i, s:i}",
 		"total", u->n_vips, "on-hmux", c.on_hmux, "on-smux", u->n_vips - c.on_hmux, "moving", c.moving));
+	json_object_set_new(o, "moves", json_pack("{s:i, s:i, s:f, s:f, s:f}", "under-way", u->n_active,
+		"waiting", u->n_queued, "transit-mbps", u->transit_mbps, "resting-mbps", u->resting_mbps,
+		"smux-mbps", u->smux_mbps));
+	json_object_set_new(o, "held-dips", flap_json(u));
 	json_object_set_new(o, "muxes", json_pack("{s:i, s:i, s:i, s:i, s:i}", "total", u->n_muxes,
 		"in-sync", c.muxes[MUX_IN_SYNC],
 		"syncing", c.muxes[MUX_SYNCING] + c.muxes[MUX_UNKNOWN],
@@ -223,7 +210,10 @@ void api_status_get(struct http_request *req, json_t *body, void *ctx)
 
 void api_healthz_get(struct http_request *req, json_t *body, void *ctx)
 {
-	http_reply_text(req, 200, "text/plain", "ok\n");
+	struct controller *ctl = ctx;
+	bool standby = (ctl->roles & ROLE_UPDATER) && !ctl->updater;
+
+	http_reply_text(req, 200, "text/plain", standby ? "standby\n" : "ok\n");
 }
 
 void api_metrics_get(struct http_request *req, json_t *body, void *ctx)
@@ -245,8 +235,13 @@ void api_metrics_get(struct http_request *req, json_t *body, void *ctx)
 		metrics_family(m, "duet_controller_vips", "gauge", "VIPs by where they live");
 		metrics_add(m, c.on_hmux, "on", "hmux", NULL);
 		metrics_add(m, u->n_vips - c.on_hmux, "on", "smux", NULL);
-		metrics_family(m, "duet_controller_moves", "gauge", "VIPs with a move under way");
-		metrics_add(m, c.moving, NULL);
+		metrics_family(m, "duet_controller_moves", "gauge", "Moves by state");
+		metrics_add(m, u->n_active, "state", "under-way", NULL);
+		metrics_add(m, u->n_queued, "state", "waiting", NULL);
+		metrics_family(m, "duet_controller_smux_mbps", "gauge", "Traffic of the SMuxes as planned");
+		metrics_add(m, u->resting_mbps, "what", "resting", NULL);
+		metrics_add(m, u->transit_mbps, "what", "transit", NULL);
+		metrics_add(m, u->smux_mbps, "what", "capacity", NULL);
 		metrics_family(m, "duet_controller_muxes", "gauge", "Mux agents by state");
 		for (state = MUX_UNKNOWN; state <= MUX_FENCED; state++)
 			metrics_add(m, c.muxes[state], "state", mux_state_name(state), NULL);

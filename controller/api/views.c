@@ -1,63 +1,51 @@
 // SPDX-License-Identifier: GPL-2.0
 /* What is shown of VIPs, places, moves, muxes, hosts and events. */
 #include "api.h"
+#include "gate.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define LIST_MAX	1000
 
 static struct updater *updater_of(void *ctx)
 {
 	return ((struct controller *)ctx)->updater;
 }
 
-/* exporters - VIP: names of the HMuxes that told they export it; new reference */
-static json_t *exporters(const struct updater *u)
+/* exporters - names of the HMuxes that told they export a VIP; new reference */
+static json_t *exporters(const struct updater *u, const struct uvip *v)
 {
-	json_t *map = json_object(), *vip, *list;
+	json_t *list = json_array();
 	unsigned int i;
-	size_t k;
 
 	for (i = 0; i < u->n_muxes; i++) {
 		const struct mux *m = &u->muxes[i];
 
-		if (m->smux || m->lost_ms)
-			continue;
-		json_array_foreach(json_object_get(m->status, "vips"), k, vip) {
-			const char *name = get_str(vip, "vip", "?");
-
-			if (!json_is_true(json_object_get(vip, "exported")))
-				continue;
-			list = json_object_get(map, name);
-			if (!list) {
-				list = json_array();
-				json_object_set_new(map, name, list);
-			}
+		if (!m->smux && !m->lost_ms && json_object_get(m->exported, v->text))
 			json_array_append_new(list, json_string(m->name));
-		}
 	}
-	return map;
+	return list;
 }
 
-static json_t *place_of(const struct uvip *v, json_t *exported)
+static json_t *place_of(const struct updater *u, const struct uvip *v)
 {
-	json_t *list = json_object_get(exported, v->text);
 	json_t *o = json_pack("{s:s, s:s, s:s, s:s}", "vip", v->text,
 			      "name", get_str(v->def, "name", ""), "mux", v->mux, "wanted", vip_wanted(v));
 
 	json_object_set_new(o, "mru", v->mru < 0 ? json_null() : json_real(v->mru));
 	json_object_set_new(o, "reason", json_string(v->reason ? v->reason : ""));
-	json_object_set_new(o, "exported-by", list ? json_incref(list) : json_array());
+	json_object_set_new(o, "exported-by", exporters(u, v));
+	json_object_set_new(o, "mbps", json_real(vip_mbps(v)));
+	json_object_set_new(o, "measured", v->measured < 0 ? json_null() :
+			    json_pack("{s:f, s:f}", "ewma-mbps", v->measured, "peak-mbps", v->peak));
 	json_object_set_new(o, "move", v->move ? json_integer(v->move->id) : json_null());
 	json_object_set_new(o, "state", json_string(v->move ? move_state_name(v->move->state) : "settled"));
 	return o;
 }
 
-static json_t *vip_to_view(const struct uvip *v, json_t *exported)
+static json_t *vip_to_view(const struct updater *u, const struct uvip *v)
 {
-	json_t *o = json_deep_copy(v->def), *status = place_of(v, exported), *down = json_array(), *why;
+	json_t *o = json_deep_copy(v->def), *status = place_of(u, v), *down = json_array(), *why;
 	const char *key;
 
 	json_object_foreach(v->down, key, why) {
@@ -70,93 +58,101 @@ static json_t *vip_to_view(const struct uvip *v, json_t *exported)
 			"since-ms", (json_int_t)get_u64(why, "since-ms", 0)));
 	}
 	json_object_set_new(status, "down", down);
+	json_object_set_new(status, "generation", json_integer(v->generation));
 	json_object_set_new(o, "status", status);
 	return o;
 }
 
+/* page_vips - those of a page, each as one() shows it; "next" if there are more */
+static void page_vips(struct http_request *req, struct updater *u, const char *name,
+		      json_t *(*one)(const struct updater *u, const struct uvip *v))
+{
+	json_t *list = json_array(), *answer;
+	unsigned int i = 0;
+	struct page page;
+	struct addr a;
+	bool found;
+
+	if (api_page(req, &page, PAGE_MAX)) {
+		json_decref(list);
+		return;
+	}
+	if (page.after && addr_parse(page.after, &a)) {
+		http_problem(req, 400, NULL, "after = \"%s\": must be a VIP", page.after);
+		json_decref(list);
+		return;
+	}
+	if (page.after) {
+		i = vip_slot(u, &a, &found);
+		i += found;
+	}
+	for (; i < u->n_vips && json_array_size(list) < page.limit; i++)
+		json_array_append_new(list, one(u, u->vips[i]));
+	answer = json_pack("{s:o}", name, list);
+	if (i < u->n_vips && i)
+		json_object_set_new(answer, "next", json_string(u->vips[i - 1]->text));
+	api_etag(req, u->config_generation);
+	http_reply(req, 200, answer);
+}
+
 void api_vips_get(struct http_request *req, json_t *body, void *ctx)
 {
-	struct updater *u = updater_of(ctx);
-	json_t *list = json_array(), *exported = exporters(u);
-	unsigned int i;
-
-	for (i = 0; i < u->n_vips; i++)
-		json_array_append_new(list, vip_to_view(u->vips[i], exported));
-	json_decref(exported);
-	http_reply(req, 200, json_pack("{s:o}", "vips", list));
+	page_vips(req, updater_of(ctx), "vips", vip_to_view);
 }
 
 void api_vip_get(struct http_request *req, json_t *body, void *ctx)
 {
 	struct updater *u = updater_of(ctx);
 	struct uvip *v = vip_find(u, http_segment(req, 0));
-	json_t *exported;
 
 	if (!v) {
 		http_problem(req, 404, NULL, "there is no VIP %s", http_segment(req, 0));
 		return;
 	}
-	exported = exporters(u);
-	http_reply(req, 200, vip_to_view(v, exported));
-	json_decref(exported);
+	api_etag(req, v->generation);
+	http_reply(req, 200, vip_to_view(u, v));
 }
 
 void api_assignment_get(struct http_request *req, json_t *body, void *ctx)
 {
-	struct updater *u = updater_of(ctx);
-	json_t *list = json_array(), *exported = exporters(u);
-	unsigned int i;
-
-	for (i = 0; i < u->n_vips; i++)
-		json_array_append_new(list, place_of(u->vips[i], exported));
-	json_decref(exported);
-	http_reply(req, 200, json_pack("{s:o}", "assignment", list));
-}
-
-static void add_move(const struct store_move *m, void *ctx)
-{
-	json_array_append_new(ctx, move_to_json(m));
-}
-
-static struct move *running(struct updater *u, uint64_t id)
-{
-	struct move *mv;
-
-	for (mv = u->moves; mv && mv->id != id; mv = mv->next)
-		;
-	return mv;
+	page_vips(req, updater_of(ctx), "assignment", place_of);
 }
 
 /* fresh_notes - what a move waits for is newer here than in the store */
 static void fresh_notes(struct updater *u, json_t *list)
 {
-	struct move *mv;
+	struct uvip *v;
 	json_t *o;
 	size_t i;
 
 	json_array_foreach(list, i, o) {
-		mv = running(u, get_u64(o, "id", 0));
-		if (mv)
-			json_object_set_new(o, "note", json_string(mv->note));
+		v = vip_find(u, get_str(o, "vip", NULL));
+		if (!v || !v->move || v->move->id != get_u64(o, "id", 0))
+			continue;
+		json_object_set_new(o, "note", json_string(v->move->note));
+		json_object_set_new(o, "waiting", json_boolean(!v->move->active));
 	}
 }
 
 void api_moves_get(struct http_request *req, json_t *body, void *ctx)
 {
 	struct updater *u = updater_of(ctx);
-	const char *limit = http_query(req, "limit"), *state = http_query(req, "running");
-	json_t *list = json_array();
-	unsigned long n = limit ? strtoul(limit, NULL, 10) : 50;
+	const char *state = http_query(req, "running");
+	json_t *list, *answer;
+	struct page page;
 
-	if (!n || n > LIST_MAX)
-		n = LIST_MAX;
-	if (store_move_each(u->store, state && strcmp(state, "0"), 0, n, add_move, list)) {
-		json_decref(list);
+	if (api_page(req, &page, 50))
+		return;
+	list = store_moves(u->store, state && strcmp(state, "0"), page.after_id, page.limit);
+	if (!list) {
 		http_problem(req, 500, NULL, "the store can't be read: see the log");
 		return;
 	}
 	fresh_notes(u, list);
-	http_reply(req, 200, json_pack("{s:o}", "moves", list));
+	answer = json_pack("{s:o}", "moves", list);
+	if (json_array_size(list) == page.limit)
+		json_object_set(answer, "next", json_object_get(json_array_get(list, page.limit - 1), "id"));
+	http_reply(req, 200, answer);
 }
 
 void api_move_get(struct http_request *req, json_t *body, void *ctx)
@@ -164,19 +160,19 @@ void api_move_get(struct http_request *req, json_t *body, void *ctx)
 	struct updater *u = updater_of(ctx);
 	const char *text = http_segment(req, 0);
 	unsigned long long id;
-	json_t *list;
+	json_t *list, *move;
 	char *endp;
 
 	id = strtoull(text, &endp, 10);
-	list = json_array();
-	if (*endp || !id || store_move_each(u->store, false, id, 0, add_move, list) || !json_array_size(list)) {
-		json_decref(list);
+	move = *endp || !id ? NULL : store_move(u->store, id);
+	if (!move) {
 		http_problem(req, 404, NULL, "there is no move %s", text);
 		return;
 	}
+	list = json_pack("[O]", move);
 	fresh_notes(u, list);
-	http_reply(req, 200, json_incref(json_array_get(list, 0)));
 	json_decref(list);
+	http_reply(req, 200, move);
 }
 
 static json_t *mux_to_view(const struct mux *m)
@@ -189,9 +185,11 @@ static json_t *mux_to_view(const struct mux *m)
 
 	if (m->heard_ms)
 		json_object_set_new(o, "age-ms", json_integer(mono_ms() - m->heard_ms));
-	json_object_set_new(o, "pending", json_integer(m->full ? m->u->n_vips : json_object_size(m->dirty)));
+	json_object_set_new(o, "pending", json_integer(m->full ? m->u->n_vips : json_object_size(m->dirty) + json_object_size(m->urgent)));
 	json_object_set(o, "refused", m->refused);
-	json_object_set_new(o, "vips", json_integer(json_array_size(json_object_get(m->status, "vips"))));
+	json_object_set_new(o, "vips", json_integer(json_object_size(m->digests)));
+	json_object_set_new(o, "exported", json_integer(json_object_size(m->exported)));
+	json_object_set_new(o, "drained", json_boolean(m->drained));
 	v = json_object_get(device, "used");
 	json_object_set_new(o, "used", v ? json_incref(v) : json_object());
 	v = json_object_get(device, "limits");
@@ -203,12 +201,22 @@ static json_t *mux_to_view(const struct mux *m)
 void api_muxes_get(struct http_request *req, json_t *body, void *ctx)
 {
 	struct updater *u = updater_of(ctx);
-	json_t *list = json_array();
-	unsigned int i;
+	json_t *list = json_array(), *answer;
+	struct page page;
+	unsigned int i = 0;
 
-	for (i = 0; i < u->n_muxes; i++)
+	if (api_page(req, &page, PAGE_MAX)) {
+		json_decref(list);
+		return;
+	}
+	if (page.after && mux_find(u, page.after))
+		i = mux_find(u, page.after) - u->muxes + 1;
+	for (; i < u->n_muxes && json_array_size(list) < page.limit; i++)
 		json_array_append_new(list, mux_to_view(&u->muxes[i]));
-	http_reply(req, 200, json_pack("{s:o}", "muxes", list));
+	answer = json_pack("{s:o}", "muxes", list);
+	if (i && i < u->n_muxes)
+		json_object_set_new(answer, "next", json_string(u->muxes[i - 1].name));
+	http_reply(req, 200, answer);
 }
 
 /* What the monitor has is asked from it by REST, as everywhere. */
@@ -220,7 +228,7 @@ struct forward {
 
 static json_t *hosts_view(struct updater *u, json_t *model)
 {
-	json_t *list = json_array(), *o;
+	json_t *list = json_array(), *o, *answer;
 	size_t i;
 
 	json_array_foreach(json_object_get(model, "hosts"), i, o) {
@@ -233,7 +241,10 @@ static json_t *hosts_view(struct updater *u, json_t *model)
 		}
 		json_array_append_new(list, o);
 	}
-	return json_pack("{s:o}", "hosts", list);
+	answer = json_pack("{s:o}", "hosts", list);
+	if (json_object_get(model, "next"))
+		json_object_set(answer, "next", json_object_get(model, "next"));
+	return answer;
 }
 
 static void forwarded(const struct http_result *r, void *ctx)
@@ -256,7 +267,7 @@ static void forward(struct controller *ctl, struct http_request *req, const char
 	snprintf(url, sizeof(url), "%s%s", ctl->monitor_url, path);
 	if (f)
 		*f = (struct forward){ ctl, req, hosts };
-	if (f && http_call(ctl->client, "GET", url, NULL, 5000, forwarded, f))
+	if (f && part_call(ctl, "GET", url, NULL, 20000, forwarded, f))
 		return;
 	free(f);
 	http_problem(req, 500, NULL, "out of memory");
@@ -264,7 +275,14 @@ static void forward(struct controller *ctl, struct http_request *req, const char
 
 void api_hosts_get(struct http_request *req, json_t *body, void *ctx)
 {
-	forward(ctx, req, "/v1/monitor/model", true);
+	const char *after = http_query(req, "after");
+	struct page page;
+	char path[256];
+
+	if (api_page(req, &page, PAGE_MAX))
+		return;
+	snprintf(path, sizeof(path), "/v1/monitor/model?only=hosts&limit=%u&after=%.80s", page.limit, after ? after : "");
+	forward(ctx, req, path, true);
 }
 
 void api_topology_get(struct http_request *req, json_t *body, void *ctx)
@@ -272,12 +290,8 @@ void api_topology_get(struct http_request *req, json_t *body, void *ctx)
 	forward(ctx, req, "/v1/topology", false);
 }
 
-void api_events_get(struct http_request *req, json_t *body, void *ctx)
-{
-	const char *after = http_query(req, "after"), *limit = http_query(req, "limit");
-	unsigned long n = limit ? strtoul(limit, NULL, 10) : 100;
 
-	http_reply(req, 200, json_pack("{s:o}", "events",
-		store_events(updater_of(ctx)->store, after ? strtoull(after, NULL, 10) : 0,
-			     n && n < LIST_MAX ? n : LIST_MAX)));
+void api_traffic_get(struct http_request *req, json_t *body, void *ctx)
+{
+	forward(ctx, req, "/v1/traffic", false);
 }

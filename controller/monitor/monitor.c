@@ -4,7 +4,7 @@
  * last report. A host that falls silent keeps the DIP states it reported last:
  * silence says nothing about its DIPs, and is shown as what it is.
  */
-#include "monitor.h"
+#include "priv.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -12,83 +12,39 @@
 #include <string.h>
 
 #include "log.h"
-#include "topology.h"
 
-#define WATCH_MS	1000 /* how often silence is looked for, and the updater tried again */
-#define TELL_TIMEOUT_MS 2000
+#define WATCH_MS       1000 /* how often silence is looked for */
+#define REPORT_MIN_MS  2000 /* how often hosts report when nothing changes */
+#define REPORTS_PER_S  2000 /* and how many of them in all: many hosts report less often each */
 
-struct mhost {
-	struct monitor *monitor;
-	const struct topo_node *node;
-	char instance[NAME_SIZE];
-	uint64_t seq, heard_ms; /* mono_ms() of the last report; 0: never */
-	json_t *dips;		/* array as reported; NULL: never */
-	json_t *traffic;	/* as reported */
-	bool silent, dirty;	/* dirty: the updater must be told */
-	struct http_call *call;
-};
-
-struct monitor {
-	struct controller *ctl;
-	struct topology topo;
-	struct mhost *hosts;
-	unsigned int n_hosts;
-	json_t *by_name; /* host name: index */
-	sd_event_source *watch;
-	uint64_t epoch, generation; /* as the updater told last */
-};
-
-static void tell(struct mhost *h);
-
-static void told(const struct http_result *r, void *ctx)
+unsigned int monitor_interval(const struct monitor *m)
 {
-	struct mhost *h = ctx;
+	unsigned int ms = (uint64_t)m->n_heard * 1000 / REPORTS_PER_S;
 
-	h->call = NULL;
-	if (r->status != 200) {
-		log_debug("updater not told of host %s: %s", h->node->name, r->error);
-		h->dirty = true; /* the watch tries again */
-		return;
-	}
-	h->monitor->epoch = get_u64(r->body, "epoch", h->monitor->epoch);
-	h->monitor->generation = get_u64(r->body, "generation", h->monitor->generation);
-	if (h->dirty)
-		tell(h);
+	return ms > REPORT_MIN_MS ? ms : REPORT_MIN_MS;
 }
 
-/* tell - the whole state of one host to the updater; what changes meanwhile follows */
-static void tell(struct mhost *h)
+static uint64_t silent_after(const struct monitor *m)
 {
-	char url[320];
-	json_t *body;
+	uint64_t ms = 3ull * monitor_interval(m);
 
-	h->dirty = true;
-	if (h->call)
-		return;
-	snprintf(url, sizeof(url), "%s/v1/updater/health", h->monitor->ctl->updater_url);
-	body = json_pack("{s:s, s:s, s:b, s:O}", "host", h->node->name, "instance", h->instance,
-			 "silent", h->silent, "dips", h->dips);
-	h->call = http_call(h->monitor->ctl->client, "PUT", url, body, TELL_TIMEOUT_MS, told, h);
-	h->dirty = !h->call;
+	return ms > SILENT_MS ? ms : SILENT_MS;
 }
 
 static int watch(sd_event_source *s, uint64_t usec, void *ctx)
 {
 	struct monitor *m = ctx;
-	uint64_t now = mono_ms();
+	uint64_t now = mono_ms(), after = silent_after(m);
 	unsigned int i;
 
 	for (i = 0; i < m->n_hosts; i++) {
 		struct mhost *h = &m->hosts[i];
 
-		if (!h->heard_ms)
-			continue;
-		if (!h->silent && now - h->heard_ms > SILENT_MS) {
+		if (h->heard_ms && !h->silent && now - h->heard_ms > after) {
 			h->silent = true;
-			h->dirty = true;
+			traffic_forget(m, h);
+			tell_host(h, false);
 		}
-		if (h->dirty)
-			tell(h);
 	}
 	return once(m->ctl->loop, &m->watch, WATCH_MS, watch, m);
 }
@@ -138,6 +94,12 @@ static bool states_equal(json_t *a, json_t *b)
 	return true;
 }
 
+static json_t *report_answer(const struct monitor *m)
+{
+	return json_pack("{s:I, s:I, s:i}", "epoch", (json_int_t)m->epoch, "generation", (json_int_t)m->generation,
+			 "interval-ms", monitor_interval(m));
+}
+
 void monitor_report_post(struct http_request *req, json_t *body, void *ctx)
 {
 	struct monitor *m = ((struct controller *)ctx)->monitor;
@@ -145,7 +107,7 @@ void monitor_report_post(struct http_request *req, json_t *body, void *ctx)
 	uint64_t seq = get_u64(body, "seq", 0);
 	json_t *index, *dips;
 	struct mhost *h;
-	bool news;
+	bool first, news;
 	struct err e;
 
 	if (report_check(body, &e)) {
@@ -159,64 +121,67 @@ void monitor_report_post(struct http_request *req, json_t *body, void *ctx)
 	}
 	h = &m->hosts[json_integer_value(index)];
 	if (!strcmp(h->instance, instance) && seq && seq < h->seq) { /* overtaken by a later one */
-		http_reply(req, 200,
-			   json_pack("{s:I, s:I}", "epoch", (json_int_t)m->epoch, "generation",
-				     (json_int_t)m->generation));
+		http_reply(req, 200, report_answer(m));
 		return;
 	}
 	dips = json_object_get(body, "dips");
 	dips = dips ? json_incref(dips) : json_array();
-	news = !h->heard_ms || h->silent || strcmp(h->instance, instance) ||
-	       !states_equal(h->dips, dips);
+	first = !h->heard_ms || strcmp(h->instance, instance);
+	news = first || h->silent || !states_equal(h->dips, dips);
+	m->n_heard += !h->heard_ms;
+	traffic_add(m, h, json_object_get(body, "traffic"), !strcmp(h->instance, instance));
 	snprintf(h->instance, sizeof(h->instance), "%s", instance);
 	h->seq = seq;
 	h->heard_ms = mono_ms();
 	h->silent = false;
 	json_decref(h->dips);
 	h->dips = dips;
-	json_decref(h->traffic);
-	h->traffic = json_incref(json_object_get(body, "traffic"));
 	if (news)
-		tell(h);
-	http_reply(req, 200,
-		   json_pack("{s:I, s:I}", "epoch", (json_int_t)m->epoch, "generation",
-			     (json_int_t)m->generation));
+		tell_host(h, !first);
+	http_reply(req, 200, report_answer(m));
 }
 
-static json_t *hosts_to_json(const struct monitor *m)
+static json_t *host_to_json(const struct monitor *m, const struct mhost *h)
 {
-	json_t *list = json_array();
 	uint64_t now = mono_ms();
-	unsigned int i;
+	const char *state = !h->heard_ms ? "never-heard" : now - h->heard_ms > silent_after(m) ? "silent" : "reporting";
+	char text[ADDR_STRLEN];
+	json_t *o = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s*}", "name", h->node->name, "address",
+			      addr_str(&h->node->address, text), "switch", m->topo.nodes[h->node->tor].name,
+			      "instance", h->instance, "state", state, "agent", h->node->agent);
 
-	for (i = 0; i < m->n_hosts; i++) {
-		const struct mhost *h = &m->hosts[i];
-		const char *state = !h->heard_ms		    ? "never-heard"
-				    : now - h->heard_ms > SILENT_MS ? "silent"
-								    : "reporting";
-		char text[ADDR_STRLEN];
-		json_t *o = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s*}", "name", h->node->name,
-				      "address", addr_str(&h->node->address, text), "switch",
-				      m->topo.nodes[h->node->tor].name, "instance", h->instance,
-				      "state", state, "agent", h->node->agent);
-
-		if (h->heard_ms)
-			json_object_set_new(o, "age-ms", json_integer(now - h->heard_ms));
-		json_object_set_new(o, "dips", h->dips ? json_incref(h->dips) : json_array());
-		json_object_set_new(o, "traffic",
-				    h->traffic ? json_incref(h->traffic) : json_array());
-		json_array_append_new(list, o);
-	}
-	return list;
+	if (h->heard_ms)
+		json_object_set_new(o, "age-ms", json_integer(now - h->heard_ms));
+	json_object_set_new(o, "dips", h->dips ? json_incref(h->dips) : json_array());
+	json_object_set_new(o, "traffic", traffic_host_json(h));
+	return o;
 }
 
+/* add_hosts - all, or with ?limit= those after ?after= */
+static void add_hosts(struct http_request *req, const struct monitor *m, json_t *model)
+{
+	const char *limit = http_query(req, "limit"), *after = http_query(req, "after");
+	unsigned long n = limit ? strtoul(limit, NULL, 10) : m->n_hosts;
+	json_t *list = json_array(), *at = after ? json_object_get(m->by_name, after) : NULL;
+	unsigned int i = at ? json_integer_value(at) + 1 : 0;
+
+	for (; i < m->n_hosts && json_array_size(list) < n; i++)
+		json_array_append_new(list, host_to_json(m, &m->hosts[i]));
+	json_object_set_new(model, "hosts", list);
+	if (i && i < m->n_hosts)
+		json_object_set_new(model, "next", json_string(m->hosts[i - 1].node->name));
+}
+
+/* ?only=topology or hosts: the half of it */
 void monitor_model_get(struct http_request *req, json_t *body, void *ctx)
 {
 	struct monitor *m = ((struct controller *)ctx)->monitor;
-	json_t *model = topology_to_json(&m->topo);
+	const char *only = http_query(req, "only");
+	json_t *model = only && !strcmp(only, "hosts") ? json_object() : topology_to_json(&m->topo);
 
 	json_object_set_new(model, "aggregate", json_string(m->ctl->conf.aggregate_text));
-	json_object_set_new(model, "hosts", hosts_to_json(m));
+	if (!only || !strcmp(only, "hosts"))
+		add_hosts(req, m, model);
 	http_reply(req, 200, model);
 }
 
@@ -241,6 +206,7 @@ int monitor_start(struct controller *ctl, struct err *e)
 	if (ret)
 		goto err_stop;
 	m->by_name = json_object();
+	TAILQ_INIT(&m->to_tell);
 	m->hosts = calloc(m->topo.n_nodes + 1, sizeof(*m->hosts));
 	if (!m->by_name || !m->hosts) {
 		ret = err_set(e, -ENOMEM, "out of memory");
@@ -257,6 +223,11 @@ int monitor_start(struct controller *ctl, struct err *e)
 	ret = once(ctl->loop, &m->watch, WATCH_MS, watch, m);
 	if (ret) {
 		err_set(e, ret, "event loop: %s", strerror(-ret));
+		goto err_stop;
+	}
+	ret = traffic_start(m);
+	if (ret) {
+		err_set(e, ret, "out of memory");
 		goto err_stop;
 	}
 	log_info("topology %s: %u nodes, %u links, %u hosts with agents", ctl->conf.topology,
@@ -277,9 +248,11 @@ void monitor_stop(struct controller *ctl)
 		return;
 	for (i = 0; i < m->n_hosts; i++) {
 		json_decref(m->hosts[i].dips);
-		json_decref(m->hosts[i].traffic);
+		json_decref(m->hosts[i].counters);
 	}
+	traffic_stop(m);
 	sd_event_source_disable_unref(m->watch);
+	sd_event_source_disable_unref(m->tell_timer);
 	json_decref(m->by_name);
 	free(m->hosts);
 	topology_free(&m->topo);

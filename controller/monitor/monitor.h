@@ -15,6 +15,7 @@ void monitor_stop(struct controller *ctl);
 void monitor_model_get(struct http_request *req, json_t *body,
 		       void *ctx); /* GET /v1/monitor/model */
 void monitor_topology_get(struct http_request *req, json_t *body, void *ctx); /* GET /v1/topology */
+void monitor_traffic_get(struct http_request *req, json_t *body, void *ctx);  /* GET /v1/traffic */
 void monitor_report_post(struct http_request *req, json_t *body, void *ctx);  /* POST /v1/reports */
 
 #endif

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Rows of the store: VIPs, moves, DIPs that are down, events. */
+/* Rows of the store as JSON records: VIPs, moves, DIPs that are down, drains, tokens, events, audit. */
 #include "store_priv.h"
 
 #include <errno.h>
@@ -10,222 +10,322 @@
 
 #include "log.h"
 
-#define EVENTS_KEPT 10000
+#define HISTORY_KEPT 10000 /* moves that are over, events, audit lines: the last so many */
 
-static void bind_text(sqlite3_stmt *st, int i, const char *text)
+/* scan - over parsed records; what can't be read is told and left out */
+struct parse {
+	struct store *s;
+	enum table table;
+	bool (*each)(const char *key, json_t *value, void *ctx);
+	void *ctx;
+};
+
+static bool parse_one(const char *key, const char *value, void *ctx)
 {
-	if (st && text)
-		sqlite3_bind_text(st, i, text, -1, SQLITE_TRANSIENT);
+	struct parse *p = ctx;
+	json_t *json = json_loads(value, JSON_DECODE_ANY, NULL);
+	bool more = true;
+
+	if (json)
+		more = p->each(key, json, p->ctx);
+	else
+		log_err("store %s: %s %s makes no sense and is left alone", p->s->name, store_tables[p->table], key);
+	json_decref(json);
+	return more;
 }
 
-static void bind_json(sqlite3_stmt *st, int i, json_t *json)
+static int scan(struct store *s, enum table table, const char *from, bool backwards,
+		bool (*each)(const char *key, json_t *value, void *ctx), void *ctx)
 {
-	char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
+	struct parse p = { s, table, each, ctx };
+	struct err e;
+	int ret = s->ops->scan(s, table, from, backwards, parse_one, &p, &e);
 
-	bind_text(st, i, text);
-	free(text);
-}
-
-static void bind_int(sqlite3_stmt *st, int i, int64_t value)
-{
-	if (st)
-		sqlite3_bind_int64(st, i, value);
-}
-
-static const char *text_of(sqlite3_stmt *st, int i)
-{
-	return (const char *)sqlite3_column_text(st, i);
-}
-
-static json_t *json_of(sqlite3_stmt *st, int i)
-{
-	const char *text = text_of(st, i);
-
-	return text ? json_loads(text, 0, NULL) : NULL;
+	if (ret)
+		log_err("store %s can't be read: %s", s->name, e.text);
+	return ret;
 }
 
 void store_vip_put(struct store *s, const struct store_vip *v)
 {
-	sqlite3_stmt *st;
+	json_t *o = json_pack("{s:O, s:s, s:s?, s:I}", "def", v->def, "mux", v->mux, "reason", v->reason,
+			      "generation", (json_int_t)v->generation);
 
+	if (v->mru >= 0)
+		json_object_set_new(o, "mru", json_real(v->mru));
 	store_begin(s);
-	st = store_prepare(s, "INSERT OR REPLACE INTO vip(vip, def, mux, mru, reason) "
-			   "VALUES(?1, ?2, ?3, ?4, ?5)");
-	bind_text(st, 1, v->vip);
-	bind_json(st, 2, v->def);
-	bind_text(st, 3, v->mux);
-	if (st && v->mru >= 0)
-		sqlite3_bind_double(st, 4, v->mru);
-	bind_text(st, 5, v->reason);
-	store_step(s, st);
+	store_write(s, T_VIP, v->vip, o);
 	store_commit(s);
 }
 
 void store_vip_del(struct store *s, const char *vip)
 {
-	static const char *const sql[] = {
-		"DELETE FROM vip WHERE vip = ?1",
-		"DELETE FROM dip_down WHERE vip = ?1",
-	};
-	unsigned int i;
-
 	store_begin(s);
-	for (i = 0; i < 2; i++) {
-		sqlite3_stmt *st = store_prepare(s, sql[i]);
-
-		bind_text(st, 1, vip);
-		store_step(s, st);
-	}
+	store_write(s, T_VIP, vip, NULL);
 	store_commit(s);
+}
+
+struct each_vip {
+	void (*each)(const struct store_vip *v, void *ctx);
+	void *ctx;
+};
+
+static bool vip_row(const char *key, json_t *o, void *ctx)
+{
+	struct each_vip *each = ctx;
+
+	each->each(&(struct store_vip){ .vip = key, .def = json_object_get(o, "def"), .mux = get_str(o, "mux", SMUX),
+					.reason = get_str(o, "reason", NULL), .mru = get_num(o, "mru", -1),
+					.generation = get_u64(o, "generation", 1) }, each->ctx);
+	return true;
 }
 
 int store_vip_each(struct store *s, void (*each)(const struct store_vip *v, void *ctx), void *ctx)
 {
-	sqlite3_stmt *st = store_prepare(s, "SELECT vip, def, mux, mru, reason FROM vip");
-	int step = SQLITE_ERROR;
-
-	while (st && (step = sqlite3_step(st)) == SQLITE_ROW) {
-		struct store_vip v = {
-			.vip = text_of(st, 0), .def = json_of(st, 1), .mux = text_of(st, 2),
-			.reason = text_of(st, 4), .mru = -1,
-		};
-
-		if (sqlite3_column_type(st, 3) != SQLITE_NULL)
-			v.mru = sqlite3_column_double(st, 3);
-		each(&v, ctx);
-		json_decref(v.def);
-	}
-	return store_done(s, st, step);
+	return scan(s, T_VIP, NULL, false, vip_row, &(struct each_vip){ each, ctx });
 }
-
-#define MOVE_COLUMNS "id, wave, vip, kind, mux_from, mux_to, def, state, note, created_ms, changed_ms, over"
 
 uint64_t store_move_put(struct store *s, const struct store_move *m)
 {
-	sqlite3_stmt *st;
-	uint64_t id;
+	uint64_t id = m->id ? m->id : ++s->last_move;
+	char key[24], old[24];
+	json_t *o = json_pack("{s:I, s:I, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:b, s:b}", "id", (json_int_t)id,
+			      "wave", (json_int_t)m->wave, "vip", m->vip, "kind", m->kind, "from", m->from, "to",
+			      m->to, "state", m->state, "note", m->note ? m->note : "", "created-ms",
+			      (json_int_t)m->created_ms, "changed-ms", (json_int_t)m->changed_ms, "over", m->over,
+			      "back", m->back);
 
+	if (m->def && !m->over)
+		json_object_set(o, "def", m->def);
+	store_number_key(id, key);
 	store_begin(s);
-	st = store_prepare(s, "INSERT OR REPLACE INTO move(" MOVE_COLUMNS ") "
-			   "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)");
-	if (m->id)
-		bind_int(st, 1, m->id);
-	bind_int(st, 2, m->wave);
-	bind_text(st, 3, m->vip);
-	bind_text(st, 4, m->kind);
-	bind_text(st, 5, m->from);
-	bind_text(st, 6, m->to);
-	bind_json(st, 7, m->def);
-	bind_text(st, 8, m->state);
-	bind_text(st, 9, m->note);
-	bind_int(st, 10, m->created_ms);
-	bind_int(st, 11, m->changed_ms);
-	bind_int(st, 12, m->over);
-	store_step(s, st);
-	id = m->id ? m->id : (uint64_t)sqlite3_last_insert_rowid(s->db);
-	return store_commit(s) ? 0 : id;
+	if (m->over) {
+		store_write(s, T_MOVE, key, NULL);
+		if (id > HISTORY_KEPT)
+			store_write(s, T_DONE, store_number_key(id - HISTORY_KEPT, old), NULL);
+	}
+	store_write(s, m->over ? T_DONE : T_MOVE, key, o);
+	store_commit(s);
+	return id;
 }
 
-int store_move_each(struct store *s, bool running, uint64_t id, unsigned int limit,
-		    void (*each)(const struct store_move *m, void *ctx), void *ctx)
+struct each_move {
+	void (*each)(const struct store_move *m, void *ctx);
+	void *ctx;
+};
+
+static bool move_row(const char *key, json_t *o, void *ctx)
 {
-	const char *sql = id ? "SELECT " MOVE_COLUMNS " FROM move WHERE id = ?1" :
-			  running ? "SELECT " MOVE_COLUMNS " FROM move WHERE over = 0 ORDER BY id" :
-			  "SELECT " MOVE_COLUMNS " FROM move ORDER BY id DESC LIMIT ?1";
-	sqlite3_stmt *st = store_prepare(s, sql);
-	int step = SQLITE_ERROR;
+	struct each_move *each = ctx;
 
-	if (id || !running)
-		bind_int(st, 1, id ? id : limit);
-	while (st && (step = sqlite3_step(st)) == SQLITE_ROW) {
-		struct store_move m = {
-			.id = sqlite3_column_int64(st, 0), .wave = sqlite3_column_int64(st, 1),
-			.vip = text_of(st, 2), .kind = text_of(st, 3), .from = text_of(st, 4),
-			.to = text_of(st, 5), .def = json_of(st, 6), .state = text_of(st, 7),
-			.note = text_of(st, 8), .created_ms = sqlite3_column_int64(st, 9),
-			.changed_ms = sqlite3_column_int64(st, 10), .over = sqlite3_column_int(st, 11),
-		};
+	each->each(&(struct store_move){
+		.id = get_u64(o, "id", 0), .wave = get_u64(o, "wave", 0), .vip = get_str(o, "vip", ""),
+		.kind = get_str(o, "kind", ""), .from = get_str(o, "from", SMUX), .to = get_str(o, "to", SMUX),
+		.state = get_str(o, "state", ""), .note = get_str(o, "note", ""), .def = json_object_get(o, "def"),
+		.created_ms = get_u64(o, "created-ms", 0), .changed_ms = get_u64(o, "changed-ms", 0),
+		.over = json_is_true(json_object_get(o, "over")), .back = json_is_true(json_object_get(o, "back")),
+	}, each->ctx);
+	return true;
+}
 
-		each(&m, ctx);
-		json_decref(m.def);
+int store_move_each(struct store *s, void (*each)(const struct store_move *m, void *ctx), void *ctx)
+{
+	return scan(s, T_MOVE, NULL, false, move_row, &(struct each_move){ each, ctx });
+}
+
+/* newest - the last records before a number, newest first */
+struct newest {
+	json_t *list;
+	uint64_t before, after;
+	unsigned int limit;
+};
+
+static bool newest_row(const char *key, json_t *o, void *ctx)
+{
+	struct newest *n = ctx;
+	uint64_t id = strtoull(key, NULL, 10);
+
+	if (id <= n->after || json_array_size(n->list) >= n->limit)
+		return false;
+	if (n->before && id >= n->before)
+		return true;
+	json_object_del(o, "def");
+	json_array_append(n->list, o);
+	return true;
+}
+
+static json_t *newest(struct store *s, enum table table, uint64_t before, uint64_t after, unsigned int limit)
+{
+	struct newest n = { json_array(), before, after, limit };
+	char key[24];
+
+	if (scan(s, table, before ? store_number_key(before, key) : NULL, true, newest_row, &n)) {
+		json_decref(n.list);
+		return NULL;
 	}
-	return store_done(s, st, step);
+	return n.list;
+}
+
+json_t *store_moves(struct store *s, bool running, uint64_t before, unsigned int limit)
+{
+	json_t *a = newest(s, T_MOVE, before, 0, limit), *b, *list;
+	size_t i = 0, k = 0;
+
+	if (!a || running)
+		return a;
+	b = newest(s, T_DONE, before, 0, limit);
+	list = b ? json_array() : NULL;
+	while (list && json_array_size(list) < limit && (i < json_array_size(a) || k < json_array_size(b))) {
+		json_t *x = json_array_get(a, i), *y = json_array_get(b, k);
+
+		if (!y || get_u64(x, "id", 0) > get_u64(y, "id", 0)) {
+			json_array_append(list, x);
+			i++;
+		} else {
+			json_array_append(list, y);
+			k++;
+		}
+	}
+	json_decref(a);
+	json_decref(b);
+	return list;
+}
+
+json_t *store_move(struct store *s, uint64_t id)
+{
+	char key[24], *text = NULL;
+	json_t *o = NULL;
+	struct err e;
+
+	store_number_key(id, key);
+	if (!s->ops->get(s, T_MOVE, key, &text, &e) || !s->ops->get(s, T_DONE, key, &text, &e))
+		o = json_loads(text, 0, NULL);
+	json_object_del(o, "def");
+	free(text);
+	return o;
+}
+
+static const char *dip_key(const char *vip, const char *dip, unsigned int rule, char buf[STORE_KEY_SIZE])
+{
+	snprintf(buf, STORE_KEY_SIZE, "%s|%s|%u", vip, dip, rule);
+	return buf;
 }
 
 void store_dip_put(struct store *s, const char *vip, const char *dip, unsigned int rule, bool down,
 		   const char *reason, uint64_t since_ms)
 {
-	sqlite3_stmt *st;
+	char key[STORE_KEY_SIZE];
 
 	store_begin(s);
-	if (down)
-		st = store_prepare(s, "INSERT OR REPLACE INTO dip_down(vip, dip, rule, reason, since_ms) "
-				   "VALUES(?1, ?2, ?3, ?4, ?5)");
-	else
-		st = store_prepare(s, "DELETE FROM dip_down WHERE vip = ?1 AND dip = ?2 AND rule = ?3");
-	bind_text(st, 1, vip);
-	bind_text(st, 2, dip);
-	bind_int(st, 3, rule);
-	if (down) {
-		bind_text(st, 4, reason);
-		bind_int(st, 5, since_ms);
-	}
-	store_step(s, st);
+	store_write(s, T_DIP, dip_key(vip, dip, rule, key),
+		    !down ? NULL : json_pack("{s:s, s:s, s:i, s:s?, s:I}", "vip", vip, "dip", dip, "rule", rule,
+					     "reason", reason, "since-ms", (json_int_t)since_ms));
 	store_commit(s);
+}
+
+struct each_dip {
+	void (*each)(const char *vip, const char *dip, unsigned int rule, const char *reason, uint64_t since_ms,
+		     void *ctx);
+	void *ctx;
+};
+
+static bool dip_row(const char *key, json_t *o, void *ctx)
+{
+	struct each_dip *each = ctx;
+
+	each->each(get_str(o, "vip", ""), get_str(o, "dip", ""), get_u64(o, "rule", 0), get_str(o, "reason", ""),
+		   get_u64(o, "since-ms", 0), each->ctx);
+	return true;
 }
 
 int store_dip_each(struct store *s,
 		   void (*each)(const char *vip, const char *dip, unsigned int rule, const char *reason,
 				uint64_t since_ms, void *ctx), void *ctx)
 {
-	sqlite3_stmt *st = store_prepare(s, "SELECT vip, dip, rule, reason, since_ms FROM dip_down");
-	int step = SQLITE_ERROR;
+	return scan(s, T_DIP, NULL, false, dip_row, &(struct each_dip){ each, ctx });
+}
 
-	while (st && (step = sqlite3_step(st)) == SQLITE_ROW)
-		each(text_of(st, 0), text_of(st, 1), sqlite3_column_int64(st, 2), text_of(st, 3),
-		     sqlite3_column_int64(st, 4), ctx);
-	return store_done(s, st, step);
+static const enum table sets[] = { [STORE_DRAINS] = T_DRAIN, [STORE_TOKENS] = T_TOKEN };
+
+void store_set_put(struct store *s, enum store_set set, const char *key, json_t *value)
+{
+	store_begin(s);
+	store_write(s, sets[set], key, value);
+	store_commit(s);
+}
+
+static bool set_row(const char *key, json_t *o, void *ctx)
+{
+	json_object_set(ctx, key, o);
+	return true;
+}
+
+json_t *store_set_all(struct store *s, enum store_set set)
+{
+	json_t *all = json_object();
+
+	if (!scan(s, sets[set], NULL, false, set_row, all))
+		return all;
+	json_decref(all);
+	return NULL;
+}
+
+static void append(struct store *s, enum table table, uint64_t id, json_t *o)
+{
+	char key[24];
+
+	if (id > HISTORY_KEPT)
+		store_write(s, table, store_number_key(id - HISTORY_KEPT, key), NULL);
+	store_write(s, table, store_number_key(id, key), o);
 }
 
 void store_event(struct store *s, const char *kind, const char *subject, const char *fmt, ...)
 {
 	char text[512];
-	sqlite3_stmt *st;
 	va_list ap;
+	json_t *o;
 
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
 	log_info("%s %s: %s", kind, subject, text);
+	o = json_pack("{s:I, s:I, s:s, s:s, s:s}", "id", (json_int_t)++s->last_event, "at-ms",
+		      (json_int_t)wall_ms(), "kind", kind, "subject", subject, "text", text);
+	json_array_append(s->told, o);
+	append(s, T_EVENT, s->last_event, o);
+}
 
-	store_begin(s);
-	st = store_prepare(s, "INSERT INTO event(at_ms, kind, subject, text) VALUES(?1, ?2, ?3, ?4)");
-	bind_int(st, 1, wall_ms());
-	bind_text(st, 2, kind);
-	bind_text(st, 3, subject);
-	bind_text(st, 4, text);
-	store_step(s, st);
-	if (sqlite3_last_insert_rowid(s->db) % 256 == 0) {
-		st = store_prepare(s, "DELETE FROM event WHERE id <= (SELECT max(id) FROM event) - ?1");
-		bind_int(st, 1, EVENTS_KEPT);
-		store_step(s, st);
-	}
-	store_commit(s);
+void store_listen(struct store *s, void (*event)(json_t *event, void *ctx), void *ctx)
+{
+	s->event = event;
+	s->event_ctx = ctx;
+}
+
+static json_t *oldest_first(json_t *list)
+{
+	json_t *out = list ? json_array() : NULL;
+	size_t i;
+
+	for (i = json_array_size(list); i; i--)
+		json_array_append(out, json_array_get(list, i - 1));
+	json_decref(list);
+	return out;
 }
 
 json_t *store_events(struct store *s, uint64_t after, unsigned int limit)
 {
-	sqlite3_stmt *st = store_prepare(s, "SELECT id, at_ms, kind, subject, text FROM (SELECT * FROM event "
-					 "WHERE id > ?1 ORDER BY id DESC LIMIT ?2) ORDER BY id");
-	json_t *list = json_array();
-	int step = SQLITE_ERROR;
+	return oldest_first(newest(s, T_EVENT, 0, after, limit));
+}
 
-	bind_int(st, 1, after);
-	bind_int(st, 2, limit);
-	while (st && (step = sqlite3_step(st)) == SQLITE_ROW)
-		json_array_append_new(list, json_pack("{s:I, s:I, s:s, s:s, s:s}",
-			"id", (json_int_t)sqlite3_column_int64(st, 0),
-			"at-ms", (json_int_t)sqlite3_column_int64(st, 1), "kind", text_of(st, 2), "subject", text_of(st, 3), "text", text_of(st, 4)));
-	store_done(s, st, step);
-	return list;
+void store_audit(struct store *s, const char *who, const char *what, const char *subject)
+{
+	append(s, T_AUDIT, s->last_audit + 1,
+	       json_pack("{s:I, s:I, s:s, s:s, s:s}", "id", (json_int_t)(s->last_audit + 1), "at-ms",
+			 (json_int_t)wall_ms(), "who", who, "what", what, "subject", subject));
+	s->last_audit++;
+}
+
+json_t *store_audits(struct store *s, uint64_t after, unsigned int limit)
+{
+	return oldest_first(newest(s, T_AUDIT, 0, after, limit));
 }

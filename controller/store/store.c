@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The database: opening, transactions, epoch, seed. The tables' rows are in
- * rows.c. Every write is on disk (synchronous=FULL) before its commit returns,
- * so an agent is never told what the store could forget.
+ * Transactions: records are gathered and handed to the backend at the end, so
+ * an agent is never told what the store could forget, and many changes cost
+ * one write to the disk. Epoch, seed, counters.
  */
 #include "store_priv.h"
 
@@ -13,254 +13,267 @@
 #include <sys/random.h>
 #include <time.h>
 
+#include "../fault.h"
 #include "log.h"
 
-#define SCHEMA_VERSION 1
+const char *const store_tables[T_MAX] = {
+	[T_META] = "meta",   [T_VIP] = "vip",	  [T_MOVE] = "move",   [T_DONE] = "done",   [T_DIP] = "dip",
+	[T_EVENT] = "event", [T_AUDIT] = "audit", [T_DRAIN] = "drain", [T_TOKEN] = "token",
+};
 
-static const char schema[] =
-	"CREATE TABLE meta(key TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;"
-	"CREATE TABLE vip(vip TEXT PRIMARY KEY, def TEXT NOT NULL, mux TEXT NOT NULL, mru REAL,"
-	" reason TEXT) STRICT;"
-	"CREATE TABLE move(id INTEGER PRIMARY KEY AUTOINCREMENT, wave INTEGER NOT NULL, vip TEXT NOT NULL,"
-	" kind TEXT NOT NULL, mux_from TEXT NOT NULL, mux_to TEXT NOT NULL, def TEXT,"
-	" state TEXT NOT NULL, note TEXT,"
-	" created_ms INTEGER NOT NULL, changed_ms INTEGER NOT NULL, over INTEGER NOT NULL) STRICT;"
-	"CREATE INDEX move_running ON move(over, id);"
-	"CREATE TABLE dip_down(vip TEXT NOT NULL, dip TEXT NOT NULL, rule INTEGER NOT NULL, reason TEXT,"
-	" since_ms INTEGER NOT NULL, PRIMARY KEY(vip, dip, rule)) STRICT, WITHOUT ROWID;"
-	"CREATE TABLE event(id INTEGER PRIMARY KEY AUTOINCREMENT, at_ms INTEGER NOT NULL, kind TEXT NOT NULL,"
-	" subject TEXT NOT NULL, text TEXT NOT NULL) STRICT;";
-
-static void failed(struct store *s, const char *what)
+bool store_is_etcd(const char *spec)
 {
-	if (!s->failed) {
-		s->code = sqlite3_errcode(s->db);
-		snprintf(s->why, sizeof(s->why), "%s", sqlite3_errmsg(s->db));
-		log_debug("store %s: %s: %s", s->file, what, s->why);
-	}
-	s->failed = true;
+	return spec && !strncmp(spec, "etcd:", 5);
 }
 
-sqlite3_stmt *store_prepare(struct store *s, const char *sql)
+const char *store_name(const struct store *s)
 {
-	sqlite3_stmt *st;
-
-	if (sqlite3_prepare_v2(s->db, sql, -1, &st, NULL) == SQLITE_OK)
-		return st;
-	failed(s, sql);
-	return NULL;
+	return s->name;
 }
 
-void store_step(struct store *s, sqlite3_stmt *st)
+const char *store_trouble(const struct store *s)
 {
-	if (!st)
-		return;
-	if (sqlite3_step(st) != SQLITE_DONE)
-		failed(s, sqlite3_sql(st));
-	sqlite3_finalize(st);
+	return s->trouble;
 }
 
-int store_done(struct store *s, sqlite3_stmt *st, int step)
+bool store_open_transaction(const struct store *s)
 {
-	if (st && step != SQLITE_DONE)
-		failed(s, sqlite3_sql(st));
-	sqlite3_finalize(st);
-	if (!st || step != SQLITE_DONE) {
-		log_err("store %s can't be read: %s", s->file, s->why);
-		s->failed = false;	/* told here, not by a later commit */
-		return -EIO;
-	}
-	return 0;
+	return s->depth;
 }
 
-static void exec(struct store *s, const char *sql)
+const char *store_number_key(uint64_t id, char buf[24])
 {
-	if (sqlite3_exec(s->db, sql, NULL, NULL, NULL) != SQLITE_OK)
-		failed(s, sql);
+	snprintf(buf, 24, "%020llu", (unsigned long long)id);
+	return buf;
 }
 
 void store_begin(struct store *s)
 {
-	if (!s->depth++) {
-		s->failed = false;
-		exec(s, "BEGIN IMMEDIATE");
+	s->depth++;
+}
+
+void store_write(struct store *s, enum table table, const char *key, json_t *value)
+{
+	char *text = value ? json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY | JSON_PRESERVE_ORDER) : NULL;
+	bool lost = value && !text;
+	struct op *more = s->batch;
+	char place[STORE_KEY_SIZE + 16];
+	json_t *at;
+
+	json_decref(value);
+	snprintf(place, sizeof(place), "%s/%s", store_tables[table], key);
+	at = json_object_get(s->places, place);
+	if (at && !lost) {
+		free(s->batch[json_integer_value(at)].value);
+		s->batch[json_integer_value(at)].value = text;
+		return;
 	}
+	if (s->n == s->room) {
+		more = realloc(s->batch, (s->room ? s->room * 2 : 64) * sizeof(*more));
+		if (more) {
+			s->batch = more;
+			s->room = s->room ? s->room * 2 : 64;
+		}
+	}
+	if (!more || lost) {
+		free(text);
+		s->failed = true;
+		return;
+	}
+	s->batch[s->n] = (struct op){ .table = table, .key = strdup(key), .value = text };
+	if (!s->batch[s->n].key)
+		s->failed = true;
+	json_object_set_new(s->places, place, json_integer(s->n));
+	s->n++;
+}
+
+static void tell(struct store *s, bool kept)
+{
+	json_t *list = s->told, *event;
+	size_t i;
+
+	s->told = json_array();
+	json_array_foreach(list, i, event)
+		if (kept && s->event)
+			s->event(event, s->event_ctx);
+	json_decref(list);
 }
 
 int store_commit(struct store *s)
 {
+	struct err e = {};
+	int ret = 0;
+	size_t i;
+
 	if (--s->depth)
 		return s->failed ? -EIO : 0;
-	if (!s->failed)
-		exec(s, "COMMIT");
-	if (!s->failed)
-		return 0;
-	log_err("store %s: nothing of this change was kept: %s", s->file, s->why);
-	if (!sqlite3_get_autocommit(s->db))
-		sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL);
+	if (s->failed)
+		ret = err_set(&e, -EIO, "out of memory");
+	else if (s->n) {
+		fault("before-commit");
+		ret = s->ops->commit(s, s->batch, s->n, &e);
+		fault("after-commit");
+	}
+	for (i = 0; i < s->n; i++) {
+		free(s->batch[i].key);
+		free(s->batch[i].value);
+	}
+	s->n = 0;
+	json_object_clear(s->places);
 	s->failed = false;
-	return -EIO;
-}
-
-static int one_number(struct store *s, const char *sql, int64_t *value)
-{
-	sqlite3_stmt *st = store_prepare(s, sql);
-	int step = st ? sqlite3_step(st) : SQLITE_ERROR;
-
-	if (step == SQLITE_ROW) {
-		*value = sqlite3_column_int64(st, 0);
-		sqlite3_finalize(st);
-		return 0;
-	}
-	return store_done(s, st, step) ? -EIO : -ENOENT;
-}
-
-static int meta_get(struct store *s, const char *key, int64_t *value)
-{
-	char sql[96];
-
-	snprintf(sql, sizeof(sql), "SELECT value FROM meta WHERE key = '%s'", key);
-	return one_number(s, sql, value);
-}
-
-static int meta_set(struct store *s, const char *key, int64_t value)
-{
-	sqlite3_stmt *st;
-
-	store_begin(s);
-	st = store_prepare(s, "INSERT OR REPLACE INTO meta(key, value) VALUES(?1, ?2)");
-	if (st) {
-		sqlite3_bind_text(st, 1, key, -1, SQLITE_STATIC);
-		sqlite3_bind_int64(st, 2, value);
-	}
-	store_step(s, st);
-	return store_commit(s);
-}
-
-/* check - is it ours, whole, and of a version known here; makes the tables of a new one */
-static int check(struct store *s, struct err *e)
-{
-	sqlite3_stmt *st = store_prepare(s, "PRAGMA quick_check(1)");
-	const char *text = NULL;
-	int64_t version = 0;
-	int ret = 0;
-
-	if (st && sqlite3_step(st) == SQLITE_ROW)
-		text = (const char *)sqlite3_column_text(st, 0);
-	if (!text || strcmp(text, "ok"))
-		ret = err_set(e, -EIO, "store %s is damaged: %s", s->file, text ? text : sqlite3_errmsg(s->db));
-	sqlite3_finalize(st);
-	if (ret)
-		return ret;
-	if (one_number(s, "PRAGMA user_version", &version))
-		return err_set(e, -EIO, "store %s: %s", s->file, sqlite3_errmsg(s->db));
-	if (version > SCHEMA_VERSION)
-		return err_set(e, -EINVAL, "store %s is of version %lld, newer than this program's %d", s->file,
-			       (long long)version, SCHEMA_VERSION);
-	if (version == SCHEMA_VERSION)
-		return 0;
-	store_begin(s);
-	exec(s, schema);
-	exec(s, "PRAGMA user_version = 1");
-	if (store_commit(s))
-		return err_set(e, -EIO, "store %s can't be made: %s", s->file, s->why);
-	return 0;
-}
-
-int store_open(const char *file, struct store **out, struct err *e)
-{
-	struct store *s = calloc(1, sizeof(*s));
-	int ret = -EIO;
-
-	if (!s)
-		return err_set(e, -ENOMEM, "store %s: out of memory", file);
-	s->file = strdup(file);
-	if (sqlite3_open(file, &s->db) != SQLITE_OK) {
-		err_set(e, ret, "store %s: %s", file, s->db ? sqlite3_errmsg(s->db) : "out of memory");
-		goto err_close;
-	}
-	/* Exclusive: two controllers on one store would each undo the other. */
-	exec(s, "PRAGMA locking_mode = EXCLUSIVE");
-	exec(s, "PRAGMA journal_mode = WAL");
-	exec(s, "PRAGMA synchronous = FULL");
-	if (!s->failed)
-		exec(s, "BEGIN IMMEDIATE");
-	if (!s->failed)
-		exec(s, "COMMIT");
-	if (s->failed) {
-		err_set(e, ret, "store %s: %s%s", file, s->why,
-			s->code == SQLITE_BUSY ? ": another controller has it open" : "");
-		goto err_close;
-	}
-	ret = check(s, e);
-	if (ret)
-		goto err_close;
-	*out = s;
-	return 0;
-
-err_close:
-	store_close(s);
+	s->dead |= ret == -ESTALE;
+	if (ret && strcmp(s->trouble, e.text))
+		log_err("store %s: nothing of this change was kept: %s", s->name, e.text);
+	snprintf(s->trouble, sizeof(s->trouble), "%s", ret ? e.text : "");
+	tell(s, !ret);
 	return ret;
 }
 
-void store_close(struct store *s)
+void store_flush(struct store *s)
 {
-	if (!s)
+	if (s->depth || !s->n)
 		return;
-	sqlite3_close(s->db);
-	free(s->file);
-	free(s);
+	store_begin(s);
+	store_commit(s);
+}
+
+int store_get(struct store *s, const char *key, int64_t *value)
+{
+	char *text = NULL;
+	struct err e;
+	int ret = s->ops->get(s, T_META, key, &text, &e);
+
+	if (!ret)
+		*value = strtoll(text, NULL, 10);
+	else if (ret != -ENOENT)
+		log_err("store %s: %s", s->name, e.text);
+	free(text);
+	return ret;
+}
+
+void store_set(struct store *s, const char *key, int64_t value)
+{
+	store_begin(s);
+	store_write(s, T_META, key, json_integer(value));
+	store_commit(s);
+}
+
+static int set_now(struct store *s, const char *key, int64_t value)
+{
+	store_begin(s);
+	store_write(s, T_META, key, json_integer(value));
+	return store_commit(s);
 }
 
 int store_epoch(struct store *s, uint64_t *epoch)
 {
+	bool by_revision = s->ops->revision;
 	int64_t value = 0;
-	int ret = meta_get(s, "epoch", &value);
+	int ret = store_get(s, "epoch", &value);
 
 	if (ret && ret != -ENOENT)
 		return ret;
 	/* A new store begins with the time: agents that served an earlier store's
-	 * controller must not refuse this one as older.
+	 * controller must not refuse this one as older. In etcd that is the base
+	 * on which the revision of the leader's key counts.
 	 */
-	value = ret ? (int64_t)time(NULL) : value + 1;
-	*epoch = value;
-	return meta_set(s, "epoch", value);
+	if (ret)
+		value = time(NULL);
+	else if (!by_revision)
+		value++;
+	*epoch = value + (by_revision ? s->ops->revision(s) : 0);
+	return !ret && by_revision ? 0 : set_now(s, "epoch", value);
 }
 
 int store_seed(struct store *s, uint32_t wanted, uint32_t *seed)
 {
 	int64_t value;
-	int ret = meta_get(s, "seed", &value);
+	int ret = store_get(s, "seed", &value);
 
 	if (ret == -ENOENT) {
-		if (!wanted && getrandom(&wanted, sizeof(wanted), 0) != sizeof(wanted))
-			return -errno;
+		while (!wanted)
+			if (getrandom(&wanted, sizeof(wanted), 0) != sizeof(wanted))
+				return -errno;
 		value = wanted;
-		ret = meta_set(s, "seed", value);
+		ret = set_now(s, "seed", value);
 	}
 	if (!ret)
 		*seed = value;
 	return ret;
 }
 
-bool store_configured(struct store *s)
+static bool first_key(const char *key, const char *value, void *ctx)
 {
-	int64_t value;
+	uint64_t id = strtoull(key, NULL, 10), *last = ctx;
 
-	return !meta_get(s, "configured", &value);
+	if (id > *last)
+		*last = id;
+	return false;
 }
 
-void store_set_configured(struct store *s)
+static int counters(struct store *s, struct err *e)
 {
-	meta_set(s, "configured", 1);
+	int64_t wave = 0;
+
+	if (s->ops->scan(s, T_MOVE, NULL, true, first_key, &s->last_move, e) ||
+	    s->ops->scan(s, T_DONE, NULL, true, first_key, &s->last_move, e) ||
+	    s->ops->scan(s, T_EVENT, NULL, true, first_key, &s->last_event, e) ||
+	    s->ops->scan(s, T_AUDIT, NULL, true, first_key, &s->last_audit, e))
+		return -EIO;
+	store_get(s, "wave", &wave);
+	s->wave = wave;
+	return 0;
+}
+
+int store_open(const struct store_conf *conf, struct store **out, struct err *e)
+{
+	struct store *s = calloc(1, sizeof(*s));
+	int ret;
+
+	if (!s)
+		return err_set(e, -ENOMEM, "store %s: out of memory", conf->spec);
+	s->told = json_array();
+	s->places = json_object();
+	snprintf(s->name, sizeof(s->name), "%s", conf->spec);
+	ret = store_is_etcd(conf->spec) ? etcd_open(s, conf, e) : sqlite_open(s, conf, e);
+	if (!ret)
+		ret = counters(s, e);
+	if (ret) {
+		store_close(s);
+		return ret;
+	}
+	*out = s;
+	return 0;
+}
+
+void store_close(struct store *s)
+{
+	if (!s)
+		return;
+	if (s->ops && s->impl) {
+		if (!s->dead)
+			store_flush(s);
+		s->ops->close(s);
+	}
+	while (s->n) {
+		free(s->batch[--s->n].key);
+		free(s->batch[s->n].value);
+	}
+	free(s->batch);
+	json_decref(s->told);
+	json_decref(s->places);
+	free(s);
 }
 
 uint64_t store_wave(struct store *s)
 {
-	int64_t value = 0;
+	store_begin(s);
+	store_write(s, T_META, "wave", json_integer(++s->wave));
+	store_commit(s);
+	return s->wave;
+}
 
-	if (meta_get(s, "wave", &value))
-		value = 0;
-	meta_set(s, "wave", value + 1);
-	return value + 1;
+int store_backup(struct store *s, const char *file, struct err *e)
+{
+	return s->ops->backup(s, file, e);
 }

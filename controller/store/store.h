@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * What must survive the controller: VIPs, where they live, moves under way,
- * which DIPs are down, events, epoch and seed. SQLite, one file, one writer.
+ * which DIPs are down, drains, tokens, events, audit, epoch and seed. Rows of
+ * JSON in a few tables; SQLite or etcd below, one interface, one behaviour.
  */
 #ifndef DUET_CONTROLLER_STORE_H
 #define DUET_CONTROLLER_STORE_H
@@ -13,18 +14,35 @@
 
 struct store;
 
-/* store_open - makes the file if it isn't there; refuses one that another
- * controller has open, one of a newer version, and one that is damaged.
+/* struct store_conf - spec: "FILE", or "etcd:URL,URL..." (then the leader's key
+ * and its create revision are what every write is fenced by; revision 0: only
+ * read). Borrowed.
  */
-int store_open(const char *file, struct store **store, struct err *e);
+struct store_conf {
+	const char *spec, *prefix, *ca, *cert, *key;
+	const char *leader_key;
+	uint64_t leader_rev;
+};
+
+bool store_is_etcd(const char *spec);
+/* store_open - makes what isn't there; refuses a file that another controller
+ * has open, a version newer than this program's, and damage.
+ */
+int store_open(const struct store_conf *conf, struct store **store, struct err *e);
 void store_close(struct store *store);
+const char *store_name(const struct store *store);
 
 /* store_begin, store_commit - what is between is kept whole or not at all.
- * Both may be nested; only the outermost pair acts. A write that fails is told
- * by store_commit() (and the sentence logged): 0 or -EIO.
+ * Both may be nested; only the outermost pair acts, and on disk (or on a
+ * majority) before it returns. 0, -EIO, or -ESTALE: another controller leads,
+ * or it can't be known; nothing may be done any more. Reads don't see what is
+ * not committed.
  */
 void store_begin(struct store *store);
 int store_commit(struct store *store);
+bool store_open_transaction(const struct store *store);
+/* store_trouble - why the last commit failed; "" if it didn't */
+const char *store_trouble(const struct store *store);
 
 /* store_epoch - the next incarnation's number, kept before it is returned */
 int store_epoch(struct store *store, uint64_t *epoch);
@@ -32,16 +50,15 @@ int store_epoch(struct store *store, uint64_t *epoch);
  * the first time, ever after the kept one is returned.
  */
 int store_seed(struct store *store, uint32_t wanted, uint32_t *seed);
-/* store_configured - has there ever been a configuration: an empty store must
- * not be taken for "serve nothing"
- */
-bool store_configured(struct store *store);
-void store_set_configured(struct store *store);
+/* Numbers by name: settings and the like */
+int store_get(struct store *store, const char *key, int64_t *value);	/* 0, -ENOENT, -EIO */
+void store_set(struct store *store, const char *key, int64_t value);
 
 struct store_vip {
 	const char *vip, *mux, *reason;
 	json_t *def;		/* as the operator wrote it; borrowed */
 	double mru;		/* < 0: none */
+	uint64_t generation;	/* of the definition, for lost updates */
 };
 void store_vip_put(struct store *store, const struct store_vip *v);
 void store_vip_del(struct store *store, const char *vip);
@@ -52,13 +69,15 @@ struct store_move {
 	const char *vip, *kind, *from, *to, *state, *note;
 	json_t *def;		/* new definition, or NULL */
 	uint64_t created_ms, changed_ms;
-	bool over;
+	bool over, back;	/* back: it was aborted and goes back */
 };
-/* store_move_put - id 0: a new one, its id is returned; 0 on error */
+/* store_move_put - id 0: a new one, its id is returned */
 uint64_t store_move_put(struct store *store, const struct store_move *m);
-/* store_move_each - those not over, oldest first; or the newest `limit`, newest first; or one */
-int store_move_each(struct store *store, bool running, uint64_t id, unsigned int limit,
-		    void (*each)(const struct store_move *m, void *ctx), void *ctx);
+/* store_move_each - those not over, oldest first */
+int store_move_each(struct store *store, void (*each)(const struct store_move *m, void *ctx), void *ctx);
+/* store_moves - the newest `limit` before id `before` (0: all), newest first; new reference or NULL */
+json_t *store_moves(struct store *store, bool running, uint64_t before, unsigned int limit);
+json_t *store_move(struct store *store, uint64_t id);
 uint64_t store_wave(struct store *store);	/* a new wave's number */
 
 void store_dip_put(struct store *store, const char *vip, const char *dip, unsigned int rule, bool down,
@@ -67,10 +86,29 @@ int store_dip_each(struct store *store,
 		   void (*each)(const char *vip, const char *dip, unsigned int rule, const char *reason,
 				uint64_t since_ms, void *ctx), void *ctx);
 
-/* store_event - also logged */
+/* Small tables of objects by name: drains, tokens. value NULL: delete. */
+enum store_set { STORE_DRAINS, STORE_TOKENS };
+void store_set_put(struct store *store, enum store_set set, const char *key, json_t *value);
+json_t *store_set_all(struct store *store, enum store_set set);	/* {key: value}; new reference or NULL */
+
+/* store_event - also logged; told to the listener (if any) when committed;
+ * outside of a transaction it is kept with the next one, or by store_flush()
+ */
+void store_flush(struct store *store);
 void store_event(struct store *store, const char *kind, const char *subject, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));
-/* store_events - newest last, those after `after`, at most limit; new reference */
+void store_listen(struct store *store, void (*event)(json_t *event, void *ctx), void *ctx);
+/* store_events - newest last, those after `after`, at most limit; new reference or NULL */
 json_t *store_events(struct store *store, uint64_t after, unsigned int limit);
+/* store_audit - who changed what */
+void store_audit(struct store *store, const char *who, const char *what, const char *subject);
+json_t *store_audits(struct store *store, uint64_t after, unsigned int limit);
+
+/* store_export - everything, {"duet-store": version, "tables": {...}}; new reference or NULL */
+json_t *store_export(struct store *store);
+/* store_import - into an empty store; checked whole before any of it is used */
+int store_import(struct store *store, json_t *dump, struct err *e);
+/* store_backup - a copy while running (SQLite only) */
+int store_backup(struct store *store, const char *file, struct err *e);
 
 #endif

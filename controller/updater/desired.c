@@ -26,7 +26,7 @@ enum hold desired_hold(const struct mux *m, const struct uvip *v)
 	return HOLD_NOT;
 }
 
-static json_t *desired_rule(const struct uvip *v, json_t *rule, unsigned int index)
+static json_t *desired_rule(const struct updater *u, const struct uvip *v, json_t *rule, unsigned int index)
 {
 	static const char *const keys[] = { "proto", "port", "fields" };
 	json_t *out = json_object(), *dips = json_array(), *dip, *value;
@@ -40,24 +40,35 @@ static json_t *desired_rule(const struct uvip *v, json_t *rule, unsigned int ind
 	}
 	json_array_foreach(json_object_get(rule, "dips"), i, dip) {
 		const char *address = get_str(dip, "address", "");
-		bool down = !strcmp(get_str(dip, "state", "up"), "down") || vip_dip_down(v, address, index);
+		const char *state = get_str(dip, "state", "up");
 
+		if (vip_dip_down(v, address, index))
+			state = "down";
+		else if (!strcmp(state, "up") && drained_dip(u, v, address))
+			state = "drain";
 		json_array_append_new(dips, json_pack("{s:s, s:I, s:s}", "address", address,
-			"weight", (json_int_t)get_u64(dip, "weight", 1), "state", down ? "down" : "up"));
+			"weight", (json_int_t)get_u64(dip, "weight", 1), "state", state));
 	}
 	json_object_set_new(out, "dips", dips);
 	return out;
 }
 
-json_t *desired_vip(const struct uvip *v, enum hold hold)
+json_t *desired_vip(const struct updater *u, const struct uvip *v, enum hold hold)
 {
-	json_t *rules = json_array(), *rule;
+	static const char *const policies[] = { "kind", "fragments", "oversize", "all_down" };
+	json_t *out, *value, *rules = json_array(), *rule;
 	size_t i;
 
 	json_array_foreach(json_object_get(v->def, "rules"), i, rule)
-		json_array_append_new(rules, desired_rule(v, rule, i));
-	return json_pack("{s:s, s:s, s:o}", "vip", v->text, "announce", hold == HOLD_ANNOUNCED ? "yes" : "no",
-			 "rules", rules);
+		json_array_append_new(rules, desired_rule(u, v, rule, i));
+	out = json_pack("{s:s, s:s, s:o}", "vip", v->text, "announce", hold == HOLD_ANNOUNCED ? "yes" : "no",
+			"rules", rules);
+	for (i = 0; i < sizeof(policies) / sizeof(*policies); i++) {
+		value = json_object_get(v->def, policies[i]);
+		if (value)
+			json_object_set(out, policies[i], value);
+	}
+	return out;
 }
 
 json_t *desired_mux(const struct mux *m)
@@ -70,11 +81,11 @@ json_t *desired_mux(const struct mux *m)
 		enum hold hold = desired_hold(m, u->vips[i]);
 
 		if (hold != HOLD_NOT)
-			json_array_append_new(vips, desired_vip(u->vips[i], hold));
+			json_array_append_new(vips, desired_vip(u, u->vips[i], hold));
 	}
 	state = json_pack("{s:I, s:o}", "seed", (json_int_t)u->seed, "vips", vips);
 	json_object_set_new(state, "aggregate",
-			    m->smux ? json_string(u->ctl->conf.aggregate_text) : json_null());
+			    m->smux && !m->drained ? json_string(u->ctl->conf.aggregate_text) : json_null());
 	return state;
 }
 
@@ -110,19 +121,24 @@ static bool host_checks(json_t *def, const char *address, json_t *checks)
 json_t *desired_host(const struct host *h)
 {
 	const struct updater *u = h->u;
-	json_t *vips = json_array(), *muxes = json_array();
+	json_t *vips = json_array(), *muxes = json_array(), *value;
 	unsigned int i;
+	const char *key;
+	void *next;
 
 	for (i = 0; i < u->n_muxes; i++)
 		json_array_append_new(muxes, json_string(u->muxes[i].local));
-	for (i = 0; i < u->n_vips; i++) {
-		const struct uvip *v = u->vips[i];
+	/* it has had DIPs of these; of some it may have none any more */
+	json_object_foreach_safe(h->vips, next, key, value) {
+		const struct uvip *v = vip_find((struct updater *)u, key);
 		json_t *checks = json_array();
 
-		if (host_checks(v->def, h->address, checks) ||
-		    (v->move && v->move->def && host_checks(v->move->def, h->address, checks)))
+		if (v && (host_checks(v->def, h->address, checks) ||
+			  (v->move && v->move->def && host_checks(v->move->def, h->address, checks))))
 			json_array_append_new(vips, json_pack("{s:s, s:s, s:O}", "vip", v->text, "dip", h->address,
 							      "checks", checks));
+		else
+			json_object_del(h->vips, key);
 		json_decref(checks);
 	}
 	return json_pack("{s:o, s:o}", "muxes", muxes, "vips", vips);

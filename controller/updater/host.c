@@ -13,26 +13,32 @@
 #define PUSH_TIMEOUT_MS 10000
 #define BACKOFF_MIN_MS	100
 #define BACKOFF_MAX_MS	5000
-
-struct host *host_find(struct updater *u, const char *name)
-{
-	unsigned int i;
-
-	for (i = 0; i < u->n_hosts; i++)
-		if (!strcmp(u->hosts[i].name, name))
-			return &u->hosts[i];
-	return NULL;
-}
-
-static void kick(struct host *h);
+#define PUSHES_MAX	256 /* hosts told at once */
 
 static int retry(sd_event_source *s, uint64_t usec, void *ctx)
 {
 	struct host *h = ctx;
 
 	h->waiting = false;
-	kick(h);
+	host_kick(h);
 	return 0;
+}
+
+/* hosts_next - some of those that wait for others to be told */
+void hosts_next(struct updater *u)
+{
+	unsigned int i, n = u->n_hosts;
+
+	if (!u->hosts_wanted || store_open_transaction(u->store))
+		return;
+	for (i = 0; i < n && u->pushing_hosts < PUSHES_MAX; i++) {
+		struct host *h = &u->hosts[u->next_host++ % n];
+
+		if (h->wanted)
+			host_kick(h);
+	}
+	u->next_host %= n;
+	u->hosts_wanted = i < n;
 }
 
 static void pushed(const struct http_result *r, void *ctx)
@@ -40,11 +46,13 @@ static void pushed(const struct http_result *r, void *ctx)
 	struct host *h = ctx;
 
 	h->push = NULL;
+	h->u->pushing_hosts--;
+	hosts_next(h->u);
 	if (r->status / 100 == 2) {
 		h->synced = !h->dirty;
 		h->why[0] = 0;
 		h->backoff_ms = 0;
-		kick(h);
+		host_kick(h);
 		moves_run(h->u);
 		return;
 	}
@@ -64,13 +72,19 @@ static void pushed(const struct http_result *r, void *ctx)
 	moves_run(h->u);
 }
 
-static void kick(struct host *h)
+void host_kick(struct host *h)
 {
 	char url[320];
 	json_t *state;
 
 	if (!h->u->configured || !h->dirty || h->push || h->waiting)
 		return;
+	if (store_open_transaction(h->u->store) || h->u->pushing_hosts >= PUSHES_MAX) {
+		h->wanted = true;
+		h->u->hosts_wanted = true;
+		return;
+	}
+	h->wanted = false;
 	state = desired_host(h);
 	json_object_set_new(state, "epoch", json_integer(h->u->epoch));
 	json_object_set_new(state, "generation", json_integer(++h->u->generation));
@@ -79,13 +93,15 @@ static void kick(struct host *h)
 	h->push = http_call(h->u->ctl->client, "PUT", url, state, PUSH_TIMEOUT_MS, pushed, h);
 	if (!h->push)
 		h->dirty = true;
+	else
+		h->u->pushing_hosts++;
 }
 
 void host_touch(struct host *h)
 {
 	h->dirty = true;
 	h->synced = false;
-	kick(h);
+	host_kick(h);
 }
 
 void host_start(struct host *h)
@@ -96,6 +112,7 @@ void host_start(struct host *h)
 void host_stop(struct host *h)
 {
 	sd_event_source_disable_unref(h->retry);
+	json_decref(h->vips);
 	free(h->url);
 }
 
@@ -111,27 +128,53 @@ bool def_has_dip(json_t *def, const char *address)
 	return false;
 }
 
-void hosts_touch(struct updater *u, json_t *def)
+/* each_host - those with an agent that have DIPs of a definition */
+static void each_host(struct updater *u, json_t *def, void (*each)(struct host *h, void *ctx), void *ctx)
 {
-	unsigned int i;
+	json_t *rule, *dip;
+	size_t r, i;
 
-	for (i = 0; i < u->n_hosts; i++)
-		if (def_has_dip(def, u->hosts[i].address))
-			host_touch(&u->hosts[i]);
+	json_array_foreach(json_object_get(def, "rules"), r, rule)
+		json_array_foreach(json_object_get(rule, "dips"), i, dip) {
+			struct host *h = host_at(u, get_str(dip, "address", ""));
+
+			if (h)
+				each(h, ctx);
+		}
 }
 
-/* hosts_ready - a host that can't be reached is not waited for */
+static void touch_one(struct host *h, void *ctx)
+{
+	host_touch(h);
+}
+
+void hosts_touch(struct updater *u, json_t *def)
+{
+	each_host(u, def, touch_one, NULL);
+}
+
+static void note_one(struct host *h, void *ctx)
+{
+	json_object_set_new(h->vips, ctx, json_true());
+}
+
+void hosts_note(struct updater *u, const struct uvip *v, json_t *def)
+{
+	each_host(u, def, note_one, (void *)v->text);
+}
+
+static void check_ready(struct host *h, void *ctx)
+{
+	const char **waits_for = ctx;
+
+	/* a host that can't be reached is not waited for */
+	if (!h->synced && !h->why[0])
+		*waits_for = h->name;
+}
+
 bool hosts_ready(struct updater *u, json_t *def, const char **waits_for)
 {
-	unsigned int i;
-
-	for (i = 0; i < u->n_hosts; i++) {
-		struct host *h = &u->hosts[i];
-
-		if (h->synced || h->why[0] || !def_has_dip(def, h->address))
-			continue;
-		*waits_for = h->name;
-		return false;
-	}
-	return true;
+	*waits_for = NULL;
+	each_host(u, def, check_ready, waits_for);
+	return !*waits_for;
 }

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../fault.h"
 #include "log.h"
 
 #define POLL_MS		1000
@@ -20,6 +21,8 @@
 #define BACKOFF_MIN_MS	100
 #define BACKOFF_MAX_MS	2000
 #define REFUSED_POLLS	10 /* a refused VIP is offered again every so many polls */
+#define OVERTAKEN_MAX	3
+#define MANY		64
 #define FULL_ABOVE	64 /* so many VIPs to tell: tell everything at once */
 
 static const char *const names[] = {
@@ -40,24 +43,16 @@ enum mux_state mux_state(const struct mux *m)
 		return MUX_UNREACHABLE;
 	if (!m->heard_ms)
 		return MUX_UNKNOWN;
-	if (m->full || m->push || json_object_size(m->dirty))
+	if (m->full || m->push || m->rush || json_object_size(m->dirty) || json_object_size(m->urgent))
 		return MUX_SYNCING;
 	return json_object_size(m->refused) ? MUX_REFUSING : MUX_IN_SYNC;
 }
 
-struct mux *mux_find(struct updater *u, const char *name)
-{
-	unsigned int i;
-
-	for (i = 0; i < u->n_muxes; i++)
-		if (!strcmp(u->muxes[i].name, name))
-			return &u->muxes[i];
-	return NULL;
-}
-
 bool mux_clean(const struct mux *m, const struct uvip *v)
 {
-	if (m->full || json_object_get(m->dirty, v->text))
+	if (m->full || json_object_get(m->dirty, v->text) || json_object_get(m->urgent, v->text))
+		return false;
+	if (m->rush && !strcmp(m->rush_vip, v->text))
 		return false;
 	return !m->push || !(m->push_full || !strcmp(m->push_vip, v->text));
 }
@@ -116,8 +111,8 @@ static void outdated(struct mux *m, const struct http_result *r)
 	uint64_t epoch = get_u64(r->body, "epoch", 0),
 		 generation = get_u64(r->body, "generation", 0);
 
-	m->full = true;
 	if (epoch > m->u->epoch) {
+		m->full = true;
 		if (!m->fenced)
 			store_event(
 				m->u->store, "fenced", m->name,
@@ -126,8 +121,13 @@ static void outdated(struct mux *m, const struct http_result *r)
 		m->fenced = true;
 		return;
 	}
-	if (generation >= m->u->generation)
-		m->u->generation = generation;
+	/* of this epoch: an urgent one overtook it, and it is simply sent again;
+	 * or the agent has met a controller with the same epoch and later numbers
+	 */
+	if (generation <= m->u->generation)
+		return;
+	m->u->generation = generation;
+	m->full = true;
 	failed(m, true, r->error ? r->error : "409");
 }
 
@@ -150,13 +150,18 @@ static void pushed_full(const struct http_result *r, void *ctx)
 	m->push_full = false;
 	if (r->status)
 		heard(m);
+	fault("full-acked");
 	if (r->status == 409) {
+		m->full = true;
+		m->overtaken++;
 		outdated(m, r);
 	} else if (r->status / 100 != 2) {
 		m->full = true;
 		failed(m, r->status, r->error ? r->error : "no answer");
 	} else {
 		succeeded(m);
+		m->overtaken = 0;
+		m->told_ms = 0;
 		json_object_clear(m->refused);
 		list = json_object_get(r->body, "refused");
 		json_array_foreach(list, i, item)
@@ -167,6 +172,30 @@ static void pushed_full(const struct http_result *r, void *ctx)
 	moves_run(m->u);
 }
 
+/* took - what a mux answered to one VIP; false: it is to be sent again */
+static bool took(struct mux *m, const char *vip, const struct http_result *r)
+{
+	if (r->status)
+		heard(m);
+	m->told_ms = 0;
+	if (r->status == 409) {
+		outdated(m, r);
+		return false;
+	}
+	if (r->status / 100 == 2 || r->status == 404) {
+		succeeded(m);
+		json_object_del(m->refused, vip);
+		return true;
+	}
+	if (r->status == 507 || r->status / 100 == 4) {
+		succeeded(m);
+		refuse(m, vip, r->error ? r->error : "refused");
+		return true;
+	}
+	failed(m, r->status, r->error ? r->error : "no answer");
+	return false;
+}
+
 static void pushed_vip(const struct http_result *r, void *ctx)
 {
 	struct mux *m = ctx;
@@ -175,20 +204,23 @@ static void pushed_vip(const struct http_result *r, void *ctx)
 	snprintf(vip, sizeof(vip), "%s", m->push_vip);
 	m->push = NULL;
 	m->push_vip[0] = 0;
-	if (r->status)
-		heard(m);
-	if (r->status == 409) {
-		outdated(m, r);
-	} else if (r->status / 100 == 2 || r->status == 404) {
-		succeeded(m);
-		json_object_del(m->refused, vip);
-	} else if (r->status == 507 || r->status / 100 == 4) {
-		succeeded(m);
-		refuse(m, vip, r->error ? r->error : "refused");
-	} else {
+	fault("vip-acked");
+	if (!took(m, vip, r))
 		json_object_set_new(m->dirty, vip, json_true());
-		failed(m, r->status, r->error ? r->error : "no answer");
-	}
+	mux_kick(m);
+	moves_run(m->u);
+}
+
+static void rushed(const struct http_result *r, void *ctx)
+{
+	struct mux *m = ctx;
+	char vip[ADDR_STRLEN];
+
+	snprintf(vip, sizeof(vip), "%s", m->rush_vip);
+	m->rush = NULL;
+	m->rush_vip[0] = 0;
+	if (!took(m, vip, r))
+		json_object_set_new(m->urgent, vip, json_true());
 	mux_kick(m);
 	moves_run(m->u);
 }
@@ -202,6 +234,7 @@ static void push_full(struct mux *m)
 	json_object_set_new(state, "epoch", json_integer(m->u->epoch));
 	json_object_set_new(state, "generation", json_integer(m->acked));
 	snprintf(url, sizeof(url), "%s/v1/state", m->url);
+	fault("full-sent");
 	m->full = false;
 	json_object_clear(m->dirty);
 	m->push_full = true;
@@ -213,30 +246,34 @@ static void push_full(struct mux *m)
 	}
 }
 
-static void push_vip(struct mux *m, const char *text)
+/* send_vip - one VIP as it should be; NULL: no memory */
+static struct http_call *send_vip(struct mux *m, const char *text,
+				  void (*done)(const struct http_result *r, void *ctx))
 {
 	struct uvip *v = vip_find(m->u, text);
 	enum hold hold = v ? desired_hold(m, v) : HOLD_NOT;
 	char url[400];
+	json_t *body;
 
+	fault("vip-sent");
 	m->acked = ++m->u->generation;
+	if (hold == HOLD_NOT) {
+		snprintf(url, sizeof(url), "%s/v1/vips/%s?epoch=%llu&generation=%llu", m->url, text,
+			 (unsigned long long)m->u->epoch, (unsigned long long)m->acked);
+		return http_call(m->u->ctl->client, "DELETE", url, NULL, PUSH_TIMEOUT_MS, done, m);
+	}
+	body = desired_vip(m->u, v, hold);
+	json_object_set_new(body, "epoch", json_integer(m->u->epoch));
+	json_object_set_new(body, "generation", json_integer(m->acked));
+	snprintf(url, sizeof(url), "%s/v1/vips/%s", m->url, text);
+	return http_call(m->u->ctl->client, "PUT", url, body, PUSH_TIMEOUT_MS, done, m);
+}
+
+static void push_vip(struct mux *m, const char *text)
+{
 	snprintf(m->push_vip, sizeof(m->push_vip), "%s", text);
 	json_object_del(m->dirty, m->push_vip);
-	if (hold == HOLD_NOT) {
-		snprintf(url, sizeof(url), "%s/v1/vips/%s?epoch=%llu&generation=%llu", m->url,
-			 m->push_vip, (unsigned long long)m->u->epoch,
-			 (unsigned long long)m->acked);
-		m->push = http_call(m->u->ctl->client, "DELETE", url, NULL, PUSH_TIMEOUT_MS,
-				    pushed_vip, m);
-	} else {
-		json_t *body = desired_vip(v, hold);
-
-		json_object_set_new(body, "epoch", json_integer(m->u->epoch));
-		json_object_set_new(body, "generation", json_integer(m->acked));
-		snprintf(url, sizeof(url), "%s/v1/vips/%s", m->url, m->push_vip);
-		m->push = http_call(m->u->ctl->client, "PUT", url, body, PUSH_TIMEOUT_MS,
-				    pushed_vip, m);
-	}
+	m->push = send_vip(m, m->push_vip, pushed_vip);
 	if (!m->push) {
 		json_object_set_new(m->dirty, m->push_vip, json_true());
 		m->push_vip[0] = 0;
@@ -244,17 +281,64 @@ static void push_vip(struct mux *m, const char *text)
 	}
 }
 
+static void rush(struct mux *m)
+{
+	/* a full state that was overtaken again and again goes first at last */
+	if (m->rush || (m->push_full && m->overtaken > OVERTAKEN_MAX))
+		return;
+	snprintf(m->rush_vip, sizeof(m->rush_vip), "%s", json_object_iter_key(json_object_iter(m->urgent)));
+	json_object_del(m->urgent, m->rush_vip);
+	json_object_del(m->dirty, m->rush_vip);
+	m->pushes++;
+	m->rush = send_vip(m, m->rush_vip, rushed);
+	if (!m->rush) {
+		json_object_set_new(m->urgent, m->rush_vip, json_true());
+		failed(m, true, "out of memory");
+	}
+}
+
 void mux_kick(struct mux *m)
 {
-	if (!m->u->configured || m->push || m->waiting || m->fenced)
+	if (!m->u->configured || m->waiting || m->fenced)
 		return;
-	if (!m->full && !json_object_size(m->dirty))
+	if (!m->full && !json_object_size(m->dirty) && !json_object_size(m->urgent))
+		return;
+	/* what the store has not kept yet nobody is told; but health is no secret */
+	if (json_object_size(m->urgent))
+		rush(m);
+	if (store_open_transaction(m->u->store)) {
+		m->wanted = true;
+		return;
+	}
+	m->wanted = false;
+	if (m->push || m->rush || (!m->full && !json_object_size(m->dirty)))
 		return;
 	m->pushes++;
 	if (m->full || json_object_size(m->dirty) > FULL_ABOVE)
 		push_full(m);
 	else
 		push_vip(m, json_object_iter_key(json_object_iter(m->dirty)));
+}
+
+void mux_dirty(struct mux *m, const char *vip)
+{
+	json_object_set_new(m->dirty, vip, json_true());
+	if (store_open_transaction(m->u->store))
+		m->wanted = true;
+	else
+		mux_kick(m);
+}
+
+void mux_full(struct mux *m)
+{
+	m->full = true;
+	mux_kick(m);
+}
+
+void mux_rush(struct mux *m, const struct uvip *v)
+{
+	json_object_set_new(m->urgent, v->text, json_true());
+	mux_kick(m);
 }
 
 void mux_touch(struct mux *m, const struct uvip *v)
@@ -288,7 +372,7 @@ static void check_status(struct mux *m, json_t *status)
 			    "a new instance, it gets its state again");
 	snprintf(m->instance, sizeof(m->instance), "%s", instance);
 	/* an answer that a push overtook says nothing about it */
-	if (m->push || m->poll_pushes != m->pushes || m->fenced || !stale)
+	if (m->push || m->rush || m->poll_pushes != m->pushes || m->fenced || !stale)
 		return;
 	m->full = true;
 	mux_kick(m);
@@ -314,8 +398,7 @@ static void polled(const struct http_result *r, void *ctx)
 	if (!m->waiting) /* what a failed push said stays until it succeeds */
 		m->why[0] = 0;
 	heard(m);
-	json_decref(m->status);
-	m->status = json_incref(r->body);
+	mux_told(m, r->body);
 	check_status(m, r->body);
 	if (json_object_size(m->refused) && !(++m->polls % REFUSED_POLLS))
 		offer_again(m);
@@ -329,8 +412,9 @@ void mux_look(struct mux *m)
 
 	if (m->poll)
 		return;
-	snprintf(url, sizeof(url), "%s/v1/status", m->url);
-	m->poll_pushes = m->push ? m->pushes - 1 : m->pushes;
+	/* all its VIPs only when they may have changed: on an SMux they are many */
+	snprintf(url, sizeof(url), "%s/v1/status?vips=%s", m->url, m->told_ms ? "none" : "digest");
+	m->poll_pushes = m->push || m->rush ? m->pushes - 1 : m->pushes;
 	m->poll = http_call(m->u->ctl->client, "GET", url, NULL, POLL_TIMEOUT_MS, polled, m);
 }
 
@@ -347,9 +431,10 @@ void mux_start(struct mux *m)
 {
 	m->full = true;
 	m->dirty = json_object();
+	m->urgent = json_object();
 	m->refused = json_object();
-	mux_look(m);
-	once(m->u->ctl->loop, &m->poll_timer, POLL_MS, poll_again, m);
+	/* spread over the interval, or all would answer at once */
+	once(m->u->ctl->loop, &m->poll_timer, m->u->n_muxes > MANY ? rand() % POLL_MS : 0, poll_again, m);
 	mux_kick(m);
 }
 
@@ -358,6 +443,9 @@ void mux_stop(struct mux *m)
 	sd_event_source_disable_unref(m->retry);
 	sd_event_source_disable_unref(m->poll_timer);
 	json_decref(m->dirty);
+	json_decref(m->urgent);
+	json_decref(m->digests);
+	json_decref(m->exported);
 	json_decref(m->refused);
 	json_decref(m->status);
 	free(m->url);

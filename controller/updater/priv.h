@@ -3,6 +3,7 @@
 #ifndef DUET_CONTROLLER_UPDATER_PRIV_H
 #define DUET_CONTROLLER_UPDATER_PRIV_H
 
+#include <sys/queue.h>
 #include "../controller.h"
 #include "../store/store.h"
 #include "updater.h"
@@ -21,6 +22,9 @@ struct uvip {
 	char *reason;		/* why it is there */
 	struct move *move;	/* under way, or NULL */
 	json_t *down;		/* "DIP|rule": {"reason", "since-ms"} */
+	uint64_t generation;	/* of the definition: the configuration's when it was last changed */
+	json_t *sources;		/* switch: share, as measured; or NULL */
+	double measured, peak;	/* Mbps as the monitor told; < 0: not known */
 };
 
 enum mux_state { MUX_UNKNOWN, MUX_UNREACHABLE, MUX_SYNCING, MUX_IN_SYNC, MUX_REFUSING, MUX_FENCED };
@@ -30,14 +34,23 @@ struct mux {
 	char name[NAME_SIZE], local[ADDR_STRLEN], instance[NAME_SIZE];
 	char *url;
 	bool smux;
-	json_t *status;			/* its last GET /v1/status, or NULL */
+	json_t *status;			/* its last GET /v1/status, or NULL; without the members below */
+	json_t *digests;		/* VIP: its tables' digests, as it told last; NULL: never */
+	json_t *exported;		/* VIP: true, those it exports */
+	uint64_t told_ms;		/* mono_ms() when it told these two; compared when they may have changed */
+	uint64_t changes;		/* its own count of changes, then */
 	uint64_t heard_ms;		/* mono_ms() of its last answer */
 	uint64_t lost_ms;		/* mono_ms() since when it doesn't answer; 0: it does */
 	char why[256];			/* what went wrong last; "" if nothing */
 	bool fenced;			/* it obeys a controller with a later epoch */
 	/* pushing: one request at a time, so that generations arrive in order */
 	bool full;			/* it needs the whole state */
+	bool wanted;			/* something is to be pushed when the store has kept it */
 	json_t *dirty;			/* VIPs it must be told about */
+	json_t *urgent;			/* VIPs it must be told about before anything else */
+	struct http_call *rush;		/* an urgent one, not waiting for a push under way */
+	char rush_vip[ADDR_STRLEN];
+	unsigned int overtaken;		/* full pushes that an urgent one overtook, in a row */
 	json_t *refused;		/* VIP: why it can't hold it */
 	struct http_call *push;
 	bool push_full;
@@ -51,6 +64,8 @@ struct mux {
 	struct http_call *poll;
 	unsigned int poll_pushes, polls;
 	sd_event_source *poll_timer;
+	unsigned int leaving;		/* VIPs under way from here, in this pass */
+	bool drained;			/* by the operator: no VIP, no aggregate */
 };
 
 struct host {
@@ -58,6 +73,10 @@ struct host {
 	char name[NAME_SIZE], address[ADDR_STRLEN], instance[NAME_SIZE];
 	char *url;
 	bool dirty, synced, silent, waiting;
+	bool wanted;			/* as a mux's */
+	bool drained;			/* its rack is */
+	char rack[NAME_SIZE];		/* the switch it hangs on */
+	json_t *vips;			/* VIP: true; those that have or had a DIP of it */
 	struct http_call *push;
 	char why[256];
 	unsigned int backoff_ms;
@@ -75,7 +94,9 @@ enum move_state {
 
 struct move {
 	struct updater *u;
-	struct move *next;
+	TAILQ_ENTRY(move) list;
+	bool active;			/* in updater.moves, else waiting in updater.queue */
+	bool back;			/* aborted: it goes back to where it came from */
 	uint64_t id, wave;
 	struct uvip *vip;
 	enum move_kind kind;
@@ -92,6 +113,18 @@ struct move {
 	unsigned int delay_ms;
 };
 
+TAILQ_HEAD(moves, move);
+
+/* What the operator sets, PUT /v1/control. */
+struct control {
+	bool stop;			/* nothing moves; health goes on */
+	unsigned int max_moves;		/* VIPs under way at once */
+	unsigned int moves_per_s;	/* begun; 0: as many as there are */
+	unsigned int smux_percent;	/* of the SMuxes' capacity that may be in use */
+	unsigned int assign_every_s;	/* 0: only on demand */
+	bool assign_on_change;
+};
+
 struct updater {
 	struct controller *ctl;
 	struct store *store;
@@ -106,14 +139,46 @@ struct updater {
 	struct mux *muxes;		/* switches in the topology's order, then SMuxes */
 	unsigned int n_muxes;
 	struct host *hosts;
-	unsigned int n_hosts;
-	struct move *moves;		/* under way, oldest first */
+	unsigned int n_hosts, pushing_hosts, next_host;
+	bool hosts_wanted;		/* some wait to be told */
+	json_t *mux_index, *host_index, *address_index;	/* name or address: place in the list */
+	struct moves moves, queue;	/* under way, and waiting to be; oldest first */
+	unsigned int n_active, n_queued;
+	sd_event_source *pass_timer;
+	bool pass_armed, again;
+	uint64_t passed_ms, begun_ms;		/* mono_ms() */
+	double begin_tokens;
+	struct control control;
+	json_t *drains;			/* "switch/tor3": {"by", "at-ms"} */
+	uint64_t config_generation;
+	double resting_mbps, transit_mbps, smux_mbps;	/* on the SMuxes for good, in transit, what they carry */
+	uint64_t resting_ms;
+	struct flaps *flaps;
+	struct streams *streams;	/* of events, api/events.c */
+	sd_event_source *assign_timer, *reload_timer;
+	sd_event_source *tick_timer;
+	uint64_t stalled_ms;		/* no pass before: the store can't be written */
+	json_t *tokens;			/* name: {"sha256", "role"} */
+	bool stopping;			/* the client is gone, and its calls with it */
+	bool assigning;			/* one that nobody asked for is under way */
 	json_t *unkept;			/* health changes not yet in the store */
 	sd_event_source *keep_timer;
 };
 
+/* updater.c */
+/* What changes together is between these. Agents are told when it is kept; if
+ * it can't be, memory is read back from the store: nothing has happened.
+ */
+void updater_begin(struct updater *u);
+int updater_commit(struct updater *u);
+struct mux *mux_find(struct updater *u, const char *name);
+struct host *host_find(struct updater *u, const char *name);
+struct host *host_at(struct updater *u, const char *address);
+
 /* vips.c */
 struct uvip *vip_find(struct updater *u, const char *text);
+/* vip_at - place of the first VIP not below this address */
+unsigned int vip_slot(const struct updater *u, const struct addr *a, bool *found);
 int vips_load(struct updater *u, struct err *e);
 void vips_free(struct updater *u);
 /* vip_add - a new VIP, on the SMuxes; def's reference is taken */
@@ -123,25 +188,44 @@ void vip_remove(struct updater *u, struct uvip *v);
 void vip_adopt(struct updater *u, struct uvip *v, json_t *def);
 /* vip_place - it lives there now, for that reason (NULL: as before) */
 void vip_place(struct updater *u, struct uvip *v, const char *mux, double mru, const char *reason);
-bool vip_dip_down(const struct uvip *v, const char *dip, unsigned int rule);
-void vips_touch(struct updater *u, struct uvip *v);	/* all muxes that hold it are told */
+void vips_touch(struct updater *u, struct uvip *v, bool urgent);	/* all muxes that hold it are told */
 const char *vip_wanted(const struct uvip *v);	/* where it is or moves to */
+double vip_mbps(const struct uvip *v);		/* measured, else as configured */
+bool def_has_dip(json_t *def, const char *address);
+
+/* health.c */
+bool vip_dip_down(const struct uvip *v, const char *dip, unsigned int rule);
+/* vips_health - what a host says of its DIPs */
 void vips_health(struct updater *u, struct host *h, json_t *dips);
 void vips_keep_health(struct updater *u);	/* what the store is still to be told */
+void health_forget(struct updater *u, struct uvip *v);	/* of DIPs its definition no longer has */
+void health_reapply(struct updater *u);		/* after a reload: what is not kept yet holds still */
+
+/* flap.c: a DIP that comes and goes is let back in later and later, and so are those of a VIP */
+int flap_start(struct updater *u);
+void flap_stop(struct updater *u);
+/* flap_up - may this DIP come up now; if not it is called for again by flap_retry() in time */
+bool flap_up(struct updater *u, struct uvip *v, const char *dip, unsigned int rule);
+void flap_down(struct updater *u, struct uvip *v, const char *dip, unsigned int rule);
+json_t *flap_json(const struct updater *u);	/* those held back */
+/* health.c, called by flap.c */
+void health_up_now(struct updater *u, const char *vip, const char *dip, unsigned int rule);
 
 /* desired.c: what follows for agents from VIPs and moves */
 enum hold { HOLD_NOT, HOLD_SILENT, HOLD_ANNOUNCED };
 enum hold desired_hold(const struct mux *m, const struct uvip *v);
-json_t *desired_vip(const struct uvip *v, enum hold hold);
+json_t *desired_vip(const struct updater *u, const struct uvip *v, enum hold hold);
 json_t *desired_mux(const struct mux *m);
 json_t *desired_host(const struct host *h);
 
 /* mux.c */
-struct mux *mux_find(struct updater *u, const char *name);
 void mux_start(struct mux *m);
 void mux_stop(struct mux *m);
 void mux_touch(struct mux *m, const struct uvip *v);
+void mux_rush(struct mux *m, const struct uvip *v);	/* as mux_touch(), before everything else */
+void mux_dirty(struct mux *m, const char *vip);		/* without pushing yet */
 void mux_kick(struct mux *m);		/* push what there is to push */
+void mux_full(struct mux *m);		/* its whole state again */
 void mux_look(struct mux *m);		/* ask for its status now */
 enum mux_state mux_state(const struct mux *m);
 const char *mux_state_name(enum mux_state state);
@@ -150,25 +234,60 @@ bool mux_clean(const struct mux *m, const struct uvip *v);
 const char *mux_refusal(const struct mux *m, const struct uvip *v);	/* or NULL */
 bool mux_lost(const struct mux *m);	/* doesn't answer for SILENT_MS */
 
+/* muxstate.c: what muxes say of themselves */
+void mux_told(struct mux *m, json_t *status);	/* a GET /v1/status, any form */
+
 /* host.c */
-struct host *host_find(struct updater *u, const char *name);
 void host_start(struct host *h);
 void host_stop(struct host *h);
 void host_touch(struct host *h);
+void host_kick(struct host *h);
+void hosts_next(struct updater *u);
 void hosts_touch(struct updater *u, json_t *def);	/* those that have DIPs of a definition */
+void hosts_note(struct updater *u, const struct uvip *v, json_t *def);	/* they will have DIPs of it */
 bool hosts_ready(struct updater *u, json_t *def, const char **waits_for);
-bool def_has_dip(json_t *def, const char *address);
 
 /* move.c */
 int moves_load(struct updater *u, struct err *e);
 void moves_free(struct updater *u);
 /* move_new - supersedes a move of the same VIP under way; def's reference is
- * taken; returns it or NULL (not kept by the store). Call moves_run() after.
+ * taken; returns it or NULL (no memory). Between updater_begin() and
+ * updater_commit(); call moves_run() after.
  */
 struct move *move_new(struct updater *u, struct uvip *v, enum move_kind kind, const char *to,
 		      json_t *def, uint64_t wave);
-void moves_run(struct updater *u);
+/* move_abort - back to where it came from; 0, or -errno and why not */
+int move_abort(struct move *mv, struct err *e);
+void moves_run(struct updater *u);	/* soon, all that are under way */
 const char *move_state_name(enum move_state state);
-json_t *move_to_json(const struct store_move *m);
+/* inside the moves (move.c, step.c) */
+bool move_keep(struct move *mv);
+void move_enter(struct move *mv, enum move_state state);
+void move_forget(struct move *mv);
+enum step { STEP_WAIT, STEP_AGAIN, STEP_OVER };
+enum step move_step(struct move *mv);
+void move_ask_again(struct move *mv);
+
+/* limit.c: how many VIPs may be under way, and how much traffic with them */
+void limits_count(struct updater *u);		/* before a pass */
+/* limit_admits - may it begin; if not, why */
+bool limit_admits(struct updater *u, struct move *mv, char *why, size_t size);
+
+/* drain.c */
+int drains_load(struct updater *u, struct err *e);
+void drains_apply(struct updater *u);		/* after the model, and after every change */
+bool drained_dip(const struct updater *u, const struct uvip *v, const char *dip);
+
+/* ../api/events.c: event streams; ../api/assign.c: assignments by themselves */
+void streams_start(struct updater *u);
+void streams_stop(struct updater *u);
+void assign_schedule(struct updater *u);
+void assign_soon(struct updater *u, const char *why);
+
+/* control.c */
+int control_load(struct updater *u);
+json_t *control_json(const struct updater *u);
+int control_check(json_t *body, struct err *e);
+void control_set(struct updater *u, json_t *body);	/* checked before; inside a transaction */
 
 #endif

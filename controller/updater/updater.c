@@ -14,9 +14,81 @@
 #include "log.h"
 
 #define MODEL_AGAIN_MS	 500
-#define MODEL_TIMEOUT_MS 10000
+#define MODEL_TIMEOUT_MS 60000
+#define TICK_MS		 50	/* until an event that goes with no change is kept */
+#define RELOAD_MS	 1000	/* before what could not be kept is tried again */
 
 static void get_model(struct updater *u);
+
+static void *indexed(json_t *index, const char *key, void *list, size_t size)
+{
+	json_t *at = json_object_get(index, key);
+
+	return at ? (char *)list + json_integer_value(at) * size : NULL;
+}
+
+struct mux *mux_find(struct updater *u, const char *name)
+{
+	return indexed(u->mux_index, name, u->muxes, sizeof(*u->muxes));
+}
+
+struct host *host_find(struct updater *u, const char *name)
+{
+	return indexed(u->host_index, name, u->hosts, sizeof(*u->hosts));
+}
+
+struct host *host_at(struct updater *u, const char *address)
+{
+	return indexed(u->address_index, address, u->hosts, sizeof(*u->hosts));
+}
+
+void updater_begin(struct updater *u)
+{
+	store_begin(u->store);
+}
+
+static int run_again(sd_event_source *s, uint64_t usec, void *ctx)
+{
+	moves_run(ctx);
+	return 0;
+}
+
+/* reload - memory as the store has it: the change that could not be kept has never been */
+static void reload(struct updater *u)
+{
+	struct err e;
+
+	moves_free(u);
+	vips_free(u);
+	if (vips_load(u, &e) || moves_load(u, &e) || drains_load(u, &e) || control_load(u)) {
+		ctl_step_down(u->ctl, e.text);
+		return;
+	}
+	health_reapply(u);
+	drains_apply(u);
+	u->stalled_ms = mono_ms() + RELOAD_MS;
+	once(u->ctl->loop, &u->reload_timer, RELOAD_MS + 1, run_again, u);
+}
+
+int updater_commit(struct updater *u)
+{
+	int ret = store_commit(u->store);
+	unsigned int i;
+
+	if (store_open_transaction(u->store))
+		return ret;
+	if (ret == -ESTALE)
+		ctl_step_down(u->ctl, store_trouble(u->store));
+	else if (ret)
+		reload(u);
+	if (ret)
+		return ret;
+	for (i = 0; i < u->n_muxes; i++)
+		if (u->muxes[i].wanted)
+			mux_kick(&u->muxes[i]);
+	hosts_next(u);
+	return 0;
+}
 
 static int model_again(sd_event_source *s, uint64_t usec, void *ctx)
 {
@@ -46,6 +118,7 @@ static void add_muxes(struct updater *u, json_t *list, bool smux)
 		m->smux = smux;
 		snprintf(m->name, sizeof(m->name), "%s", get_str(node, "name", "?"));
 		snprintf(m->local, sizeof(m->local), "%s", get_str(node, "local", ""));
+		json_object_set_new(u->mux_index, m->name, json_integer(u->n_muxes));
 		u->n_muxes++;
 	}
 }
@@ -56,6 +129,7 @@ static int use_model(struct updater *u, json_t *model)
 	json_t *switches = json_object_get(model, "switches"),
 	       *smuxes = json_object_get(model, "smuxes");
 	json_t *hosts = json_object_get(model, "hosts"), *node;
+	struct move *mv;
 	size_t i;
 
 	u->muxes =
@@ -63,21 +137,34 @@ static int use_model(struct updater *u, json_t *model)
 	u->hosts = calloc(json_array_size(hosts) + 1, sizeof(*u->hosts));
 	if (!u->muxes || !u->hosts)
 		return -ENOMEM;
-	u->model = json_incref(model);
+	u->model = json_copy(model);
+	json_object_del(u->model, "hosts");	/* kept below, and there are many */
 	add_muxes(u, switches, false);
 	add_muxes(u, smuxes, true);
 	json_array_foreach(hosts, i, node) {
-		struct host *h = &u->hosts[u->n_hosts++];
+		struct host *h = &u->hosts[u->n_hosts];
 
 		h->u = u;
+		h->vips = json_object();
 		h->url = agent_of(node);
 		snprintf(h->name, sizeof(h->name), "%s", get_str(node, "name", "?"));
 		snprintf(h->address, sizeof(h->address), "%s", get_str(node, "address", ""));
+		snprintf(h->rack, sizeof(h->rack), "%s", get_str(node, "switch", ""));
 		snprintf(h->instance, sizeof(h->instance), "%s", get_str(node, "instance", ""));
+		json_object_set_new(u->host_index, h->name, json_integer(u->n_hosts));
+		json_object_set_new(u->address_index, h->address, json_integer(u->n_hosts));
+		u->n_hosts++;
 	}
+	for (i = 0; i < u->n_vips; i++)
+		hosts_note(u, u->vips[i], u->vips[i]->def);
+	TAILQ_FOREACH(mv, &u->moves, list)
+		hosts_note(u, mv->vip, mv->def);
+	TAILQ_FOREACH(mv, &u->queue, list)
+		hosts_note(u, mv->vip, mv->def);
 	/* what hosts reported while nobody listened comes before anything is sent */
 	for (i = 0; i < u->n_hosts; i++)
 		vips_health(u, &u->hosts[i], json_object_get(json_array_get(hosts, i), "dips"));
+	drains_apply(u);
 	for (i = 0; i < u->n_muxes; i++)
 		mux_start(&u->muxes[i]);
 	for (i = 0; i < u->n_hosts; i++)
@@ -109,10 +196,20 @@ static void get_model(struct updater *u)
 		once(u->ctl->loop, &u->model_timer, MODEL_AGAIN_MS, model_again, u);
 }
 
+static int tick(sd_event_source *s, uint64_t usec, void *ctx)
+{
+	struct updater *u = ctx;
+
+	store_flush(u->store);
+	return once(u->ctl->loop, &u->tick_timer, TICK_MS, tick, u);
+}
+
 int updater_start(struct controller *ctl, struct err *e)
 {
 	struct updater *u = calloc(1, sizeof(*u));
 	unsigned long wanted = 0;
+	struct store_conf conf;
+	int64_t number = 0;
 	char *end;
 	int ret;
 
@@ -121,6 +218,11 @@ int updater_start(struct controller *ctl, struct err *e)
 	u->ctl = ctl;
 	ctl->updater = u;
 	u->unkept = json_array();
+	u->mux_index = json_object();
+	u->host_index = json_object();
+	u->address_index = json_object();
+	TAILQ_INIT(&u->moves);
+	TAILQ_INIT(&u->queue);
 	if (ctl->conf.seed) {
 		wanted = strtoul(ctl->conf.seed, &end, 0);
 		if (*end || !*ctl->conf.seed || !wanted || wanted > UINT32_MAX) {
@@ -130,14 +232,16 @@ int updater_start(struct controller *ctl, struct err *e)
 			goto err_stop;
 		}
 	}
-	ret = store_open(ctl->conf.store, &u->store, e);
+	ctl_store_conf(ctl, ctl->revision, &conf);
+	ret = store_open(&conf, &u->store, e);
 	if (ret)
 		goto err_stop;
 	ret = store_epoch(u->store, &u->epoch);
 	if (!ret)
 		ret = store_seed(u->store, wanted, &u->seed);
 	if (ret) {
-		err_set(e, ret, "store %s: epoch and seed can't be kept", ctl->conf.store);
+		err_set(e, ret, "store %s: epoch and seed can't be kept%s%s", ctl->conf.store,
+			*store_trouble(u->store) ? ": " : "", store_trouble(u->store));
 		goto err_stop;
 	}
 	if (wanted && wanted != u->seed)
@@ -145,12 +249,24 @@ int updater_start(struct controller *ctl, struct err *e)
 			"seed %lu of the configuration is not used: the deployment has %u, and another "
 			"would move every connection",
 			wanted, u->seed);
-	u->configured = store_configured(u->store);
-	ret = vips_load(u, e);
+	u->configured = !store_get(u->store, "configured", &number);
+	if (!store_get(u->store, "config", &number))
+		u->config_generation = number;
+	ret = flap_start(u);
+	if (!ret)
+		ret = vips_load(u, e);
 	if (!ret)
 		ret = moves_load(u, e);
+	if (!ret)
+		ret = drains_load(u, e);
+	if (!ret && control_load(u))
+		ret = err_set(e, -EIO, "store %s: settings can't be read", ctl->conf.store);
 	if (ret)
 		goto err_stop;
+	streams_start(u);
+	u->tokens = store_set_all(u->store, STORE_TOKENS);
+	once(ctl->loop, &u->tick_timer, TICK_MS, tick, u);
+	assign_schedule(u);
 	store_event(u->store, "started", ctl->conf.name, "epoch %llu, %u VIPs",
 		    (unsigned long long)u->epoch, u->n_vips);
 	once(ctl->loop, &u->model_timer, 1, model_again, u);
@@ -168,8 +284,13 @@ void updater_stop(struct controller *ctl)
 
 	if (!u)
 		return;
-	vips_keep_health(u);
-	moves_free(u);
+	u->stopping = true;
+	if (u->store) {
+		vips_keep_health(u);
+		moves_free(u);
+	}
+	flap_stop(u);
+	streams_stop(u);
 	for (i = 0; i < u->n_muxes; i++)
 		mux_stop(&u->muxes[i]);
 	for (i = 0; i < u->n_hosts; i++)
@@ -179,6 +300,15 @@ void updater_stop(struct controller *ctl)
 	vips_free(u);
 	json_decref(u->model);
 	json_decref(u->unkept);
+	json_decref(u->mux_index);
+	json_decref(u->host_index);
+	json_decref(u->address_index);
+	json_decref(u->drains);
+	json_decref(u->tokens);
+	sd_event_source_disable_unref(u->tick_timer);
+	sd_event_source_disable_unref(u->pass_timer);
+	sd_event_source_disable_unref(u->reload_timer);
+	sd_event_source_disable_unref(u->assign_timer);
 	sd_event_source_disable_unref(u->model_timer);
 	sd_event_source_disable_unref(u->keep_timer);
 	store_close(u->store);
@@ -186,105 +316,3 @@ void updater_stop(struct controller *ctl)
 	ctl->updater = NULL;
 }
 
-void updater_health_put(struct http_request *req, json_t *body, void *ctx)
-{
-	struct updater *u = ((struct controller *)ctx)->updater;
-	const char *name = get_str(body, "host", "?"), *instance = get_str(body, "instance", "");
-	bool silent = json_is_true(json_object_get(body, "silent"));
-	struct host *h = host_find(u, name);
-
-	if (!h) {
-		http_problem(req, u->model ? 404 : 503, NULL,
-			     u->model ? "no host \"%s\" with an agent"
-				      : "the topology is not known yet, nor host \"%s\"",
-			     name);
-		return;
-	}
-	vips_health(u, h, json_object_get(body, "dips"));
-	if (silent != h->silent)
-		store_event(u->store, silent ? "host-silent" : "host-heard", h->name, "%s",
-			    silent ? "no report for 6 s; its DIPs stay as they were"
-				   : "it reports again");
-	h->silent = silent;
-	if (strcmp(h->instance, instance)) {
-		snprintf(h->instance, sizeof(h->instance), "%s", instance);
-		h->waiting = false;
-		h->backoff_ms = 0;
-		host_touch(h);
-	}
-	http_reply(req, 200,
-		   json_pack("{s:I, s:I}", "epoch", (json_int_t)u->epoch, "generation",
-			     (json_int_t)u->generation));
-}
-
-/* check_assignment - all of it, before any of it is used */
-static int check_assignment(struct updater *u, json_t *list, struct err *e)
-{
-	json_t *item;
-	size_t i;
-
-	if (!json_is_array(list))
-		return err_set(e, -EINVAL, "an assignment is a list \"assignment\"");
-	json_array_foreach(list, i, item) {
-		const char *vip = get_str(item, "vip", "?"), *mux = get_str(item, "mux", "?");
-		struct mux *m = mux_find(u, mux);
-
-		if (!vip_find(u, vip))
-			return err_set(e, -ENOENT, "there is no VIP %s", vip);
-		if (strcmp(mux, SMUX) && (!m || m->smux))
-			return err_set(e, -ENOENT,
-				       "VIP %s: there is no switch \"%s\" with a mux agent", vip,
-				       mux);
-	}
-	return 0;
-}
-
-void updater_assignment_put(struct http_request *req, json_t *body, void *ctx)
-{
-	struct updater *u = ((struct controller *)ctx)->updater;
-	json_t *list = json_object_get(body, "assignment"), *item, *moves;
-	uint64_t wave = 0;
-	struct err e;
-	size_t i;
-	int ret;
-
-	ret = u->model ? check_assignment(u, list, &e)
-		       : err_set(&e, -EAGAIN, "the topology is not known yet");
-	if (ret) {
-		http_problem(req,
-			     ret == -ENOENT   ? 422
-			     : ret == -EINVAL ? 400
-					      : 503,
-			     NULL, "%s", e.text);
-		return;
-	}
-	moves = json_array();
-	store_begin(u->store);
-	json_array_foreach(list, i, item) {
-		struct uvip *v = vip_find(u, get_str(item, "vip", ""));
-		const char *mux = get_str(item, "mux", SMUX);
-		struct move *mv;
-
-		if (v->move && v->move->kind == MOVE_DELETE)
-			continue;
-		vip_place(u, v, v->mux, get_num(item, "mru", -1), get_str(item, "reason", NULL));
-		if (!strcmp(vip_wanted(v), mux))
-			continue;
-		if (!wave)
-			wave = store_wave(u->store);
-		mv = move_new(u, v, MOVE_MOVE, mux, NULL, wave);
-		if (mv)
-			json_array_append_new(moves, json_integer(mv->id));
-	}
-	if (wave)
-		store_event(u->store, "assignment", "wave", "%llu: %zu VIPs move",
-			    (unsigned long long)wave, json_array_size(moves));
-	ret = store_commit(u->store);
-	moves_run(u);
-	if (ret) {
-		json_decref(moves);
-		http_problem(req, 500, NULL, "the store can't keep it: see the log");
-		return;
-	}
-	http_reply(req, 202, json_pack("{s:o, s:I}", "moves", moves, "wave", (json_int_t)wave));
-}

@@ -134,7 +134,7 @@ def commands(tap, place):
     tap.refused(lambda: rest("POST", url + "/v1/status", {}), 405, [], "a wrong method: 405")
     second = subprocess.run([f"{BIN}/duet-controller", "-c", place.write("d.conf", open(conf, encoding="utf-8").read().replace("s.sqlite", "t.sqlite"))],
                             stderr=subprocess.PIPE, text=True, timeout=20)
-    tap.ok(second.returncode == 1 and str(ports[0]) in second.stderr, "a port in use: told", second.stderr)
+    tap.ok(second.returncode == 1 and str(ports[0]) in second.stderr, "a port in use: told", second.returncode, second.stderr)
     place.stop(child)
     with open(place.path("s.sqlite"), "r+b") as f:
         f.seek(0)

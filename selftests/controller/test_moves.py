@@ -45,7 +45,7 @@ class Lab:
 
     def start(self):
         self.child = self.place.run(f"{BIN}/duet-controller", "-c", self.conf)
-        return until(lambda: rest("GET", self.url + "/v1/status")["muxes"]["total"] == 13)
+        return until(lambda: rest("GET", self.url + "/v1/status")["muxes"]["total"] == 13, 30)
 
     def kill(self, how=signal.SIGKILL):
         return self.place.stop(self.child, how)

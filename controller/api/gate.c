@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: GPL-2.0
+/* In front of every handler: rights, and the way to the leader. */
+#include "gate.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../lead.h"
+#include "../updater/priv.h"
+
+#define RELAY_MS 60000
+
+static bool matches(const char *pattern, const char *path)
+{
+	while (*pattern) {
+		if (*pattern == '*') {
+			size_t len = strcspn(path, "/");
+
+			if (!len)
+				return false;
+			path += len;
+			pattern++;
+		} else if (*pattern++ != *path++) {
+			return false;
+		}
+	}
+	return !*path;
+}
+
+static const struct gate_route *route_of(const struct controller *ctl, struct http_request *req)
+{
+	const struct gate_route *r;
+
+	for (r = gate_routes; r->part; r++)
+		if ((r->part & ctl->roles) && !strcmp(r->route.method, http_method(req)) &&
+		    matches(r->route.path, http_path(req)))
+			return r;
+	return NULL;
+}
+
+static void relayed(const struct http_result *r, void *ctx)
+{
+	struct http_request *req = ctx;
+	json_t *body = r->body;
+
+	if (!r->status)
+		http_problem(req, 502, NULL, "the controller that leads: %s", r->error);
+	else if (r->status >= 400 && json_is_object(body))
+		http_problem(req, r->status, json_copy(body), "%s", get_str(body, "detail", "refused"));
+	else
+		http_reply(req, r->status, json_incref(body));
+}
+
+/* relay - to the leader; a request that has been carried once is not carried on */
+static void relay(struct controller *ctl, struct http_request *req, json_t *body, enum right right, const char *who)
+{
+	const char *url = ctl->lead ? lead_url(ctl->lead) : "", *given = http_header(req, "Authorization");
+	const char *match = http_header(req, "If-Match");
+	char as[256], auth[300], to[1024], etag[64], *target, *text;
+	const char *headers[5] = { "X-Duet-Relayed: 1" };
+	unsigned int n = 1;
+
+	if (!*url || http_header(req, "X-Duet-Relayed")) {
+		http_problem(req, 503, NULL, "this controller stands by, and who leads is not known yet");
+		return;
+	}
+	snprintf(auth, sizeof(auth), "Authorization: %.250s", given ? given : "");
+	if (!given) {
+		snprintf(auth, sizeof(auth), "Authorization: Bearer %s", ctl->secret);
+		snprintf(as, sizeof(as), "X-Duet-As: %s %.200s", right_name(right == RIGHT_PART ? RIGHT_ADMIN : right), who);
+		headers[n++] = as;
+	}
+	headers[n++] = auth;
+	snprintf(etag, sizeof(etag), "If-Match: %.40s", match ? match : "");
+	if (match)
+		headers[n++] = etag;
+	headers[n] = NULL;
+	target = http_target(req);
+	text = body ? json_dumps(body, JSON_COMPACT | JSON_PRESERVE_ORDER) : NULL;
+	snprintf(to, sizeof(to), "%s%.700s", url, target ? target : "/");
+	if (!target || (body && !text) ||
+	    !http_call_text(ctl->client, http_method(req), to, text, headers, RELAY_MS, relayed, req))
+		http_problem(req, 500, NULL, "out of memory");
+	free(target);
+	free(text);
+}
+
+const char *gate_who(struct http_request *req, struct controller *ctl)
+{
+	static char who[128];
+
+	auth_right(ctl, req, who, sizeof(who));
+	return who;
+}
+
+static bool allowed(enum right has, enum right needs)
+{
+	if (needs == RIGHT_AGENT)	/* an agent's own; a reader is no agent */
+		return has == RIGHT_AGENT || has == RIGHT_PART || has == RIGHT_ADMIN;
+	return has >= needs;
+}
+
+void gate(struct http_request *req, json_t *body, void *ctx)
+{
+	struct controller *ctl = ctx;
+	const struct gate_route *r = route_of(ctl, req);
+	bool away = r && r->part == ROLE_UPDATER && !ctl->updater;
+	enum right right;
+	char who[128];
+
+	if (!r) {
+		http_problem(req, 404, NULL, "there is no %s here", http_path(req));
+		return;
+	}
+	right = auth_right(ctl, req, who, sizeof(who));
+	/* a token can't be looked up while standing by: the leader does */
+	if (!allowed(right, r->right) && !(away && http_header(req, "Authorization"))) {
+		if (right == RIGHT_NONE)
+			http_reply_header(req, "WWW-Authenticate", "Bearer");
+		http_problem(req, right == RIGHT_NONE ? 401 : 403, NULL, "%s %s needs the role %s; %s has %s",
+			     http_method(req), http_path(req), right_name(r->right), who, right_name(right));
+		return;
+	}
+	if (away)
+		relay(ctl, req, body, right, who);
+	else
+		r->route.handle(req, body, ctx);
+}
