@@ -79,7 +79,7 @@ int command_run(struct controller *ctl, const struct command *c, struct err *e)
 {
 	unsigned int vips = 0;
 	struct store_conf conf;
-	uint64_t revision = 0;
+	uint64_t revision = 0, lease = 0;
 	struct store *s = NULL;
 	int ret = 0;
 
@@ -87,12 +87,12 @@ int command_run(struct controller *ctl, const struct command *c, struct err *e)
 		return err_set(e, -EINVAL, "the configuration names no store");
 	ctl_store_conf(ctl, 0, &conf);
 	if (!strcmp(c->what, "import") && store_is_etcd(conf.spec))
-		ret = etcd_lead_now(&conf, &revision, e);
+		ret = etcd_lead_now(&conf, &revision, &lease, e);
 	conf.leader_rev = revision;
 	if (!ret)
 		ret = store_open(&conf, &s, e);
 	if (ret)
-		return ret;
+		goto out;
 	if (!strcmp(c->what, "import"))
 		ret = import(s, c->file, e);
 	else if (!strcmp(c->what, "export"))
@@ -103,6 +103,9 @@ int command_run(struct controller *ctl, const struct command *c, struct err *e)
 		ret = err_set(e, -EIO, "store %s can't be read", store_name(s));
 	else
 		printf("%s: ok, %u VIPs\n", store_name(s), vips);
+out:
 	store_close(s);
+	if (lease)
+		etcd_leave(&conf, lease);
 	return ret;
 }

@@ -25,6 +25,7 @@ struct lead {
 };
 
 static int try_again(sd_event_source *s, uint64_t usec, void *ctx);
+static int keep(sd_event_source *s, uint64_t usec, void *ctx);
 
 const char *lead_url(const struct lead *l)
 {
@@ -72,6 +73,7 @@ static void kept(const struct http_result *r, void *ctx)
 	l->keep_call = NULL;
 	if (r->status != 200 || !result) {
 		trouble(l, r);
+		once(l->ctl->loop, &l->keep_timer, 20, keep, l);	/* another member at once */
 		return;
 	}
 	l->told = false;

@@ -33,6 +33,7 @@ struct etcd {
 	const char *spec;
 	char prefix[128], leader_key[160];
 	uint64_t leader_rev;
+	uint64_t seen_rev;	/* of etcd, at the last read: no leader so far has a later one */
 	unsigned int endpoint;	/* the last that answered */
 };
 
@@ -248,6 +249,7 @@ static int range(struct etcd *c, const char *key, const char *end, bool backward
 		 json_t **answer, struct err *e)
 {
 	json_t *request = json_pack("{s:o, s:i}", "key", etcd_b64(key), "limit", limit);
+	int ret;
 
 	if (end)
 		json_object_set_new(request, "range_end", etcd_b64(end));
@@ -255,7 +257,10 @@ static int range(struct etcd *c, const char *key, const char *end, bool backward
 		json_object_set_new(request, "sort_order", json_string("DESCEND"));
 		json_object_set_new(request, "sort_target", json_string("KEY"));
 	}
-	return post(c, "kv/range", request, answer, e);
+	ret = post(c, "kv/range", request, answer, e);
+	if (!ret)
+		c->seen_rev = etcd_number(json_object_get(*answer, "header"), "revision");
+	return ret;
 }
 
 /* walk - the records of [first, end), page by page; skip: the prefix that each key loses */
@@ -331,7 +336,9 @@ static int backup(struct store *s, const char *file, struct err *e)
 
 static uint64_t revision(const struct store *s)
 {
-	return ((struct etcd *)s->impl)->leader_rev;
+	const struct etcd *c = s->impl;
+
+	return c->leader_rev ? c->leader_rev : c->seen_rev;
 }
 
 static void close_etcd(struct store *s)
@@ -453,20 +460,19 @@ int etcd_open(struct store *s, const struct store_conf *conf, struct err *e)
 	return ret ? err_set(e, ret, "store %s: %s", s->name, why.text) : 0;
 }
 
-int etcd_lead_now(const struct store_conf *conf, uint64_t *revision, struct err *e)
+int etcd_lead_now(const struct store_conf *conf, uint64_t *revision, uint64_t *lease, struct err *e)
 {
 	json_t *answer = NULL, *ops;
 	struct etcd c = {};
-	uint64_t lease;
 	int ret = connect_etcd(&c, conf, e);
 
 	if (!ret)
 		ret = post(&c, "lease/grant", json_pack("{s:s}", "TTL", "60"), &answer, e);
 	if (!ret) {
-		lease = etcd_number(answer, "ID");
+		*lease = etcd_number(answer, "ID");
 		json_decref(answer);
 		answer = NULL;
-		ops = json_pack("[o]", etcd_put(c.leader_key, "{\"name\": \"a command\"}", lease));
+		ops = json_pack("[o]", etcd_put(c.leader_key, "{\"name\": \"a command\"}", *lease));
 		ret = post(&c, "kv/txn", etcd_txn(etcd_compare(c.leader_key, 0), ops, NULL), &answer, e);
 	}
 	if (!ret && !json_is_true(json_object_get(answer, "succeeded")))

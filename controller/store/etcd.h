@@ -19,8 +19,8 @@ uint64_t etcd_number(json_t *object, const char *key);	/* the gateway's 64-bit n
 /* etcd_endpoint - the n-th URL of a spec "etcd:URL,URL"; false: there are fewer */
 bool etcd_endpoint(const char *spec, unsigned int n, char *url, size_t size);
 
-/* etcd_lead_now - for one command: become leader if nobody is; the lease runs out by itself */
-int etcd_lead_now(const struct store_conf *conf, uint64_t *revision, struct err *e);
+/* etcd_lead_now - for one command: become leader if nobody is, until etcd_leave() */
+int etcd_lead_now(const struct store_conf *conf, uint64_t *revision, uint64_t *lease, struct err *e);
 
 void etcd_leave(const struct store_conf *conf, uint64_t lease);	/* give the lease back */
 
