@@ -38,9 +38,14 @@ done
 for example in "$top"/bird-conf/examples/*/; do
 	name=$(basename "$example")
 	mkdir "$dir/etc-$name"
-	cp -r "$top"/bird-conf/*.conf "$top/bird-conf/duet" "$top/bird-conf/examples/site.conf" "$example"/*.conf "$dir/etc-$name"
+	cp -r "$top"/bird-conf/*.conf "$top/bird-conf/duet" "$top"/bird-conf/examples/site*.conf "$example"/*.conf "$dir/etc-$name"
 	bird -p -c "$dir/etc-$name/bird.conf" 2>&1 | sed 's/^/# /'
 	ok "${PIPESTATUS[0]}" "bird takes the example $name"
+	if [ -e "$example/ipv6.conf" ]; then
+		echo 'include "ipv6.conf";' >>"$dir/etc-$name/bird.conf"
+		bird -p -c "$dir/etc-$name/bird.conf" 2>&1 | sed 's/^/# /'
+		ok "${PIPESTATUS[0]}" "bird takes the example $name with IPv6"
+	fi
 	for file in node.conf neighbours.conf; do
 		grep -v '^#' "$example/$file" | diff - <(grep -v '^#' "$dir/$name/$file") | sed 's/^/# /'
 		ok "${PIPESTATUS[1]}" "the example $name has the $file that the lab uses"
