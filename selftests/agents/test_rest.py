@@ -200,6 +200,26 @@ def hostile():
 
 
 @test
+def full_disk():
+    """a full disk under the log: the agent goes on"""
+    rest = Rest(insecure=True)
+    rest.daemon.kill()
+    with open("/dev/full", "w", encoding="ascii") as full:
+        rest.daemon.log.close()
+        os.unlink(rest.daemon.log.name)
+        rest.daemon.log = full
+        rest.daemon.start()
+        rest.daemon.log = open(rest.path("log"), "w+", encoding="utf-8")
+    until(lambda: answers(rest), "it starts")
+    for generation in range(1, 20):
+        body = {"epoch": 1, "generation": generation, "seed": 7, "aggregate": None,
+                "vips": [{"vip": "203.0.113.1", "rules": [{"dips": [{"address": f"10.1.1.{generation}"}]}]}]}
+        status, answer = rest.unix("PUT", "/v1/state", body)
+        equal((status, sum(answer["changed"].values())), (200, 1), "a change")
+    equal(rest.unix(), (200, {"status": "ok"}), "/healthz")
+
+
+@test
 def crowd():
     """1,000 idle connections and a slow one: the next client is served, and the crowd is cut"""
     rest = Rest(insecure=True)
