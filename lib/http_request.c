@@ -355,13 +355,20 @@ void http_problem(struct http_request *r, unsigned int status, json_t *extra, co
 	json_t *body = extra ? extra : json_object();
 	char text[1024];
 	va_list ap;
+	char *at;
 
 	va_start(ap, detail);
 	vsnprintf(text, sizeof(text), detail, ap);
 	va_end(ap);
 	json_object_set_new(body, "title", json_string(status_title(status)));
 	json_object_set_new(body, "status", json_integer(status));
-	json_object_set_new(body, "detail", json_string(text));
+	if (json_object_set_new(body, "detail", json_string(text))) {
+		/* it quotes what the peer sent, and that was no UTF-8 */
+		for (at = text; *at; at++)
+			if (*at & 0x80)
+				*at = '?';
+		json_object_set_new(body, "detail", json_string(text));
+	}
 	answer(r, status, "application/problem+json", json_dumps(body, JSON_COMPACT | JSON_PRESERVE_ORDER),
 	       MHD_RESPMEM_MUST_FREE);
 	json_decref(body);

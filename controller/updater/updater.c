@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../api/gate.h"
 #include "log.h"
 
 #define MODEL_AGAIN_MS	 500
@@ -191,7 +192,7 @@ static void get_model(struct updater *u)
 	char url[320];
 
 	snprintf(url, sizeof(url), "%s/v1/monitor/model", u->ctl->monitor_url);
-	u->model_call = http_call(u->ctl->client, "GET", url, NULL, MODEL_TIMEOUT_MS, got_model, u);
+	u->model_call = part_call(u->ctl, "GET", url, NULL, MODEL_TIMEOUT_MS, got_model, u);
 	if (!u->model_call)
 		once(u->ctl->loop, &u->model_timer, MODEL_AGAIN_MS, model_again, u);
 }

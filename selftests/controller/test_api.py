@@ -1,0 +1,264 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0
+"""openapi.yaml against the running controller: every route is in the document
+and every documented one is there; answers have the documented status and
+schema. Pages, generations, roles, the event stream, drains, limits, aborts,
+what-if, traces; and rubbish sent to every route."""
+import json
+import os
+import random
+import re
+import signal
+import socket
+import sys
+import traceback
+import urllib.error
+import urllib.request
+
+import jsonschema
+import yaml
+
+from fabric import TOP, Place, Refused, Tap, rest, until
+from test_moves import DIPS, Lab, vip
+
+DOC = os.path.join(TOP, "controller/api/openapi.yaml")
+ROUTES = os.path.join(TOP, "controller/api/routes.c")
+
+
+def ask(lab, method, path, body=None, headers=None):
+    """(status, headers, JSON or text)"""
+    data = json.dumps(body).encode() if body is not None else None
+    request = urllib.request.Request(lab.url + path, data=data, method=method,
+                                     headers=dict({"Content-Type": "application/json"}, **(headers or {})))
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(request, timeout=20) as a:
+            status, heads, text = a.status, a.headers, a.read().decode()
+    except urllib.error.HTTPError as e:
+        status, heads, text = e.code, e.headers, e.read().decode()
+    try:
+        return status, heads, json.loads(text)
+    except ValueError:
+        return status, heads, text
+
+
+def resolve(doc, node):
+    if isinstance(node, dict):
+        if "$ref" in node:
+            at = doc
+            for part in node["$ref"][2:].split("/"):
+                at = at[part]
+            return resolve(doc, at)
+        return {k: resolve(doc, v) for k, v in node.items()}
+    return [resolve(doc, n) for n in node] if isinstance(node, list) else node
+
+
+class Api:
+    def __init__(self, tap, lab):
+        self.tap, self.lab = tap, lab
+        raw = yaml.safe_load(open(DOC, encoding="utf-8"))
+        self.doc = resolve(raw, raw)
+
+    def conforms(self, method, path, template, body=None, status=None):
+        code, heads, answer = ask(self.lab, method, path, body)
+        responses = self.doc["paths"][template][method.lower()]["responses"]
+        wrong = [] if str(code) in responses and (status is None or code == status) else [f"status {code}: {answer}"]
+        for kind, media in responses.get(str(code), {}).get("content", {}).items():
+            if not heads["Content-Type"].startswith(kind):
+                wrong.append(f"type {heads['Content-Type']}")
+            wrong += [e.message for e in jsonschema.Draft7Validator(media["schema"]).iter_errors(answer)]
+        self.tap.ok(not wrong, f"{method} {path}: as documented", *wrong[:3])
+        return answer
+
+
+def document(tap, api):
+    code = open(ROUTES, encoding="utf-8").read()
+    served = {(m, p) for m, p in re.findall(r'\{ "([A-Z]+)", "([^"]+)"', code)}
+    told = {(m.upper(), re.sub(r"\{[^}]*\}", "*", p)) for p, ops in api.doc["paths"].items() for m in ops if m != "parameters"}
+    tap.ok(served == told, "every route is documented, and every documented one served", served ^ told)
+
+
+def conformance(tap, api, lab):
+    v = "203.0.113.1"
+    for path in ("status", "vips", "assignment", "moves", "muxes", "hosts", "links", "traffic", "topology", "events", "audit", "control",
+                 "drains", "tokens", "export", "config"):
+        api.conforms("GET", f"/v1/{path}", f"/v1/{path}", status=200)
+    api.conforms("GET", "/healthz", "/healthz", status=200)
+    api.conforms("GET", "/metrics", "/metrics", status=200)
+    api.conforms("GET", f"/v1/vips/{v}", "/v1/vips/{vip}", status=200)
+    api.conforms("GET", "/v1/vips/203.0.113.99", "/v1/vips/{vip}", status=404)
+    api.conforms("PUT", "/v1/vips/203.0.113.9", "/v1/vips/{vip}", vip(9, DIPS[:2]), 200)
+    api.conforms("PUT", "/v1/vips/203.0.113.9", "/v1/vips/{vip}", vip(9, []), 422)
+    api.conforms("DELETE", "/v1/vips/203.0.113.9", "/v1/vips/{vip}", status=202)
+    lab.settled()
+    api.conforms("POST", "/v1/assign?dry_run=1", "/v1/assign", {}, 200)
+    api.conforms("POST", "/v1/assign", "/v1/assign", {}, 202)
+    lab.settled()
+    plan = api.conforms("POST", "/v1/what-if", "/v1/what-if", {"without": ["core1"], "vips": {v: {"mbps": 1}}}, 200)
+    tap.ok(all(a["mux"] != "core1" for a in plan["assignment"]) and lab.places(), "what if core1 goes: nobody is there")
+    api.conforms("POST", "/v1/what-if", "/v1/what-if", {"without": ["core9"]}, 422)
+    move = api.conforms("POST", "/v1/moves", "/v1/moves", {"vip": v, "to": "smux"})
+    lab.settled()
+    api.conforms("GET", f"/v1/moves/{move['id']}", "/v1/moves/{id}", status=200)
+    api.conforms("DELETE", f"/v1/moves/{move['id']}", "/v1/moves/{id}", status=404)
+    api.conforms("DELETE", "/v1/waves/1", "/v1/waves/{wave}", status=202)
+    trace = api.conforms("GET", f"/v1/trace?src=192.0.2.9&dst={v}&proto=tcp&sport=4000&dport=80", "/v1/trace", status=200)
+    tap.ok(trace["verdict"] == "encap" and trace["dip"] in DIPS and trace["host"].startswith("srv"), "a flow is traced to its host", trace)
+    api.conforms("GET", "/v1/trace?src=192.0.2.9&dst=198.51.100.1", "/v1/trace", status=404)
+    api.conforms("GET", "/v1/trace?src=x", "/v1/trace", status=400)
+    api.conforms("PUT", "/v1/control", "/v1/control", {"max-moves": 100}, 200)
+    api.conforms("PUT", "/v1/control", "/v1/control", {"max-moves": 0}, 422)
+    api.conforms("PUT", "/v1/tokens/bob", "/v1/tokens/{name}", {"role": "read"}, 201)
+    api.conforms("PUT", "/v1/tokens/bob", "/v1/tokens/{name}", {"role": "king"}, 422)
+    api.conforms("DELETE", "/v1/tokens/bob", "/v1/tokens/{name}", status=200)
+    api.conforms("POST", "/v1/backup", "/v1/backup", {"name": "b.sqlite"}, 201)
+    api.conforms("PUT", "/v1/config", "/v1/config", {"vips": 5})
+
+
+def lost_updates(tap, lab):
+    v = "203.0.113.2"
+    _, heads, one = ask(lab, "GET", f"/v1/vips/{v}")
+    del one["status"]
+    first = ask(lab, "PUT", f"/v1/vips/{v}", dict(one, name="first"), {"If-Match": heads["ETag"]})
+    second = ask(lab, "PUT", f"/v1/vips/{v}", dict(one, name="second"), {"If-Match": heads["ETag"]})
+    tap.ok(first[0] == 200 and second[0] == 412 and lab.get(f"/v1/vips/{v}")["name"] == "first", "of two changes of one generation one is refused", first, second)
+    _, heads, config = ask(lab, "GET", "/v1/config")
+    ask(lab, "PUT", f"/v1/vips/{v}", dict(one, name="third"))
+    tap.ok(ask(lab, "PUT", "/v1/config", config, {"If-Match": heads["ETag"]})[0] == 412, "of the whole configuration too")
+
+
+def stream(tap, lab):
+    s = socket.create_connection(("127.0.0.1", lab.port), 10)
+    s.sendall(b"GET /v1/events HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n")
+    s.settimeout(10)
+    got = s.recv(4096)
+    lab.move("203.0.113.3", "tor1")
+    lab.move("203.0.113.3", "smux")
+    while b"203.0.113.3" not in got:
+        got += s.recv(4096)
+    s.close()
+    tap.ok(b"text/event-stream" in got and b"event: move" in got and b"id: " in got, "events come as a stream, as they happen", got)
+
+
+def operating(tap, lab):
+    v = "203.0.113.4"
+    lab.move(v, "tor2")
+    lab.settled()
+    ask(lab, "PUT", "/v1/drains/switch/tor2")
+    tap.ok(until(lambda: "tor2" not in lab.places().values()) and lab.settled() and not any(d["vips-left"] for d in lab.get("/v1/drains")["drains"]),
+           "a drained switch is left by its VIPs", lab.places(), lab.get("/v1/drains"))
+    tap.refused(lambda: lab.post("/v1/moves", {"vip": v, "to": "tor2"}), 409, ["tor2", "drained"], "and none goes there")
+    ask(lab, "DELETE", "/v1/drains/switch/tor2")
+    ask(lab, "PUT", "/v1/drains/smux/smux1")
+    puts = lab.mux["smux1"].puts
+    tap.ok(until(lambda: [b for _, m, p, b in puts if p == "/v1/state" and b.get("aggregate") is None]), "a drained SMux withdraws the aggregate")
+    ask(lab, "PUT", "/v1/drains/smux/smux2")
+    tap.ok(ask(lab, "PUT", "/v1/drains/smux/smux3")[0] == 422, "the last SMux is not drained")
+    for n in (1, 2):
+        ask(lab, "DELETE", f"/v1/drains/smux/smux{n}")
+    lab.settled()
+    ask(lab, "PUT", "/v1/control", {"stop": True})
+    move = lab.post("/v1/moves", {"vip": v, "to": "agg2"})["id"]
+    tap.ok(until(lambda: "stopped" in lab.get(f"/v1/moves/{move}")["note"]) and lab.places()[v] != "agg2", "stopped: nothing moves, and it says so")
+    ask(lab, "PUT", "/v1/control", {"stop": False})
+    tap.ok(until(lambda: lab.places()[v] == "agg2"), "resumed: it moves")
+    lab.settled()
+    lab.mux["agg2"].lag = 2
+    move = lab.post("/v1/moves", {"vip": v, "to": "agg3"})["id"]
+    until(lambda: lab.get(f"/v1/moves/{move}")["state"] == "withdrawing")
+    tap.ok(ask(lab, "DELETE", f"/v1/moves/{move}")[0] == 202 and lab.settled(seconds=15) and lab.held()[v] == ["agg2"], "an aborted move goes back", lab.held())
+    lab.mux["agg2"].lag = 0.005
+    ask(lab, "PUT", "/v1/vips/203.0.113.5", vip(5, DIPS[:3], 50000))
+    lab.move("203.0.113.5", "smux")
+    big = ask(lab, "PUT", "/v1/vips/203.0.113.4", vip(4, DIPS[:3], 50000))
+    move = lab.post("/v1/moves", {"vip": v, "to": "agg3"})["id"]
+    tap.ok(until(lambda: "can't take" in lab.get(f"/v1/moves/{move}")["note"]) and lab.held()[v] == ["agg2"],
+           "no more traffic in transit than the SMuxes can carry", lab.get(f"/v1/moves/{move}"), big)
+    tap.ok(not lab.watch.wrong, "no VIP was without a mux, on two, or on two tables", *lab.watch.wrong)
+
+
+def flaps(tap, lab):
+    host, v = lab.host["srv1"], "203.0.113.1"
+    for _ in range(4):
+        host.report(lab.url, [(v, 0, "down")])
+        host.report(lab.url, [(v, 0, "up")])
+    tap.ok(until(lambda: [d for d in lab.get("/v1/status")["held-dips"] if d["vip"] == v]), "a DIP that comes and goes is held down")
+    tap.ok([d["state"] for d in lab.mux["smux1"].vips[v]["rules"][0]["dips"] if d["address"] == DIPS[0]] == ["down"], "on the muxes too")
+
+
+def rubbish(tap, api, lab):
+    rng = random.Random(3)
+    pieces = [None, True, -1, 1e308, "", "x" * 5000, "\u0000", [], {}, [[[]]], {"vip": 1, "rules": 2}, {"vips": [None]}, {"hosts": [5]},
+              {"assignment": [1]}, {"host": 5}, {"model": []}, {"dips": {}}, {"options": []}, {"without": [1], "vips": 3}, {"role": []}]
+    bad = []
+    for _ in range(600):
+        path, ops = rng.choice(list(api.doc["paths"].items()))
+        method = rng.choice([m for m in ops if m != "parameters"]).upper()
+        at = re.sub(r"\{[^}]*\}", lambda m: rng.choice(["1", "x", "%00", "..%2f", "203.0.113.1x", "9" * 40]), path)
+        query = rng.choice(["", "?limit=0", "?limit=x", "?after=%ff", "?limit=99999999999999999999", "?src=1&dst=2"])
+        if method == "DELETE" and "203" in at:
+            continue
+        try:
+            code, _, answer = ask(lab, method, at + query, rng.choice(pieces) if method != "GET" else None)
+        except OSError as e:
+            bad.append(f"{method} {at}: {e}")
+            break
+        if code >= 500 and code not in (502, 503, 507):
+            bad.append(f"{method} {at}{query}: {code} {answer}")
+        if code >= 400 and not (isinstance(answer, dict) and answer.get("detail")):
+            bad.append(f"{method} {at}{query}: {code} without a sentence: {answer}")
+    tap.ok(not bad and lab.child.poll() is None, "rubbish on every route: a sentence each, and it lives", *bad[:5])
+
+
+def roles(tap, lab):
+    admin = lab.put("/v1/tokens/root", {"role": "admin"})["token"]
+    reader = lab.put("/v1/tokens/eve", {"role": "read"})["token"]
+    lab.kill(signal.SIGTERM)
+    with open(lab.conf, "a", encoding="utf-8") as f:
+        f.write("auth=required\nagents=nobody\n")
+    lab.child = lab.place.run(os.path.join(os.environ.get("O", os.path.join(TOP, "out")), "bin/duet-controller"), "-c", lab.conf)
+
+    def code(method, path, token=None, body=None):
+        return ask(lab, method, path, body, {"Authorization": "Bearer " + token} if token else {})[0]
+    tap.ok(until(lambda: code("GET", "/v1/status", reader) == 200, 30), "with roles required a reader's token reads")
+    tap.ok(code("GET", "/v1/status") == 401 and code("GET", "/v1/status", "wrong") == 401, "nobody else does")
+    tap.ok(code("PUT", "/v1/control", reader, {"stop": False}) == 403 and code("PUT", "/v1/control", admin, {"stop": False}) == 200 and
+           code("GET", "/v1/tokens", reader) == 403 and code("GET", "/v1/tokens", admin) == 200, "a reader changes nothing, an administrator may")
+    tap.ok(code("POST", "/v1/reports", reader, {"host": "srv1"}) == 403 and code("GET", "/healthz") == 200, "a reader is no agent; health is everybody's")
+    audit = ask(lab, "GET", "/v1/audit", None, {"Authorization": "Bearer " + admin})[2]["audit"]
+    tap.ok(audit[-1]["who"] == "root", "the audit names the token", audit[-1])
+    tap.ok(until(lambda: ask(lab, "GET", "/v1/status", None, {"Authorization": "Bearer " + reader})[2]["muxes"]["in-sync"] == 13),
+           "and the parts know each other")
+
+
+def main():
+    tap, place = Tap(), Place()
+    try:
+        lab = Lab(place)
+        api = Api(tap, lab)
+        document(tap, api)
+        lab.start()
+        vips = [vip(n, DIPS[(n - 1) % 6:(n - 1) % 6 + 3], 100) for n in range(1, 7)]
+        vips[0] = vip(1, DIPS[:3], 100)
+        lab.put("/v1/config", {"vips": vips})
+        lab.settled()
+        lab.watch.must = {v["vip"] for v in vips}
+        conformance(tap, api, lab)
+        lost_updates(tap, lab)
+        stream(tap, lab)
+        operating(tap, lab)
+        flaps(tap, lab)
+        lab.watch.must = set()
+        rubbish(tap, api, lab)
+        roles(tap, lab)
+    except (AssertionError, LookupError, OSError, Refused, TypeError, ValueError):
+        tap.ok(False, "the test runs to its end", traceback.format_exc())
+    finally:
+        if tap.failed:
+            place.logs()
+        place.close()
+    tap.end()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
