@@ -8,3 +8,4 @@ CFLAGS-controller/monitor/topology := $(shell $(PKG_CONFIG) --cflags libcgraph 2
 engine-src := $(filter-out controller/engine/plan.c,$(wildcard controller/engine/*.c))
 unit-src-engine := $(engine-src)
 unit-src-engine_equal := $(engine-src)
+include controller/sim/build.mk

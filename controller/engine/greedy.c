@@ -49,6 +49,16 @@ static int choose(struct engine *e, unsigned int vip, const struct job *j, struc
 	bool random = e->options.random;
 	int best, mux;
 
+	if (e->options.stay) {
+		mux = e->model->vips[vip].current;
+		if (mux >= 0 && e->search.local[mux] <= FITS) {
+			c->why = ENGINE_KEPT;
+			c->mru = greedy_score(e, mux);
+			return mux;
+		}
+		c->why = ENGINE_STOPPED;
+		return ENGINE_SMUX;
+	}
 	best = random ? pick_random(e, j, vip) : pick_best(e, j, -1);
 	if (best < 0) {
 		c->why = ENGINE_NO_SWITCH;
@@ -137,6 +147,24 @@ static int place(struct engine *e, unsigned int vip, struct engine_choice *c)
 		c->n_tips = e->tips[vip].n;
 	}
 	return 0;
+}
+
+int engine_check(struct engine *e, unsigned int vip)
+{
+	const struct job *j = &e->jobs[vip];
+	bool plain = e->options.plain;
+	int best[2] = { 0 }, ret = 0, i;
+
+	for (i = 0; !ret && i < 2; i++) {
+		e->options.plain = i;
+		ret = pick_search(e, j);
+		best[i] = ret ? 0 : pick_best(e, j, -1);
+	}
+	e->options.plain = plain;
+	/* its paths are many, and the next VIP's are others */
+	engine_paths_free(e->paths);
+	e->paths = NULL;
+	return ret ? ret : best[0] != best[1];
 }
 
 static int off(struct engine *e, unsigned int vip)

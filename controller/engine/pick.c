@@ -60,11 +60,6 @@ int pick_search(struct engine *e, const struct job *j)
 	return ret;
 }
 
-static int64_t added(const struct engine *e, const struct job *j, unsigned int s)
-{
-	return by_classes(e, j) ? scan_added(e, j, s) : e->search.added[s];
-}
-
 static double sum(struct engine *e, const struct job *j, unsigned int s)
 {
 	return by_classes(e, j) ? scan_sum(e, j, s) : e->search.sum[s];
@@ -73,6 +68,8 @@ static double sum(struct engine *e, const struct job *j, unsigned int s)
 int pick_best(struct engine *e, const struct job *j, int but)
 {
 	const double *rank = e->search.rank;
+	int64_t *added = e->search.added;
+	bool classes = by_classes(e, j);
 	double low = UNREACHABLE, low_sum = UNREACHABLE;
 	uint32_t *tied = e->tied;
 	unsigned int n = 0, i, k;
@@ -87,11 +84,13 @@ int pick_best(struct engine *e, const struct job *j, int but)
 		if ((int)i == but || rank[i] > low + ENGINE_EPSILON)
 			continue;
 		tied[n++] = i;
-		if (added(e, j, i) < least)
-			least = added(e, j, i);
+		if (classes)
+			added[i] = scan_added(e, j, i);
+		if (added[i] < least)
+			least = added[i];
 	}
 	for (i = k = 0; i < n; i++)
-		if (added(e, j, tied[i]) <= least + ADDED_EPSILON)
+		if (added[tied[i]] <= least + ADDED_EPSILON)
 			tied[k++] = tied[i];
 	for (i = 0; i < k; i++) {
 		e->tied_sum[i] = sum(e, j, tied[i]);

@@ -15,6 +15,10 @@
 #include "../common.h"
 #include "engine.h"
 
+#define SHARE_MAX 1000 /* a share is of 1; a factor of this size is a slip, not a workload */
+#define ROUNDS_MAX 20
+#define MBPS_MIN 0.001 /* of a link: below, shares of it are no numbers any more */
+
 /* struct input - the model being built and the names it is built by */
 struct input {
 	struct engine_model model;
@@ -35,6 +39,7 @@ static void input_free(struct input *in)
 		free(in->model.vips[i].from);
 		free(in->model.vips[i].to);
 		free(in->model.vips[i].dips);
+		free(in->model.vips[i].dip_node);
 	}
 	free(in->model.vips);
 	free(in->model.links);
@@ -71,6 +76,8 @@ static enum engine_tier tier_of(const char *role)
 		return ENGINE_TOR;
 	if (!strcmp(role, "agg"))
 		return ENGINE_AGG;
+	if (!strcmp(role, "border"))
+		return ENGINE_BORDER;
 	return strcmp(role, "core") ? ENGINE_OTHER : ENGINE_CORE;
 }
 
@@ -78,6 +85,7 @@ static int read_switches(struct input *in, json_t *model, json_t *options, struc
 {
 	json_t *list = json_object_get(model, "switches"), *item, *tables;
 	size_t i, n = json_array_size(list);
+	int border = -1;
 
 	in->model.switches = calloc(n + 1, sizeof(*in->model.switches));
 	in->cores = calloc(n + 1, sizeof(*in->cores));
@@ -94,6 +102,7 @@ static int read_switches(struct input *in, json_t *model, json_t *options, struc
 		tables = json_object_get(item, "tables");
 		s->candidate = json_is_true(json_object_get(item, "candidate")) &&
 			       !excluded(options, s->name);
+		s->failed = json_is_true(json_object_get(item, "failed"));
 		s->hosts = get_u64(tables, "hosts", 0);
 		s->rules = get_u64(tables, "rules", 0);
 		s->members = get_u64(tables, "members", 0);
@@ -101,9 +110,16 @@ static int read_switches(struct input *in, json_t *model, json_t *options, struc
 		s->tier = tier_of(get_str(item, "role", ""));
 		if (s->tier == ENGINE_CORE)
 			in->cores[in->n_cores++] = i;
+		if (s->tier == ENGINE_BORDER)
+			border = i;
 		json_object_set_new(in->switches, s->name, json_integer(i));
 	}
 	in->model.n_switches = n;
+	/* a border router is where the Internet enters; without one, at the cores */
+	if (border >= 0) {
+		in->cores[0] = border;
+		in->n_cores = 1;
+	}
 	return 0;
 }
 
@@ -123,10 +139,17 @@ static int read_links(struct input *in, json_t *model, struct err *e)
 		if (ia < 0 || ib < 0)
 			return err_set(e, -EINVAL, "model: link %zu: no switch %s", i + 1,
 				       ia < 0 ? (a ? a : "at a") : (b ? b : "at b"));
-		if (!(mbps > 0))
-			return err_set(e, -EINVAL,
-				       "model: link %s - %s: its \"mbps\" must be above 0", a, b);
-		in->model.links[i] = (struct engine_link){ .a = ia, .b = ib, .mbps = mbps };
+		if (!(mbps >= MBPS_MIN) || mbps > ENGINE_MBPS_MAX)
+			return err_set(
+				e, -EINVAL,
+				"model: link %s - %s: its \"mbps\" must be above 0, at most %.0f", a,
+				b, ENGINE_MBPS_MAX);
+		in->model.links[i] = (struct engine_link){
+			.a = ia,
+			.b = ib,
+			.mbps = mbps,
+			.failed = json_is_true(json_object_get(item, "failed")),
+		};
 	}
 	in->model.n_links = n;
 	return 0;
@@ -182,6 +205,9 @@ static int read_sources(struct input *in, json_t *vip, struct engine_vip *v, str
 	json_t *value;
 
 	v->mbps = get_num(traffic, "mbps", 0);
+	if (!(v->mbps >= 0) || v->mbps > ENGINE_MBPS_MAX)
+		return err_set(e, -EINVAL, "VIP %s: its traffic is from 0 to %.0f Mbps", v->vip,
+			       ENGINE_MBPS_MAX);
 	v->from = calloc(in->model.n_switches + 1, sizeof(*v->from));
 	if (!v->from)
 		return err_set(e, -ENOMEM, "out of memory");
@@ -190,6 +216,10 @@ static int read_sources(struct input *in, json_t *vip, struct engine_vip *v, str
 	json_object_foreach(sources, name, value) {
 		int s = switch_index(in, name);
 
+		if (!(json_number_value(value) >= 0) || json_number_value(value) > SHARE_MAX)
+			return err_set(e, -EINVAL,
+				       "VIP %s: the share of traffic source \"%.60s\" is from 0 to %d",
+				       v->vip, name, SHARE_MAX);
 		if (!strcmp(name, "internet"))
 			internet_add(in, v, json_number_value(value));
 		else if (s < 0)
@@ -239,9 +269,11 @@ static void read_rule(struct input *in, json_t *rule, double part, struct engine
 		number = dip_number(in, key);
 		for (k = 0; k < v->n_dips && v->dips[k] != number; k++)
 			;
-		if (k == v->n_dips)
-			v->dips[v->n_dips++] = number;
 		rack = json_object_get(in->racks, key);
+		if (k == v->n_dips) {
+			v->dip_node[v->n_dips] = rack ? json_integer_value(rack) : 0;
+			v->dips[v->n_dips++] = number;
+		}
 		if (rack && weights > 0)
 			share_add(v->to, &v->n_to, json_integer_value(rack),
 				  part * get_num(dip, "weight", 1) / weights);
@@ -276,7 +308,8 @@ static int read_vip(struct input *in, json_t *vip, json_t *current, unsigned int
 		n += json_array_size(json_object_get(rule, "dips"));
 	v->to = calloc(in->model.n_switches + 1, sizeof(*v->to));
 	v->dips = calloc(n + 1, sizeof(*v->dips));
-	if (!v->to || !v->dips)
+	v->dip_node = calloc(n + 1, sizeof(*v->dip_node));
+	if (!v->to || !v->dips || !v->dip_node)
 		return err_set(e, -ENOMEM, "out of memory");
 	json_array_foreach(rules, i, rule)
 		read_rule(in, rule, 1.0 / json_array_size(rules), v, in->why[index],
@@ -300,6 +333,11 @@ static int read_request(struct input *in, json_t *request, struct err *e)
 		.delta = get_num(options, "delta", 0.05),
 		.sticky = !json_is_false(sticky),
 		.explain = true,
+		.tips = json_is_true(json_object_get(options, "tips")),
+		.go_on = json_is_true(json_object_get(options, "go-on")),
+		.rounds = get_u64(options, "local-search", 0) > ROUNDS_MAX ?
+				  ROUNDS_MAX :
+				  get_u64(options, "local-search", 0),
 	};
 	if (!(in->options.link_share > 0) || in->options.link_share > 1 ||
 	    !(in->options.delta >= 0))
@@ -423,6 +461,62 @@ static json_t *write_load(const struct input *in, const struct engine_load *load
 	return plan;
 }
 
+/* write_tips - second-level tables: the mux of each, and its DIPs as positions among the VIP's
+ * distinct ones in the order of its rules
+ */
+static json_t *write_tips(const struct input *in, const struct engine_choice *c)
+{
+	json_t *list = json_array();
+	unsigned int i, k;
+
+	for (i = 0; i < c->n_tips; i++) {
+		json_t *dips = json_array();
+
+		for (k = 0; k < c->tips[i].n_dips; k++)
+			json_array_append_new(dips, json_integer(c->tips[i].dips[k]));
+		json_array_append_new(list, json_pack("{s:s, s:o}", "mux",
+						      in->model.switches[c->tips[i].mux].name,
+						      "dips", dips));
+	}
+	return list;
+}
+
+/* only - "only": [VIP]: all others stay where they are, these are placed anew */
+static int run(struct engine *engine, const struct input *in, json_t *only,
+	       struct engine_choice *choices)
+{
+	unsigned int *list, n = 0, i;
+	size_t k;
+	json_t *name;
+	int ret = 0;
+
+	if (!json_is_array(only))
+		return engine_run(engine, choices);
+	list = malloc((in->model.n_vips + 1) * sizeof(*list));
+	if (!list)
+		return -ENOMEM;
+	for (i = 0; !ret && i < in->model.n_vips; i++) {
+		const struct engine_vip *v = &in->model.vips[i];
+
+		json_array_foreach(only, k, name)
+			if (json_is_string(name) && !strcmp(json_string_value(name), v->vip))
+				break;
+		if (k < json_array_size(only)) {
+			list[n++] = i;
+			continue;
+		}
+		choices[i] = (struct engine_choice){ .mux = v->current, .why = ENGINE_HELD, .other = -1 };
+		ret = engine_hold(engine, i, v->current);
+		/* it stands where its traffic can't pass now: nothing that a plan for others may count */
+		if (ret == -EHOSTUNREACH)
+			ret = 0;
+	}
+	if (!ret)
+		ret = engine_change(engine, list, n, choices);
+	free(list);
+	return ret;
+}
+
 static json_t *write_plan(const struct input *in, json_t *vips, const struct engine_choice *choices,
 			  const struct engine_load *load)
 {
@@ -439,6 +533,8 @@ static json_t *write_plan(const struct input *in, json_t *vips, const struct eng
 				 get_str(json_array_get(vips, i), "name", ""), "mux",
 				 c->mux < 0 ? SMUX : in->model.switches[c->mux].name, "reason",
 				 text);
+		if (c->mux >= 0 && c->n_tips)
+			json_object_set_new(item, "tips", write_tips(in, c));
 		json_object_set_new(item, "mru", c->mux < 0 ? json_null() : json_real(c->mru));
 		json_array_append_new(list, item);
 	}
@@ -453,6 +549,7 @@ int plan_make(json_t *request, json_t **plan, struct err *e)
 			    .racks = json_object(),
 			    .dips = json_object() };
 	struct engine_choice *choices = NULL;
+	struct engine *engine = NULL;
 	struct engine_load load;
 	int ret;
 
@@ -460,7 +557,12 @@ int plan_make(json_t *request, json_t **plan, struct err *e)
 	if (ret)
 		goto out;
 	choices = calloc(in.model.n_vips + 1, sizeof(*choices));
-	ret = choices ? engine_assign(&in.model, &in.options, choices, &load) : -ENOMEM;
+	engine = choices ? engine_new(&in.model, &in.options) : NULL;
+	ret = engine ? run(engine, &in, json_object_get(json_object_get(request, "options"), "only"),
+			   choices) :
+		       -ENOMEM;
+	if (!ret)
+		ret = engine_load_get(engine, &load);
 	if (ret) {
 		err_set(e, ret, "out of memory");
 		goto out;
@@ -468,6 +570,7 @@ int plan_make(json_t *request, json_t **plan, struct err *e)
 	*plan = write_plan(&in, json_object_get(request, "vips"), choices, &load);
 	engine_load_free(&load);
 out:
+	engine_free(engine);
 	free(choices);
 	input_free(&in);
 	return ret;

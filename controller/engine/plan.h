@@ -9,7 +9,7 @@
 
 /* plan_make - {"model": GET /v1/monitor/model, "vips": [VIP file entries],
  * "current": {VIP: mux}, "options": {"delta", "sticky", "link-share",
- * "exclude": [switch]}} to {"mru", "assignment": [{"vip", "mux", "mru",
+ * "exclude": [switch], "only": [VIP] (all others stay), "tips", "go-on", "local-search": rounds}} to {"mru", "assignment": [{"vip", "mux", "mru",
  * "reason"}], "links", "switches"}. Returns 0, -EINVAL with a sentence, -ENOMEM.
  */
 int plan_make(json_t *request, json_t **plan, struct err *e);

@@ -98,9 +98,28 @@ int state_commit(struct engine *e, const struct job *j, int mux, int sign);
 /* state_worst - the highest utilisation now, all resources looked at */
 double state_worst(const struct engine *e);
 void state_overlap(struct engine *e, const struct job *j);
-uint32_t state_tunnels(const struct engine *e, const struct job *j, unsigned int s);
-/* state_tables - the most used table of switch s with the job there, and the sum of all four */
-double state_tables(const struct engine *e, const struct job *j, unsigned int s, double *sum);
+static inline uint32_t state_tunnels(const struct engine *e, const struct job *j, unsigned int s)
+{
+	return e->tunnels[s] + j->tunnels - e->overlap[s];
+}
+
+/* state_tables - the most used table of switch s with the job there, and the sum of all four;
+ * here, for it is asked for every switch and every VIP
+ */
+static inline double state_tables(const struct engine *e, const struct job *j, unsigned int s,
+				  double *sum)
+{
+	double tunnels = state_tunnels(e, j, s) * e->inv_tunnels[s];
+	double members = (e->members[s] + j->members) * e->inv_members[s];
+	double rules = (e->rules[s] + j->rules) * e->inv_rules[s];
+	double hosts = (e->placed + 1) * e->inv_hosts, worst = tunnels;
+
+	worst = members > worst ? members : worst;
+	worst = rules > worst ? rules : worst;
+	worst = hosts > worst ? hosts : worst;
+	*sum = tunnels + members + rules + hosts;
+	return worst;
+}
 
 /* any.c: on any graph */
 /* any_add - e->add and e->touched: what the job there adds to links; -EHOSTUNREACH */

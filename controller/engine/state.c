@@ -105,25 +105,6 @@ void state_overlap(struct engine *e, const struct job *j)
 	}
 }
 
-uint32_t state_tunnels(const struct engine *e, const struct job *j, unsigned int s)
-{
-	return e->tunnels[s] + j->tunnels - e->overlap[s];
-}
-
-double state_tables(const struct engine *e, const struct job *j, unsigned int s, double *sum)
-{
-	double tunnels = state_tunnels(e, j, s) * e->inv_tunnels[s];
-	double members = (e->members[s] + j->members) * e->inv_members[s];
-	double rules = (e->rules[s] + j->rules) * e->inv_rules[s];
-	double hosts = (e->placed + 1) * e->inv_hosts, worst = tunnels;
-
-	most(&worst, members);
-	most(&worst, rules);
-	most(&worst, hosts);
-	*sum = tunnels + members + rules + hosts;
-	return worst;
-}
-
 bool engine_is_clos(const struct engine *e)
 {
 	return e->clos;

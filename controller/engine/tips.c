@@ -4,8 +4,10 @@
  * paper leaves their placement out). The VIP's mux tunnels to TIPs, each TIP's
  * mux to its share of the DIPs:
  *
- * 1. DIPs sorted by container and rack are cut into the fewest equal TIPs that
- *    fit a table, so a TIP's DIPs lie close together;
+ * 1. in a Clos fabric the DIPs of each container are cut into the fewest equal
+ *    TIPs that fit a table; elsewhere all DIPs are, sorted by rack. A TIP that
+ *    served several containers would pull all their traffic through one: a core
+ *    has one link to each, and the largest VIPs need them all;
  * 2. the VIP's place is chosen as for any VIP, for traffic that goes on to the
  *    DIPs' racks (it will, by way of the TIPs), with one tunnel a TIP;
  * 3. each TIP, by falling traffic, is a job of its own that enters at the VIP's
@@ -62,7 +64,7 @@ void tips_free(struct tips *t)
 {
 	unsigned int i;
 
-	for (i = 0; i < t->n; i++) {
+	for (i = 0; t->jobs && i < t->n; i++) {
 		free(t->jobs[i].from);
 		free(t->jobs[i].to);
 	}
@@ -134,40 +136,72 @@ static int job_of(struct engine *e, struct job *j, const struct engine_vip *v,
 	return 0;
 }
 
+/* group_end - where the DIPs that may share TIPs with the one at `at` end */
+static unsigned int group_end(const struct engine *e, const struct engine_vip *v,
+			      const uint32_t *order, unsigned int at)
+{
+	const struct clos *c = e->clos;
+	unsigned int i = at;
+
+	while (i < v->n_dips && (!c || c->container[v->dip_node[order[i]]] ==
+					c->container[v->dip_node[order[at]]]))
+		i++;
+	return i;
+}
+
+/* cut - TIPs of equal size out of every group; their number, with none written if t is NULL */
+static unsigned int cut(const struct engine *e, const struct engine_vip *v, const uint32_t *order,
+			unsigned int size, struct engine_tip *t)
+{
+	unsigned int at, end, n = 0, i, parts;
+
+	for (at = 0; at < v->n_dips; at = end) {
+		end = group_end(e, v, order, at);
+		parts = (end - at + size - 1) / size;
+		for (i = 0; t && i < parts; i++) {
+			unsigned int first = at + (uint64_t)(end - at) * i / parts;
+			unsigned int last = at + (uint64_t)(end - at) * (i + 1) / parts;
+
+			t[n + i] = (struct engine_tip){ ENGINE_SMUX, order + first, last - first };
+		}
+		n += parts;
+	}
+	return n;
+}
+
 int tips_make(struct engine *e, unsigned int vip, struct job *top)
 {
 	const struct engine_vip *v = &e->model->vips[vip];
-	unsigned int i, size = table(e), n = (v->n_dips + size - 1) / size, alive = 0, at = 0;
 	struct near near = { e, v->dip_node };
+	unsigned int i, size = table(e), alive = 0;
 	struct tips *t = &e->tips[vip];
 	int64_t step = e->clos ? e->clos->L : 1, each, rest;
 
 	tips_free(t);
 	t->order = malloc((v->n_dips + 1) * sizeof(*t->order));
-	t->tip = calloc(n, sizeof(*t->tip));
-	t->jobs = calloc(n, sizeof(*t->jobs));
-	if (!t->order || !t->tip || !t->jobs)
+	if (!t->order)
 		return -ENOMEM;
-	t->n = n;
 	for (i = 0; i < v->n_dips; i++) {
 		t->order[i] = i;
 		alive += !e->model->switches[v->dip_node[i]].failed;
 	}
 	qsort_r(t->order, v->n_dips, sizeof(*t->order), by_rack, &near);
+	t->n = cut(e, v, t->order, size, NULL);
+	t->tip = calloc(t->n, sizeof(*t->tip));
+	t->jobs = calloc(t->n, sizeof(*t->jobs));
+	if (!t->tip || !t->jobs)
+		return -ENOMEM;
+	cut(e, v, t->order, size, t->tip);
 	each = alive ? e->jobs[vip].out / step / alive * step : 0;
 	rest = e->jobs[vip].out - each * alive;
-	for (i = 0; i < n; i++) {
-		t->tip[i].mux = ENGINE_SMUX;
-		t->tip[i].dips = t->order + at;
-		t->tip[i].n_dips = v->n_dips / n + (i < v->n_dips % n);
-		at += t->tip[i].n_dips;
+	for (i = 0; i < t->n; i++) {
 		if (job_of(e, &t->jobs[i], v, &t->tip[i], each, rest))
 			return -ENOMEM;
 		if (t->jobs[i].n_to)
 			rest = 0;
 	}
 	*top = e->jobs[vip];
-	top->tunnels = top->members = n;
+	top->tunnels = top->members = t->n;
 	top->n_shared = 0;
 	return 0;
 }

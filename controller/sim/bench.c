@@ -1,0 +1,432 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Times and memory of the engine, and how it grows. Seconds are of the processor, not the wall. */
+#include "sim.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* timed - one assignment; seconds with and without making the model ready */
+static int timed(const struct workload *w, const struct engine_options *o, double *all,
+		 double *run, struct engine **e, struct engine_choice **c)
+{
+	double began = cpu_s(), ready;
+	int ret = -ENOMEM;
+
+	*e = engine_new(&w->model, o);
+	ready = cpu_s();
+	*c = calloc(w->model.n_vips + 1, sizeof(**c));
+	if (*e && *c)
+		ret = engine_run(*e, *c);
+	*all = cpu_s() - began;
+	*run = cpu_s() - ready;
+	return ret;
+}
+
+static void done(struct engine **e, struct engine_choice **c)
+{
+	engine_free(*e);
+	free(*c);
+	*e = NULL;
+	*c = NULL;
+}
+
+static int one_size(const struct fabric *f, const struct habits *h, const struct engine_options *o,
+		    const char *what, FILE *csv, double *seconds, struct err *e)
+{
+	struct engine_choice *c;
+	struct engine *engine;
+	struct workload w;
+	double all, run;
+	unsigned int i, on = 0;
+	int ret = workload_new(&w, f, h, e);
+
+	if (ret)
+		return ret;
+	ret = timed(&w, o, &all, &run, &engine, &c);
+	for (i = 0; !ret && i < h->vips; i++)
+		on += c[i].mux >= 0;
+	if (csv && !ret)
+		fprintf(csv, "%s,%u,%u,%.4f,%.4f,%u\n", what, h->vips, f->n_switches, all, run, on);
+	if (seconds)
+		*seconds = all;
+	done(&engine, &c);
+	workload_free(&w);
+	return ret;
+}
+
+int growth_rows(const struct sim *s, FILE *csv, struct err *e)
+{
+	static const unsigned int vips[] = { 1000, 2000, 4000, 8000, 16000, 30000 };
+	static const unsigned int containers[] = { 5, 10, 20, 40, 80, 160 };
+	struct habits h = s->habits;
+	struct fabric f;
+	unsigned int i;
+	int ret = 0;
+
+	fprintf(csv, "what,vips,switches,full_cpu_s,run_cpu_s,on_switches\n");
+	for (i = 0; !ret && i < 6; i++) {
+		/* the same VIPs, the smaller ones left out */
+		h.vips = vips[i];
+		h.of = s->habits.vips;
+		ret = one_size(&s->fabric, &h, &s->options, "vips", csv, NULL, e);
+		progress(s, "%u VIPs", vips[i]);
+	}
+	for (i = 0; !ret && i < 6; i++) {
+		fabric_paper(&f);
+		f.containers = containers[i];
+		h = s->habits;
+		h.tbps = 10.0 * (containers[i] < 40 ? containers[i] : 40) / 40;
+		ret = fabric_build(&f, e);
+		if (!ret)
+			ret = one_size(&f, &h, &s->options, "switches", csv, NULL, e);
+		fabric_free(&f);
+		progress(s, "%u containers", containers[i]);
+	}
+	return ret;
+}
+
+int beyond_rows(const struct sim *s, FILE *csv, struct err *e)
+{
+	static const struct {
+		const char *name;
+		struct engine_options o;
+	} rules[] = {
+		{ .name = "paper" },
+		{ .name = "goes on", .o.go_on = true },
+		{ .name = "by density", .o = { .go_on = true, .order = ENGINE_BY_DENSITY } },
+		{ .name = "local search", .o = { .go_on = true, .rounds = 2 } },
+		{ .name = "failure-aware",
+		  .o = { .go_on = true, .switch_blast = 0.03, .container_blast = 0.03 } },
+	};
+	static const double loads[] = { 10, 20, 30 };
+	struct engine_choice *c;
+	struct engine_load load;
+	struct engine *engine;
+	struct workload w;
+	double all, run;
+	unsigned int i, k, n, on;
+	int ret = 0;
+
+	fprintf(csv, "tbps,rule,vips_on_switches,share_on_switches,mru,container_gbps,smuxes,smuxes_worst,"
+		     "unassigned_gbps,three_gbps,three_worst_gbps,cpu_s\n");
+	for (k = 0; !ret && k < 3; k++) {
+		ret = sim_workload(s, loads[k], &w, e);
+		for (i = 0; !ret && i < sizeof(rules) / sizeof(*rules); i++) {
+			struct engine_options o = rules[i].o;
+			struct need need, worst;
+
+			o.link_share = s->options.link_share;
+			o.delta = s->options.delta;
+			o.tips = true;
+			ret = timed(&w, &o, &all, &run, &engine, &c);
+			if (!ret)
+				ret = engine_load_get(engine, &load);
+			if (ret)
+				break;
+			for (n = on = 0; n < w.model.n_vips; n++)
+				on += c[n].mux >= 0;
+			need_find(&s->fabric, &w.model, c, s->habits.seed, &need);
+			worst = need;
+			worst.three = need.three_worst;
+			fprintf(csv, "%g,%s,%u,%.5f,%.4f,%.1f,%u,%u,%.1f,%.1f,%.1f,%.3f\n", loads[k],
+				rules[i].name, on, on_switches(&w.model, c), load.mru,
+				need.container / 1000, need_smuxes(&need, SMUX_MBPS),
+				need_smuxes(&worst, SMUX_MBPS), need.unassigned / 1000,
+				need.three / 1000, need.three_worst / 1000, all);
+			engine_load_free(&load);
+			done(&engine, &c);
+			progress(s, "%g Tbps, %s", loads[k], rules[i].name);
+		}
+		workload_free(&w);
+	}
+	return ret ? err_set(e, ret, "out of memory") : 0;
+}
+
+/* peak_mib - of a process of its own that makes one full assignment */
+static double peak_mib(const struct sim *s)
+{
+	struct rusage use = { 0 };
+	struct err e;
+	pid_t child = fork();
+
+	if (child == 0) {
+		struct engine_choice *c;
+		struct engine *engine;
+		struct workload w;
+
+		if (sim_workload(s, 0, &w, &e) || sim_assign(&w, &s->options, &engine, &c))
+			_exit(1);
+		_exit(0);
+	}
+	wait4(child, NULL, 0, &use);
+	return use.ru_maxrss / 1024.0;
+}
+
+/* equal - the fast and the plain engine over one fabric: VIPs placed differently, and times */
+static int equal(const struct fabric *f, const struct habits *h, const struct engine_options *o,
+		 unsigned int *different, double *fast, double *plain, struct err *e)
+{
+	struct engine_options slow = *o;
+	struct engine_choice *a, *b;
+	struct engine *ea, *eb;
+	struct workload w;
+	double run;
+	unsigned int i;
+	int ret = workload_new(&w, f, h, e);
+
+	if (ret)
+		return ret;
+	slow.plain = true;
+	ret = timed(&w, o, fast, &run, &ea, &a);
+	if (!ret)
+		ret = timed(&w, &slow, plain, &run, &eb, &b);
+	for (i = *different = 0; !ret && i < h->vips; i++)
+		*different += a[i].mux != b[i].mux;
+	if (!ret) {
+		done(&ea, &a);
+		done(&eb, &b);
+	}
+	workload_free(&w);
+	return ret;
+}
+
+static int small_fabrics(const struct sim *s, json_t *out, struct err *e)
+{
+	unsigned int i, n = 300, wrong = 0, different;
+	uint64_t seed = s->habits.seed;
+	double fast, plain;
+	struct fabric f;
+	int ret = 0;
+
+	for (i = 0; !ret && i < n; i++) {
+		struct habits h = s->habits;
+		unsigned int a = 1 + 2 * sim_uniform(&seed), k = 1 + 3 * sim_uniform(&seed);
+
+		fabric_paper(&f);
+		f.planes = 1 + 3 * sim_uniform(&seed);
+		f.aggs = f.planes * a;
+		f.cores = f.planes * k;
+		f.containers = 1 + 4 * sim_uniform(&seed);
+		f.tors = 2 + 6 * sim_uniform(&seed);
+		f.tunnels = 20 + 500 * sim_uniform(&seed);
+		f.servers = 40 * f.containers * f.tors;
+		h.vips = 20 + 100 * sim_uniform(&seed);
+		h.seed = seed;
+		h.tbps = f.containers * f.tors * 0.02 * sim_uniform(&seed);
+		ret = fabric_build(&f, e);
+		if (!ret)
+			ret = equal(&f, &h, &s->options, &different, &fast, &plain, e);
+		wrong += different > 0;
+		fabric_free(&f);
+	}
+	json_object_set_new(out, "fabrics", json_integer(n));
+	json_object_set_new(out, "different", json_integer(wrong));
+	return ret;
+}
+
+/* full_fabric - on the paper's fabric, step by step: at every so manieth VIP the plain search over
+ * all switches and links must choose as the fast one does in the same state
+ */
+static int full_fabric(const struct sim *s, const struct workload *w, unsigned int checks, json_t *out)
+{
+	struct engine_choice *c = calloc(w->model.n_vips + 1, sizeof(*c));
+	struct engine *e = engine_new(&w->model, &s->options);
+	unsigned int i, checked = 0, wrong = 0, on = 0, step;
+	int ret = e && c ? 0 : -ENOMEM;
+
+	step = checks ? 16384 / checks + 1 : w->model.n_vips + 1;
+	for (i = 0; !ret && i < w->model.n_vips && (!i || c[i - 1].why != ENGINE_FULL); i++) {
+		if (checks && i % step == step / 2 && w->model.vips[i].n_from < 300) {
+			ret = engine_check(e, i);
+			if (ret < 0)
+				break;
+			checked++;
+			wrong += ret;
+			progress(s, "plain against fast at VIP %u: %s", i, ret ? "DIFFERENT" : "same");
+		}
+		ret = engine_change(e, &i, 1, c);
+		on += c[i].mux >= 0;
+	}
+	json_object_set_new(out, "steps", json_integer(on));
+	json_object_set_new(out, "compared", json_integer(checked));
+	json_object_set_new(out, "different", json_integer(wrong));
+	engine_free(e);
+	free(c);
+	return ret < 0 ? ret : 0;
+}
+
+static int ratio(const struct sim *s, json_t *out, struct err *e)
+{
+	struct habits h = s->habits;
+	unsigned int different = 0;
+	double fast = 0, plain = 0;
+	struct fabric f;
+	int ret;
+
+	fabric_paper(&f);
+	f.containers = 8;
+	f.tors = 20;
+	f.servers = 5000;
+	h.vips = 2000;
+	h.tbps = 1;
+	ret = fabric_build(&f, e);
+	if (!ret)
+		ret = equal(&f, &h, &s->options, &different, &fast, &plain, e);
+	json_object_set_new(out, "largest_plain",
+			    json_pack("{s:i, s:i, s:f, s:f, s:f, s:i}", "switches", f.n_switches, "vips",
+				      h.vips, "fast_s", fast, "plain_s", plain, "ratio",
+				      fast > 0 ? plain / fast : 0, "different", different));
+	fabric_free(&f);
+	return ret;
+}
+
+static int one_vip(const struct workload *w, struct engine *engine, struct engine_choice *c,
+		   json_t *out)
+{
+	double began = cpu_s(), worst = 0;
+	unsigned int i, n = 0;
+	int ret = 0;
+
+	for (i = 7; !ret && i < w->model.n_vips; i += 97, n++) {
+		double t = cpu_s();
+
+		ret = engine_change(engine, &i, 1, c);
+		t = cpu_s() - t;
+		worst = t > worst ? t : worst;
+	}
+	json_object_set_new(out, "one_vip_ms", json_real((cpu_s() - began) * 1000 / n));
+	json_object_set_new(out, "one_vip_worst_ms", json_real(worst * 1000));
+	return ret;
+}
+
+static int ten_times(const struct sim *s, json_t *out, struct err *e)
+{
+	static const char *const keys[] = { "ten_times_s", "ten_times_all_tables_s" };
+	struct habits h = s->habits;
+	struct fabric f;
+	double seconds;
+	int ret = 0, i;
+
+	h.vips = 300000;
+	h.tbps = 100;
+	for (i = 0; !ret && i < 2; i++) {
+		fabric_paper(&f);
+		f.containers = 400;
+		f.cores = 40;
+		f.servers = 500000;
+		f.hosts = i ? 10 * f.hosts : f.hosts; /* and with host tables that have grown as well */
+		ret = fabric_build(&f, e);
+		if (!ret)
+			ret = one_size(&f, &h, &s->options, "", NULL, &seconds, e);
+		json_object_set_new(out, keys[i], json_real(seconds));
+		progress(s, "ten times: %.2f s", seconds);
+		fabric_free(&f);
+	}
+	return ret;
+}
+
+static int smuxes(const struct sim *s, json_t *out, struct err *e)
+{
+	static const double loads[] = LOADS;
+	json_t *all = json_object();
+	int ret = 0, i, k;
+
+	for (i = 0; !ret && i < 4; i++) {
+		json_t *at = json_object();
+		char key[16];
+
+		for (k = 0; !ret && k < 2; k++) {
+			struct engine_options o = s->options;
+			struct engine_choice *c;
+			struct engine *engine;
+			struct workload w;
+			struct need n;
+
+			o.random = k;
+			o.seed = s->habits.seed;
+			ret = sim_workload(s, loads[i], &w, e);
+			if (ret)
+				break;
+			ret = sim_assign(&w, &o, &engine, &c);
+			if (!ret) {
+				need_find(&s->fabric, &w.model, c, s->habits.seed, &n);
+				json_object_set_new(at, k ? "random" : "duet",
+						    json_integer(need_smuxes(&n, SMUX_MBPS)));
+				json_object_set_new(at, "ananta",
+						    json_integer(ananta_smuxes(w.total, SMUX_MBPS)));
+				done(&engine, &c);
+			}
+			workload_free(&w);
+		}
+		snprintf(key, sizeof(key), "%g", loads[i]);
+		json_object_set_new(all, key, at);
+	}
+	json_object_set_new(out, "smuxes", all);
+	return ret;
+}
+
+int bench_json(const struct sim *s, unsigned int checks, FILE *file, struct err *e)
+{
+	json_t *out = json_object(), *same = json_object(), *full = json_object();
+	struct engine_choice *c = NULL;
+	struct engine *engine = NULL;
+	struct workload w;
+	double all, run, best = 1e9;
+	unsigned int i;
+	int ret;
+
+	json_object_set_new(out, "clock", json_string("processor seconds of one thread (CLOCK_PROCESS_CPUTIME_ID)"));
+	json_object_set_new(out, "command", json_string("make out/results/engine.json"));
+	json_object_set_new(out, "peak_mib", json_real(peak_mib(s)));
+	ret = sim_workload(s, 0, &w, e);
+	if (ret)
+		goto out;
+	for (i = 0; !ret && i < 5; i++) {
+		done(&engine, &c);
+		ret = timed(&w, &s->options, &all, &run, &engine, &c);
+		best = all < best ? all : best;
+		progress(s, "full assignment: %.3f s, %.3f s of it the greedy", all, run);
+	}
+	if (ret)
+		goto out;
+	json_object_set_new(out, "full_assignment_s", json_real(best));
+	json_object_set_new(out, "full_assignment_last_s", json_real(all));
+	ret = one_vip(&w, engine, c, out);
+	if (!ret)
+		ret = full_fabric(s, &w, checks, full);
+	json_object_set_new(same, "paper_fabric", full);
+	if (!ret) {
+		struct engine_options o = s->options;
+
+		ret = workload_settle(&w, c);
+		done(&engine, &c);
+		o.sticky = true;
+		if (!ret)
+			ret = workload_next(&w, &s->fabric);
+		if (!ret)
+			ret = timed(&w, &o, &all, &run, &engine, &c);
+		json_object_set_new(out, "sticky_step_s", json_real(all));
+		done(&engine, &c);
+	}
+	workload_free(&w);
+	if (!ret)
+		ret = small_fabrics(s, same, e);
+	json_object_set_new(out, "fast_equals_plain", same);
+	if (!ret)
+		ret = ratio(s, out, e);
+	if (!ret)
+		ret = smuxes(s, out, e);
+	if (!ret)
+		ret = ten_times(s, out, e);
+	done(&engine, &c);
+	if (!ret)
+		json_dumpf(out, file, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
+out:
+	json_decref(out);
+	return ret;
+}
