@@ -118,6 +118,8 @@ struct agent {
 	} waiting[16];
 	unsigned int n_waiting, left, total;	/* VIPs still to be programmed, of so many */
 	const struct mux_vip *urgent;		/* goes first */
+	bool retry;				/* what was refused may fit now */
+	unsigned int retry_at;
 	char trouble[512];		/* why the last run ended early; empty: it didn't */
 
 	sd_event_source *routes_io, *routes_timer;

@@ -202,6 +202,7 @@ static int state_take(struct agent *a, struct state *s)
 	for (i = 0; i < s->n_aggregates; i++)
 		announce_aggregate_want(a, &s->aggregates[i]);
 	a->synced = true;
+	a->retry = true;
 	return 0;
 }
 

@@ -181,7 +181,9 @@ static int kmod_events_fd(struct backend *b, struct err *e)
 
 static void on_event(const struct duet_event *ev, void *ctx)
 {
-	*(bool *)ctx = true;
+	/* a full table was told in answer to us, and asking again at once would tell it again */
+	if (ev->cmd != DUET_CMD_FULL_NTF)
+		*(bool *)ctx = true;
 }
 
 static int kmod_events(struct backend *b, bool *changed)

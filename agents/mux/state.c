@@ -249,6 +249,7 @@ static void program_done(struct agent *a, struct duet_op *op, struct changes *c)
 			return;
 		}
 		set_have(v, NULL);
+		a->retry = true;	/* there is room */
 		a->seen += !op->result;
 		c->removed++;
 		a->count.removed++;
@@ -298,10 +299,29 @@ static int arm(struct agent *a, sd_event_source **timer, uint64_t delay, sd_even
 	return sd_event_source_set_enabled(*timer, SD_EVENT_ONESHOT);
 }
 
-/* wants_set - to be programmed, and nothing known against it */
 static bool wants_set(const struct mux_vip *v)
 {
 	return v->want && !served(v) && !v->drift;
+}
+
+/* retry - what was refused is asked for again, a turn's worth at a time, when
+ * there may be room now: never in the way of what nothing is known against
+ */
+static unsigned int retry(struct agent *a, struct duet_op *ops, unsigned int n)
+{
+	unsigned int i;
+
+	for (i = 0; i < a->n_vips && n < TURN; i++) {
+		struct mux_vip *v = a->vips[(a->retry_at + i) % a->n_vips];
+
+		if (v == a->urgent || !wants_set(v) || !v->reason[0])
+			continue;
+		ops[n].op = DUET_OP_VIP_SET;
+		ops[n++].vip = v->want;
+	}
+	a->retry_at = a->n_vips ? (a->retry_at + i) % a->n_vips : 0;
+	a->retry = false;
+	return n;
 }
 
 /* routes_after - which of the VIPs just programmed have routes */
@@ -364,16 +384,17 @@ static int program(struct agent *a, struct changes *c, struct err *e)
 	for (i = 0; i < a->n_vips; i++) {
 		struct mux_vip *v = a->vips[i];
 
-		if (v == a->urgent || !wants_set(v))
+		if (v == a->urgent || !wants_set(v) || v->reason[0])
 			continue;
-		/* refused once: tried again at every look, but nobody waits for it */
 		if (n == TURN) {
-			a->left += !v->reason[0];
+			a->left++;
 			continue;
 		}
 		ops[n].op = DUET_OP_VIP_SET;
 		ops[n++].vip = v->want;
 	}
+	if (a->retry)
+		n = retry(a, ops, n);
 	if (n)
 		ret = a->backend->ops->apply(a->backend, ops, n, e);
 	for (i = 0; !ret && i < n; i++)
@@ -578,6 +599,7 @@ static int look(struct agent *a, struct err *e)
 		a->seen = dev.generation;
 	}
 	a->routes_stale = true;
+	a->retry = true;
 	ret = announce_read(a, false, e);
 	return ret ? ret : state_run(a, &c, e);
 }

@@ -228,6 +228,24 @@ def seed():
 
 
 @test
+def many_refused():
+    """more refused VIPs than a turn of the loop takes: the others are served, and the refused ones when there is room"""
+    lab = Lab(bird=False, max_vips=5)
+    first = [f"198.18.{n // 250}.{1 + n % 250}" for n in range(1500)]
+    answer = lab.put(*[wish(v, dips=("10.1.1.1",), announce="no") for v in first])
+    equal((answer["changed"]["added"], len(answer["refused"])), (5, 1495), "served and refused")
+    answer = lab.put(*[wish(v, dips=("10.1.1.1",), announce="no") for v in first[3:]], wish(VIPS[0]))
+    equal(lab.status()["progress"], None, "nothing left to do")
+    until(lambda: lab.status()["device"]["used"]["vips"] == 5, "room is used", 30)
+    started = lab.daemons["agent"]
+    with open(f"/proc/{started.child.pid}/schedstat", encoding="ascii") as f:
+        before = int(f.read().split()[0])
+    until(lambda: lab.put_vip(wish(first[3], dips=("10.1.1.2",), announce="no"))[0] == 200, "one that is there is changed")
+    with open(f"/proc/{started.child.pid}/schedstat", encoding="ascii") as f:
+        check(int(f.read().split()[0]) - before < 5e9, "it doesn't go round and round")
+
+
+@test
 def verbs():
     """announce, drain and withdraw of one VIP; drain of the whole mux"""
     lab = Lab(bird=False)
