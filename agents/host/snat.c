@@ -231,50 +231,61 @@ static unsigned int behind(const struct addr *target)
 	return ifindex;
 }
 
+/* ours_of - [0]: buckets, [1 + b]: is bucket b of the rule's table this DIP's? malloc'd; base: as if all were up */
+static uint32_t *ours_of(const struct vip_rule *rule, const struct addr *dip, bool base_only)
+{
+	uint32_t n = rule->n_dips, buckets = duet_table_buckets(n), i;
+	struct duet_dip *dips = calloc(n, sizeof(*dips));
+	struct duet_walk *walk = calloc(n, sizeof(*walk));
+	uint16_t *base = calloc(buckets + 1, sizeof(*base)), *table = calloc(buckets + 1, sizeof(*table));
+	uint32_t *ours = calloc(buckets + 1, sizeof(*ours));
+	bool ok = dips && walk && base && table && ours;
+
+	for (i = 0; ok && i < n; i++) {
+		memcpy(dips[i].addr, &rule->dips[i].addr, sizeof(dips[i].addr));
+		dips[i].weight = rule->dips[i].weight;
+		dips[i].down = !base_only && rule->dips[i].state != DUET_DIP_UP;
+	}
+	ok = ok && !duet_table_fill(dips, n, walk, base, buckets);
+	if (ok) {
+		ours[0] = buckets;
+		if (duet_table_down(dips, n, base, table, buckets))
+			for (i = 0; i < buckets; i++)
+				ours[1 + i] = !addr_cmp(&rule->dips[table[i]].addr, dip);
+	} else {
+		free(ours);
+		ours = NULL;
+	}
+	free(dips);
+	free(walk);
+	free(base);
+	free(table);
+	return ours;
+}
+
 /* table_make - which buckets of a rule's table are this DIP's, as map `id` */
 static int table_make(struct snat *s, const struct vip_rule *rule, const struct addr *dip, uint32_t id, struct err *e)
 {
-	uint32_t n = rule->n_dips, buckets = duet_table_buckets(n), i, entries = buckets + 1;
 	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = BPF_F_INNER_MAP);
-	struct duet_dip *dips = calloc(n, sizeof(*dips));
-	struct duet_walk *walk = calloc(n, sizeof(*walk));
-	uint16_t *base = calloc(entries, sizeof(*base)), *table = calloc(entries, sizeof(*table));
-	uint32_t *keys = calloc(entries, sizeof(*keys)), *values = calloc(entries, sizeof(*values));
+	uint32_t *ours = ours_of(rule, dip, false), n = ours ? ours[0] + 1 : 0, i;
+	uint32_t *keys = calloc(n + 1, sizeof(*keys));
 	int ret = 0, fd = -1;
 
-	if (!dips || !walk || !base || !table || !keys || !values) {
-		ret = err_set(e, -ENOMEM, "no memory");
+	if (!ours || !keys) {
+		ret = err_set(e, -ENOMEM, "a rule's table can't be built: no memory");
 		goto out;
 	}
-	for (i = 0; i < n; i++) {
-		memcpy(dips[i].addr, &rule->dips[i].addr, sizeof(dips[i].addr));
-		dips[i].weight = rule->dips[i].weight;
-		dips[i].down = rule->dips[i].state != DUET_DIP_UP;
-	}
-	ret = duet_table_fill(dips, n, walk, base, buckets);
-	if (ret) {
-		err_set(e, ret, "a rule's table can't be built: %s", strerror(-ret));
-		goto out;
-	}
-	values[0] = buckets;
-	if (duet_table_down(dips, n, base, table, buckets))
-		for (i = 0; i < buckets; i++)
-			values[1 + i] = !addr_cmp(&rule->dips[table[i]].addr, dip);
-	for (i = 0; i < entries; i++)
+	for (i = 0; i < n; i++)
 		keys[i] = i;
-	fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "snat_table", sizeof(*keys), sizeof(*values), entries, &opts);
-	if (fd < 0 || bpf_map_update_batch(fd, keys, values, &entries, NULL) ||
+	fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "snat_table", sizeof(*keys), sizeof(*ours), n, &opts);
+	if (fd < 0 || bpf_map_update_batch(fd, keys, ours, &n, NULL) ||
 	    bpf_map_update_elem(bpf_map__fd(s->skel->maps.snat_tables), &id, &fd, BPF_ANY))
 		ret = err_set(e, -errno, "SNAT table: %s", strerror(errno));
 out:
 	if (fd >= 0)
 		close(fd);
-	free(dips);
-	free(walk);
-	free(base);
-	free(table);
+	free(ours);
 	free(keys);
-	free(values);
 	return ret;
 }
 
@@ -462,6 +473,38 @@ static int gather_pair(struct snat *s, const struct pair_def *p, const struct sn
 	return ret;
 }
 
+/* end_lost - connections that the present set of DIPs sends to others */
+static void end_lost(const struct desired *d)
+{
+	struct flow_table *tables = calloc(d->n_snat * SNAT_RANGES + 1, sizeof(*tables));
+	unsigned int i, k, first, last, n = 0;
+
+	for (i = 0; tables && i < d->n_pairs; i++) {
+		const struct pair_def *p = &d->pairs[i];
+		struct addr vip = to_addr(&p->key.vip), dip = to_addr(&p->key.dip);
+
+		for (k = 0; p->rules && k < d->n_snat; k++) {
+			if (addr_cmp(&d->snat[k].vip, &vip))
+				continue;
+			for (first = d->snat[k].first; first <= d->snat[k].last && n < d->n_snat * SNAT_RANGES; first = last + 1) {
+				const struct vip_rule *rule;
+
+				last = d->snat[k].last;
+				rule = rule_of(p->rules, IPPROTO_TCP, first, &last);
+				if (!rule)
+					continue;
+				tables[n] = (struct flow_table){ vip, first, last, rule->fields, ours_of(rule, &dip, true) };
+				n += tables[n].ours != NULL;
+			}
+		}
+	}
+	if (n)
+		flows_end(d, tables, n);
+	for (i = 0; i < n; i++)
+		free(tables[i].ours);
+	free(tables);
+}
+
 static void tables_keep(struct snat *s, uint32_t above)
 {
 	int map = bpf_map__fd(s->skel->maps.snat_tables);
@@ -548,6 +591,7 @@ int snat_apply(struct snat *s, const struct desired *d, struct err *e)
 	if (!ret) {
 		keep(bpf_map__fd(s->skel->maps.clients), g.clients, g.n_clients, sizeof(*g.clients));
 		tables_keep(s, before);
+		end_lost(d);
 	}
 	free(g.clients);
 	free(g.ifindexes);

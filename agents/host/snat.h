@@ -14,6 +14,18 @@ int snat_apply(struct snat *snat, const struct desired *d, struct err *e);
 void snat_unlink(const char *pin);
 /* snat_count - enum snat_count, of this process */
 int snat_count(const struct snat *snat, unsigned int what, uint64_t *n);
+/* Ports of a VIP whose return packets go by one rule. ours: as the table of
+ * snat_range (bpf/snat.h), with every DIP up.
+ */
+struct flow_table {
+	struct addr vip;
+	uint16_t first, last;
+	uint8_t fields;
+	uint32_t *ours;
+};
+
+/* flows_end - end the connections that are in none of these (flows.c) */
+void flows_end(const struct desired *d, const struct flow_table *tables, unsigned int n);
 json_t *snat_json(const struct snat *snat);
 
 #endif

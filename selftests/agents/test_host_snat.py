@@ -317,6 +317,34 @@ def a_dip_goes_down():
 
 
 @test
+def a_dip_is_removed():
+    """a DIP taken out of the set: connections whose packets still come here go on, those that move are ended, none hangs"""
+    fewer = DIPS[:7]
+    table = model.Table([(d, 1, False) for d in fewer])
+    sample = [(i, s, s.getsockname()[1], s.getpeername()) for n, (i, s) in enumerate(HELD) if i != 7 and not n % 11]
+    W.mux.set(VIP, dips=fewer)
+    for i in range(7):
+        put(i, vips=[{"vip": VIP, "dip": DIPS[i], "rules": rules(dips=fewer)}])
+    kept = ended = 0
+    for i, s, sport, (remote, port) in sample:
+        stays = table.choose(remote, VIP, 6, port, sport, SEED) == DIPS[i]
+        try:
+            alive = echoes(s, b"and now?")
+        except TimeoutError:
+            raise Failed(f"a connection of host {i} hangs") from None
+        except OSError as e:
+            equal(e.errno, errno.ECONNABORTED, "errno")
+            alive = False
+        equal(alive, stays, f"connection of host {i} to {remote} from port {sport} goes on")
+        kept, ended = kept + stays, ended + (not stays)
+    print(f"# {kept} go on, {ended} were ended")
+    check(kept > 3 * ended, "most go on")
+    W.mux.set(VIP)
+    for i in range(7):
+        put(i)
+
+
+@test
 def exhausted():
     """no port left: the connection fails at once and is counted; one in TIME_WAIT is not used again"""
     table, remote = model.Table([(d, 1, False) for d in DIPS]), REMOTES[19]
