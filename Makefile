@@ -27,7 +27,7 @@ CFLAGS   ?= -O2 -g
 CFLAGS   += -std=gnu11 -Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers -Werror
 DEPFLAGS  = -MMD -MP
 
-.PHONY: bench-files all help programs module unit clean deps check vmtest test demo lab bench experiments $(O)/results/experiments.json
+.PHONY: bench-files all help programs module unit clean deps check vmtest vmtest-debug test demo lab bench experiments $(O)/results/experiments.json
 all: programs module
 
 # Programs a fragment adds: PROGRAMS += name, name-objs := x.o y.o (paths from
@@ -69,7 +69,7 @@ $(O)/kmod/%/duet.ko: $(KMOD_SRC)
 	$(say) KMOD $*
 	$(Q)mkdir -p $(@D)
 	$(Q)tar cf - $(KMOD_SRC) | tar xf - -C $(@D)
-	$(Q)$(MAKE) -s -C /lib/modules/$*/build M=$(abspath $(@D)) W=1 modules
+	$(Q)$(MAKE) -s -C $(abspath $(firstword $(wildcard /lib/modules/$*/build $(O)/kernels/$*/build))) M=$(abspath $(@D)) W=1 modules
 
 # A newcomer's targets begin with the packages; the rest is a second make,
 # because what pkg-config says is read when a makefile is.
@@ -82,6 +82,10 @@ check:
 vmtest: deps
 	$(Q)$(MAKE) all
 	$(Q)selftests/run vm
+vmtest-debug: deps
+	$(Q)scripts/debug-kernel
+	$(Q)$(MAKE) programs $(O)/kmod/$$(scripts/debug-kernel --kver)/duet.ko
+	$(Q)selftests/run vm-debug
 test: deps
 	$(Q)$(MAKE) all unit
 	$(Q)selftests/run all
@@ -107,6 +111,7 @@ help:
 ## test             every test there is; ends in "N passed, N failed"
 ## check            the tests that need no root and no VM        vmtest   those of the module
 ## experiments      the paper's Figures 11 to 14 and more failures, into out/results/experiments.json (docs/testbed.md)
+## vmtest-debug     the module's tests on a kernel with KASAN, lockdep, kmemleak, failing memory (built once, in 20 minutes)
 ## bench            instructions per packet of every path, into out/results/datapath.json
 ## deps             install the packages that all of this needs (scripts/deps --list)
 ## [all]            programs into out/bin, duet.ko for every kernel whose headers are installed

@@ -11,7 +11,7 @@ import struct
 from lib import TOP, Failed
 
 NETLINK_GENERIC = 16
-NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP = 1, 4, 0x300
+NLM_F_REQUEST, NLM_F_ACK, NLM_F_ECHO, NLM_F_DUMP_INTR, NLM_F_DUMP = 1, 4, 8, 0x10, 0x300
 NLMSG_ERROR, NLMSG_DONE, GENL_ID_CTRL = 2, 3, 16
 NLM_F_ACK_TLVS, NLMSGERR_ATTR_MSG = 0x200, 1
 SOL_NETLINK, NETLINK_EXT_ACK, NLA_F_NESTED = 270, 11, 0x8000
@@ -109,17 +109,28 @@ def stats(data):
     return u64(have[C["DUET_A_STATS_PACKETS"]]), u64(have[C["DUET_A_STATS_BYTES"]])
 
 
+class Refused(Failed):
+    """An error from the kernel: its number and its sentence."""
+
+    def __init__(self, command, error, sentence):
+        super().__init__(f"netlink command {command}: {os.strerror(error)}: {sentence}")
+        self.errno, self.sentence = error, sentence
+
+
 class Genl:
     """One socket, in the namespace that is entered when it is made."""
 
     def __init__(self, dev):
+        self.groups = {}
         self.s = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_GENERIC)
         self.s.setsockopt(SOL_NETLINK, NETLINK_EXT_ACK, 1)
         self.s.bind((0, 0))
         self.sequence = 0
-        self.dev = struct.pack("I", socket.if_nametoindex(dev))
+        self.dev = struct.pack("I", socket.if_nametoindex(dev)) if dev else None
         reply = self.ask(GENL_ID_CTRL, 3, attr(2, b"duet\0"), version=2)	# CTRL_CMD_GETFAMILY, CTRL_ATTR_FAMILY_NAME
         self.family = struct.unpack("H", nest(reply[0])[1])[0]
+        for _, group in attrs(nest(reply[0])[7]):	# CTRL_ATTR_MCAST_GROUPS: NAME, ID
+            self.groups[nest(group)[1].rstrip(b"\0").decode()] = struct.unpack("I", nest(group)[2])[0]
 
     def ask(self, family, command, payload, flags=NLM_F_ACK, version=1):
         """The attributes of each answer."""
@@ -137,11 +148,30 @@ class Genl:
                 if kind in (NLMSG_ERROR, NLMSG_DONE):
                     error = struct.unpack("i", part[:4])[0]
                     if error:
-                        # the request comes back with its error, its extack sentence behind it
-                        why = nest(part[4 + struct.unpack("I", part[4:8])[0]:]) if answer_flags & NLM_F_ACK_TLVS else {}
-                        raise Failed(f"netlink command {command}: {os.strerror(-error)}: {why.get(NLMSGERR_ATTR_MSG, b'').decode()}")
+                        # the request comes back with its error, its extack sentence behind it; not that of a dump
+                        at = 4 if kind == NLMSG_DONE else 4 + struct.unpack("I", part[4:8])[0]
+                        why = nest(part[at:]) if answer_flags & NLM_F_ACK_TLVS else {}
+                        raise Refused(command, -error, why.get(NLMSGERR_ATTR_MSG, b"").rstrip(b"\0").decode())
                     return answers
                 answers.append(part[4:])
+
+    def command(self, name, *parts, flags=NLM_F_ACK):
+        return self.ask(self.family, C[f"DUET_CMD_{name}"], attr("DUET_A_IFINDEX", self.dev) + b"".join(parts), flags)
+
+    def join(self):
+        """From now on this socket is told of events: see told()."""
+        self.s.setsockopt(SOL_NETLINK, 1, self.groups["events"])	# NETLINK_ADD_MEMBERSHIP
+        self.s.setblocking(False)
+
+    def told(self):
+        """[(command, attributes)] of the events that have come."""
+        events = []
+        while True:
+            try:
+                data = self.s.recv(1 << 20)
+            except BlockingIOError:
+                return events
+            events.append((data[16], nest(data[20:])))
 
     def vip_set(self, vip, rule_key):
         self.ask(self.family, C["DUET_CMD_VIP_SET"], attr("DUET_A_IFINDEX", self.dev) + vip_attrs(vip, rule_key))

@@ -28,6 +28,8 @@ LIBC = ctypes.CDLL(None, use_errno=True)
 CLONE_NEWNET = 0x40000000
 SO_RCVBUFFORCE = 33
 ETH_P_IP, ETH_P_ALL = 0x0800, 0x0003
+# every deadline times this: a debug kernel is slow
+PATIENCE = int(os.environ.get("DUET_PATIENCE", "1"))
 TESTS = []
 
 
@@ -52,7 +54,7 @@ def equal(got, want, what):
 
 def until(probe, what, seconds=20):
     """Poll until probe() is true; its value."""
-    end = time.monotonic() + seconds
+    end = time.monotonic() + seconds * PATIENCE
     while True:
         value = probe()
         if value:
@@ -128,7 +130,7 @@ def drain(s):
 
 def receive(s, want, seconds=10, count=1):
     """Frames for which want(frame) is true, at least count of them."""
-    found, end = [], time.monotonic() + seconds
+    found, end = [], time.monotonic() + seconds * PATIENCE
     while len(found) < count:
         left = end - time.monotonic()
         if left <= 0 or not select.select([s], [], [], left)[0]:
