@@ -482,7 +482,7 @@ def more_checks():
               {"rule": 2, "type": "command", "command": f"test -e {flag} && test $DUET_VIP = {VIP}", **quick},
               {"rule": 3, "type": "http", "port": 80, "body": "says hello", "host": "www.example.com", **quick},
               {"rule": 4, "type": "tcp", "port": 8443, "initial": "up", "interval_ms": 3600000, "timeout_ms": 3000, "rise": 3, "fall": 3},
-              {"rule": 5, "type": "command", "command": "sleep 60", **quick, "timeout_ms": 100}]
+              {"rule": 5, "type": "command", "command": "tail -f /dev/null", **quick, "timeout_ms": 100}]
 
     def states():
         return [c["state"] for c in W.agent.status()["vips"][0]["checks"]]
