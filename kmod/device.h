@@ -56,6 +56,7 @@ struct duet_dev {
 	struct duet_verdicts __percpu *verdicts;
 	struct duet_flows __rcu *flows;	/* smux mode, unless off */
 	struct duet_slots __rcu *slots;	/* smux mode */
+	struct net *net;		/* set once */
 	__be32 local4;
 	u32 seed;
 	bool running;			/* up: ports take packets */
@@ -64,7 +65,6 @@ struct duet_dev {
 
 	/* configuration, under the lock */
 	struct net_device *dev;
-	struct net *net;
 	struct list_head node;		/* in duet_net.devices */
 	struct hlist_head tunnels[1 << DUET_TUNNEL_HASH_BITS];
 	struct hlist_head groups[1 << DUET_GROUP_HASH_BITS];

@@ -83,9 +83,10 @@ static void duet_flow_touch(struct duet_flow *flow, const struct duet_tuple *t,
 struct duet_backend *duet_flow_lookup(const struct duet_dev *dd,
 				      struct duet_flows *flows,
 				      const struct duet_rule *rule,
-				      const struct duet_tuple *t, bool touch)
+				      const struct duet_tuple *t, u32 hash,
+				      bool touch)
 {
-	u32 hash = duet_flow_hash(flows, t), tag = hash | 1, now = jiffies;
+	u32 tag = hash | 1, now = jiffies;
 	u32 at = hash >> 1 & flows->mask, way, slot, id;
 	const struct duet_flow_bucket *bucket = &flows->buckets[at];
 	struct duet_backend *backend;
@@ -167,9 +168,9 @@ static int duet_flow_way(struct duet_flows *flows, u32 at, u32 tag,
 }
 
 void duet_flow_bind(struct duet_flows *flows, const struct duet_tuple *t,
-		    const struct duet_backend *backend)
+		    u32 hash, const struct duet_backend *backend)
 {
-	u32 hash = duet_flow_hash(flows, t), tag = hash | 1, now = jiffies;
+	u32 tag = hash | 1, now = jiffies;
 	u32 at = hash >> 1 & flows->mask;
 	struct duet_flow_bucket *bucket = &flows->buckets[at];
 	struct duet_flow *flow;
@@ -248,6 +249,16 @@ static void duet_flow_tell_full(struct duet_flows *flows)
 	flows->full = full;
 }
 
+/* duet_flow_none - no way is taken */
+static bool duet_flow_none(const struct duet_flow_bucket *bucket)
+{
+	u32 way, tags = 0;
+
+	for (way = 0; way < DUET_FLOW_WAYS; way++)
+		tags |= READ_ONCE(bucket->tag[way]);
+	return !tags;
+}
+
 static void duet_flow_sweep(struct work_struct *work)
 {
 	struct duet_flows *flows = container_of(to_delayed_work(work),
@@ -257,6 +268,10 @@ static void duet_flow_sweep(struct work_struct *work)
 	for (at = 0; at <= flows->mask; at++) {
 		struct duet_flow_bucket *bucket = &flows->buckets[at];
 
+		if (!(at & 255))
+			cond_resched();
+		if (duet_flow_none(bucket))
+			continue;
 		now = jiffies;
 		for (way = 0; way < DUET_FLOW_WAYS; way++) {
 			const struct duet_flow *flow;
@@ -272,8 +287,6 @@ static void duet_flow_sweep(struct work_struct *work)
 			}
 			spin_unlock_bh(&bucket->lock);
 		}
-		if (!(at & 255))
-			cond_resched();
 	}
 	duet_flow_tell_full(flows);
 	schedule_delayed_work(&flows->sweep, DUET_FLOW_SWEEP);

@@ -80,16 +80,17 @@ static inline u32 duet_flow_hash(const struct duet_flows *flows,
 }
 
 /* duet_flow_lookup - the backend of rule that the flow is bound to; NULL: none,
- * or one that is down or gone. touch: a packet of the flow, not a question
+ * or one that is down or gone. hash: duet_flow_hash(). touch: a packet of the flow, not a question
  * about it. RCU and BH off.
  */
 struct duet_backend *duet_flow_lookup(const struct duet_dev *dd,
 				      struct duet_flows *flows,
 				      const struct duet_rule *rule,
-				      const struct duet_tuple *t, bool touch);
+				      const struct duet_tuple *t, u32 hash,
+				      bool touch);
 /* duet_flow_bind - from now on the flow is backend's. RCU and BH off. */
 void duet_flow_bind(struct duet_flows *flows, const struct duet_tuple *t,
-		    const struct duet_backend *backend);
+		    u32 hash, const struct duet_backend *backend);
 
 /* All below: duet_net->lock held. */
 

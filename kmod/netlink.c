@@ -157,7 +157,8 @@ static int duet_vip_set_cmd(struct sk_buff *skb, struct genl_info *info)
 	bool changed;
 	int ret;
 
-	config = kvzalloc(sizeof(*config), GFP_KERNEL);
+	/* 16 KiB, most of it for larger VIPs than this one: not zeroed */
+	config = kvmalloc(sizeof(*config), GFP_KERNEL);
 	if (!config) {
 		NL_SET_ERR_MSG(info->extack, "out of memory for the request");
 		return -ENOMEM;

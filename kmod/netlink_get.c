@@ -156,12 +156,13 @@ static int duet_put_dip(struct sk_buff *msg, const struct duet_rule *rule,
 
 /* duet_put_rule - with all DIPs, or with the backend `only` if `one` */
 static int duet_put_rule(struct sk_buff *msg, const struct duet_rule *rule,
-			 const struct duet_set *set, bool one,
+			 struct duet_set *set, bool one,
 			 const struct duet_backend *only, bool stats)
 {
 	struct nlattr *nest = nla_nest_start(msg, 1), *dips;
 	u32 i;
 
+	duet_set_count(set);
 	if (!nest ||
 	    (rule->match.proto && nla_put_u8(msg, DUET_A_RULE_PROTO, rule->match.proto)) ||
 	    (rule->match.port &&

@@ -320,6 +320,8 @@ int duet_parse_vip(const struct nlattr *nest,
 	u32 used = 0;
 	int rem, ret;
 
+	config->n_rules = 0;
+	memset(&config->policy, 0, sizeof(config->policy));
 	if (!nest) {
 		NL_SET_ERR_MSG(extack, "no VIP is given");
 		return -EINVAL;
@@ -343,6 +345,7 @@ int duet_parse_vip(const struct nlattr *nest,
 				return -E2BIG;
 			}
 			rule = &config->rules[config->n_rules++];
+			memset(rule, 0, sizeof(*rule));
 			rule->dips = config->dips + used;
 			ret = duet_parse_rule(attr, rule,
 					      DUET_VIP_DIPS_MAX - used, extack);

@@ -10,37 +10,46 @@
 #include <linux/if_vlan.h>
 #include <linux/netfilter_netdev.h>
 
+static __always_inline unsigned int duet_port_ip(struct duet_dev *dd,
+						 struct sk_buff *skb)
+{
+	if (likely(skb->protocol == htons(ETH_P_IP)))
+		return duet_rx_port(dd, skb, false);
+	if (skb->protocol == htons(ETH_P_IPV6))
+		return duet_rx_port(dd, skb, true);
+	return NF_ACCEPT;
+}
+
 /* duet_port_prio - a tagged frame belongs to the VLAN device, which can be a
  * port itself; one of VLAN 0 has only a priority, and is the port's own. Sent
  * on, it has none.
  */
-static unsigned int duet_port_prio(struct duet_dev *dd, struct sk_buff *skb,
-				   bool v6)
+static noinline unsigned int duet_port_prio(struct duet_dev *dd,
+					    struct sk_buff *skb)
 {
 	__be16 proto = skb->vlan_proto;
 	u16 tci = skb->vlan_tci;
+	unsigned int verdict;
 
 	if (skb_vlan_tag_get_id(skb) || skb_shared(skb))
 		return NF_ACCEPT;
 	__vlan_hwaccel_clear_tag(skb);
-	if (duet_rx_port(dd, skb, v6))
-		return NF_STOLEN;
-	__vlan_hwaccel_put_tag(skb, proto, tci);
-	return NF_ACCEPT;
+	verdict = duet_port_ip(dd, skb);
+	if (verdict == NF_ACCEPT)
+		__vlan_hwaccel_put_tag(skb, proto, tci);
+	return verdict;
 }
 
 static unsigned int duet_port_hook(void *priv, struct sk_buff *skb,
 				   const struct nf_hook_state *state)
 {
 	struct duet_dev *dd = priv;
-	bool v6 = skb->protocol == htons(ETH_P_IPV6);
 
-	if ((skb->protocol != htons(ETH_P_IP) && !v6) ||
-	    skb->pkt_type != PACKET_HOST || !READ_ONCE(dd->running))
+	if (skb->pkt_type != PACKET_HOST || !READ_ONCE(dd->running))
 		return NF_ACCEPT;
 	if (unlikely(skb_vlan_tag_present(skb)))
-		return duet_port_prio(dd, skb, v6);
-	return duet_rx_port(dd, skb, v6) ? NF_STOLEN : NF_ACCEPT;
+		return duet_port_prio(dd, skb);
+	return duet_port_ip(dd, skb);
 }
 
 static struct duet_port *duet_port_find(struct duet_dev *dd, u32 ifindex)

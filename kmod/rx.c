@@ -19,24 +19,25 @@
 
 /* duet_choose_kept - an smux: flows stay where they are, a SYN starts anew */
 static bool duet_choose_kept(struct duet_dev *dd, struct duet_flows *flows,
-			     const struct duet_tuple *t, bool ask,
+			     const struct duet_tuple *t, u32 hash, bool ask,
 			     struct duet_choice *choice)
 {
-	if (!(t->flags & DUET_T_PORTS) || t->flags & DUET_T_SYN)
+	if (t->flags & DUET_T_SYN)
 		return false;
-	choice->backend = duet_flow_lookup(dd, flows, choice->rule, t,
+	choice->backend = duet_flow_lookup(dd, flows, choice->rule, t, hash,
 					   !ask && !(t->flags & DUET_T_ERROR));
 	choice->kept = choice->backend;
 	return choice->kept;
 }
 
-enum duet_verdict duet_choose(struct duet_dev *dd, struct duet_vip *vip,
-			      const struct duet_tuple *t, bool ask,
-			      struct duet_choice *choice)
+static __always_inline enum duet_verdict
+duet_choose_inline(struct duet_dev *dd, struct duet_vip *vip,
+		   const struct duet_tuple *t, bool ask,
+		   struct duet_choice *choice)
 {
 	struct duet_rules *rules = rcu_dereference(vip->rules);
 	struct duet_flows *flows = rcu_dereference(dd->flows);
-	u32 seed = READ_ONCE(dd->seed);
+	u32 seed = READ_ONCE(dd->seed), flow_hash = 0;
 
 	choice->rules = rules;
 	choice->kept = false;
@@ -53,21 +54,34 @@ enum duet_verdict duet_choose(struct duet_dev *dd, struct duet_vip *vip,
 		seed = duet_seed_level2(seed);
 		flows = NULL;
 	}
-	if (flows && duet_choose_kept(dd, flows, t, ask, choice))
-		return DUET_VERDICT_ENCAP;
+	if (!(t->flags & DUET_T_PORTS))
+		flows = NULL;
+	if (flows) {
+		flow_hash = duet_flow_hash(flows, t);
+		if (duet_choose_kept(dd, flows, t, flow_hash, ask, choice))
+			return DUET_VERDICT_ENCAP;
+	}
 	if (unlikely(!choice->set->table))
 		return DUET_VERDICT_DROP_NO_DIP;
 	choice->hash = duet_tuple_hash(t, choice->rule->match.fields, seed);
 	choice->bucket = duet_bucket(choice->hash, choice->set->n_buckets);
 	choice->backend = choice->rule->backends[choice->set->table[choice->bucket]];
-	if (flows && !ask && (t->flags & (DUET_T_PORTS | DUET_T_ERROR)) == DUET_T_PORTS)
-		duet_flow_bind(flows, t, choice->backend);
+	if (flows && !ask && !(t->flags & DUET_T_ERROR))
+		duet_flow_bind(flows, t, flow_hash, choice->backend);
 	return DUET_VERDICT_ENCAP;
 }
 
+enum duet_verdict duet_choose(struct duet_dev *dd, struct duet_vip *vip,
+			      const struct duet_tuple *t, bool ask,
+			      struct duet_choice *choice)
+{
+	return duet_choose_inline(dd, vip, t, ask, choice);
+}
+
 /* duet_parse - the flow of the packet at skb->data, pulling what that needs */
-static enum duet_verdict duet_parse(struct sk_buff *skb, bool v6,
-				    struct duet_view *view, struct duet_tuple *t)
+static __always_inline enum duet_verdict
+duet_parse(struct sk_buff *skb, bool v6, struct duet_view *view,
+	   struct duet_tuple *t)
 {
 	enum duet_verdict verdict;
 
@@ -88,13 +102,14 @@ static enum duet_verdict duet_parse(struct sk_buff *skb, bool v6,
  * VIP's policy is to leave it to the routing table, and but for padding it is
  * untouched.
  */
-static bool duet_take(struct duet_dev *dd, struct duet_vip *vip,
-		      struct sk_buff *skb, bool v6)
+static __always_inline bool duet_take(struct duet_dev *dd, struct duet_vip *vip,
+				      struct sk_buff *skb, bool v6)
 {
-	struct duet_choice choice;
+	/* the parser and the chooser write all that is read */
+	struct duet_choice choice __uninitialized;
+	struct duet_tuple tuple __uninitialized;
+	struct duet_view view __uninitialized;
 	enum duet_verdict verdict;
-	struct duet_tuple tuple;
-	struct duet_view view;
 
 	verdict = duet_parse(skb, v6, &view, &tuple);
 	if (unlikely(verdict != DUET_VERDICT_ENCAP))
@@ -104,7 +119,7 @@ static bool duet_take(struct duet_dev *dd, struct duet_vip *vip,
 		verdict = DUET_VERDICT_DROP_MEMORY;
 		goto drop;
 	}
-	verdict = duet_choose(dd, vip, &tuple, false, &choice);
+	verdict = duet_choose_inline(dd, vip, &tuple, false, &choice);
 	if (unlikely(verdict != DUET_VERDICT_ENCAP)) {
 		if (verdict != DUET_VERDICT_DROP_NO_DIP)
 			goto drop;
@@ -118,7 +133,10 @@ static bool duet_take(struct duet_dev *dd, struct duet_vip *vip,
 	skb_orphan(skb);
 	skb_reset_network_header(skb);
 	skb_set_transport_header(skb, view.l4);
-	verdict = duet_xmit(dd, choice.rules, choice.backend->tunnel, skb, &tuple);
+	verdict = v6 ? duet_xmit6(dd, choice.rules, choice.backend->tunnel, skb,
+				  &tuple) :
+		       duet_xmit4(dd, choice.rules, choice.backend->tunnel, skb,
+				  &tuple);
 	duet_count(dd, verdict, view.len);
 	if (likely(verdict == DUET_VERDICT_ENCAP)) {
 		duet_stats_add(this_cpu_ptr(vip->stats), view.len);
@@ -132,6 +150,19 @@ drop:
 	return true;
 }
 
+/* One copy of the way of a packet for each family. */
+static noinline bool duet_take4(struct duet_dev *dd, struct duet_vip *vip,
+				struct sk_buff *skb)
+{
+	return duet_take(dd, vip, skb, false);
+}
+
+static noinline bool duet_take6(struct duet_dev *dd, struct duet_vip *vip,
+				struct sk_buff *skb)
+{
+	return duet_take(dd, vip, skb, true);
+}
+
 /* duet_tip_outer - the outer header of a packet to a TIP: its length, next
  * protocol and ECN; 0 with *verdict if it isn't one
  */
@@ -139,8 +170,8 @@ static unsigned int duet_tip_outer(struct duet_dev *dd, struct sk_buff *skb,
 				   bool v6, u8 *proto, u8 *ecn,
 				   enum duet_verdict *verdict)
 {
-	struct duet_tuple tuple;
-	struct duet_view view;
+	struct duet_tuple tuple __uninitialized;
+	struct duet_view view __uninitialized;
 	bool own;
 
 	*verdict = duet_parse(skb, v6, &view, &tuple);
@@ -189,8 +220,8 @@ static bool duet_tip_ecn(struct sk_buff *skb, bool v6, u8 outer)
 /* duet_take_tip - a packet that another mux sent to a TIP of ours: its outer
  * header goes, and what is inside is balanced at the second level
  */
-static void duet_take_tip(struct duet_dev *dd, struct duet_vip *vip,
-			  struct sk_buff *skb, bool v6)
+static noinline void duet_take_tip(struct duet_dev *dd, struct duet_vip *vip,
+				   struct sk_buff *skb, bool v6)
 {
 	enum duet_verdict verdict;
 	unsigned int outer, len = skb->len;
@@ -213,7 +244,7 @@ static void duet_take_tip(struct duet_dev *dd, struct duet_vip *vip,
 	verdict = DUET_VERDICT_DROP_HEADER;
 	if (skb->data[0] >> 4 != (inner6 ? 6 : 4) || !duet_tip_ecn(skb, inner6, ecn))
 		goto drop;
-	if (duet_take(dd, vip, skb, inner6))
+	if (inner6 ? duet_take6(dd, vip, skb) : duet_take4(dd, vip, skb))
 		return;
 	verdict = DUET_VERDICT_DROP_NO_DIP;
 drop:
@@ -226,28 +257,13 @@ static bool duet_is_tip(const struct duet_vip *vip)
 	return rcu_dereference(vip->rules)->policy.kind == DUET_KIND_TIP;
 }
 
-bool duet_rx_port(struct duet_dev *dd, struct sk_buff *skb, bool v6)
+/* duet_rx_odd - a packet for a VIP that isn't ours alone, or one for a TIP */
+static noinline bool duet_rx_odd(struct duet_dev *dd, struct duet_vip *vip,
+				 struct sk_buff *skb, bool v6)
 {
-	unsigned int header = v6 ? DUET_IP6_HEADER : DUET_IP4_HEADER;
 	struct sk_buff *own = skb;
-	struct duet_vip *vip;
 
-	/* a shared one can't be pulled */
-	if (unlikely(skb_headlen(skb) < header &&
-		     (skb_shared(skb) || !pskb_may_pull(skb, header)))) {
-		duet_count(dd, DUET_VERDICT_PASS, skb->len);
-		return false;
-	}
-	vip = v6 ? duet_vip_lookup6(dd, (struct in6_addr *)(skb->data + 24)) :
-		   duet_vip_lookup4(dd, ((struct iphdr *)skb->data)->daddr);
-	if (!vip) {
-		if (unlikely(duet_icmp_is_outer(dd, skb, v6)) &&
-		    duet_icmp_outer(dd, skb, v6))
-			return true;
-		duet_count(dd, DUET_VERDICT_PASS, skb->len);
-		return false;
-	}
-	if (unlikely(skb_shared(skb))) {
+	if (skb_shared(skb)) {
 		own = skb_clone(skb, GFP_ATOMIC);
 		if (!own) {
 			duet_count(dd, DUET_VERDICT_DROP_MEMORY, skb->len);
@@ -255,17 +271,50 @@ bool duet_rx_port(struct duet_dev *dd, struct sk_buff *skb, bool v6)
 			return true;
 		}
 	}
-	if (unlikely(duet_is_tip(vip))) {
+	if (duet_is_tip(vip)) {
 		duet_take_tip(dd, vip, own, v6);
-	} else if (unlikely(!duet_take(dd, vip, own, v6))) {
-		duet_count(dd, DUET_VERDICT_PASS, skb->len);
+	} else if (!(v6 ? duet_take6(dd, vip, own) : duet_take4(dd, vip, own))) {
 		if (own != skb)
 			kfree_skb(own);
 		return false;
 	}
-	if (unlikely(own != skb))
+	if (own != skb)
 		consume_skb(skb);
 	return true;
+}
+
+unsigned int duet_rx_vip(struct duet_dev *dd, struct duet_vip *vip,
+			 struct sk_buff *skb, bool v6)
+{
+	bool taken;
+
+	if (unlikely(skb_shared(skb) || duet_is_tip(vip)))
+		taken = duet_rx_odd(dd, vip, skb, v6);
+	else
+		taken = v6 ? duet_take6(dd, vip, skb) : duet_take4(dd, vip, skb);
+	if (likely(taken))
+		return NF_STOLEN;
+	duet_count(dd, DUET_VERDICT_PASS, skb->len);
+	return NF_ACCEPT;
+}
+
+unsigned int duet_rx_other(struct duet_dev *dd, struct sk_buff *skb, bool v6)
+{
+	unsigned int header = v6 ? DUET_IP6_HEADER : DUET_IP4_HEADER;
+	struct duet_vip *vip;
+
+	/* a shared one can't be pulled */
+	if (skb_headlen(skb) >= header ||
+	    (!skb_shared(skb) && pskb_may_pull(skb, header))) {
+		vip = v6 ? duet_vip_lookup6(dd, &((struct ipv6hdr *)skb->data)->daddr) :
+			   duet_vip_lookup4(dd, ((struct iphdr *)skb->data)->daddr);
+		if (vip)
+			return duet_rx_vip(dd, vip, skb, v6);
+		if (duet_icmp_is_outer(dd, skb, v6) && duet_icmp_outer(dd, skb, v6))
+			return NF_STOLEN;
+	}
+	duet_count(dd, DUET_VERDICT_PASS, skb->len);
+	return NF_ACCEPT;
 }
 
 /* duet_route_vip - the VIP of a packet routed into the device */
@@ -289,7 +338,7 @@ void duet_rx_route(struct duet_dev *dd, struct sk_buff *skb)
 		duet_take_tip(dd, vip, skb, v6);
 		return;
 	}
-	if (vip && duet_take(dd, vip, skb, v6))
+	if (vip && (v6 ? duet_take6(dd, vip, skb) : duet_take4(dd, vip, skb)))
 		return;
 	/* nobody behind us takes it: a route without a VIP, or with no DIP up */
 	duet_count(dd, vip ? DUET_VERDICT_DROP_NO_DIP : DUET_VERDICT_PASS, skb->len);

@@ -102,9 +102,7 @@ static void duet_set_release(struct duet_set *set)
 {
 	if (set->own)
 		kvfree(set->table);
-	kvfree(set->buckets);
-	kvfree(set->dips);
-	kfree(set);
+	kvfree(set);
 }
 
 static void duet_set_rcu(struct rcu_head *rcu)
@@ -112,40 +110,46 @@ static void duet_set_rcu(struct rcu_head *rcu)
 	duet_set_release(container_of(rcu, struct duet_set, rcu));
 }
 
-/* duet_set_table - set->table and what is told of it */
 static int duet_set_table(struct duet_set *set)
 {
 	struct duet_group *group = set->group;
 	bool any_down = false;
-	u32 *keys;
 	u32 i;
 
 	for (i = 0; i < set->n; i++)
 		any_down |= set->dips[i].down;
 	set->table = group->base;
-	if (any_down) {
-		set->table = kvmalloc_array(set->n_buckets, sizeof(*set->table),
-					    GFP_KERNEL_ACCOUNT);
-		if (!set->table)
-			return -ENOMEM;
-		set->own = true;
-		if (!duet_table_down(set->dips, set->n, group->base, set->table,
-				     set->n_buckets)) {
-			kvfree(set->table);
-			set->table = NULL;
-			return 0;
-		}
-	}
-	keys = kvmalloc_array(set->n, sizeof(*keys), GFP_KERNEL);
-	if (!keys)
+	if (!any_down)
+		return 0;
+	set->table = kvmalloc_array(set->n_buckets, sizeof(*set->table),
+				    GFP_KERNEL_ACCOUNT);
+	if (!set->table)
 		return -ENOMEM;
+	set->own = true;
+	if (!duet_table_down(set->dips, set->n, group->base, set->table,
+			     set->n_buckets)) {
+		kvfree(set->table);
+		set->table = NULL;
+	}
+	return 0;
+}
+
+void duet_set_count(struct duet_set *set)
+{
+	u32 i;
+
+	if (set->counted)
+		return;
+	set->counted = true;
+	if (!set->table)
+		return;
+	/* the keys' place is what the counts need afterwards */
 	for (i = 0; i < set->n; i++)
-		keys[i] = duet_dip_key(&set->dips[i]);
+		set->buckets[i] = duet_dip_key(&set->dips[i]);
+	set->digest = duet_table_digest(set->table, set->n_buckets, set->buckets);
+	memset(set->buckets, 0, set->n * sizeof(*set->buckets));
 	for (i = 0; i < set->n_buckets; i++)
 		set->buckets[set->table[i]]++;
-	set->digest = duet_table_digest(set->table, set->n_buckets, keys);
-	kvfree(keys);
-	return 0;
 }
 
 /* duet_set_of - the group's set with these states; a reference is taken */
@@ -153,6 +157,7 @@ static struct duet_set *duet_set_of(struct duet_group *group,
 				    const struct duet_dip *dips)
 {
 	struct duet_set *set;
+	size_t size;
 	u32 i;
 
 	hlist_for_each_entry(set, &group->sets, node) {
@@ -164,27 +169,23 @@ static struct duet_set *duet_set_of(struct duet_group *group,
 		}
 	}
 
-	set = kzalloc(sizeof(*set), GFP_KERNEL_ACCOUNT);
+	size = struct_size(set, dips, group->n);
+	set = kvzalloc(ALIGN(size, 4) + group->n * sizeof(*set->buckets), GFP_KERNEL_ACCOUNT);
 	if (!set)
 		return ERR_PTR(-ENOMEM);
 	set->group = group;
 	set->n = group->n;
 	set->n_buckets = group->n_buckets;
 	set->refs = 1;
-	set->dips = kvmalloc_array(set->n, sizeof(*dips), GFP_KERNEL_ACCOUNT);
-	set->buckets = kvcalloc(set->n, sizeof(*set->buckets), GFP_KERNEL_ACCOUNT);
-	if (!set->dips || !set->buckets)
-		goto err_release;
+	set->buckets = (void *)set + ALIGN(size, 4);
 	memcpy(set->dips, dips, set->n * sizeof(*dips));
-	if (duet_set_table(set))
-		goto err_release;
+	if (duet_set_table(set)) {
+		duet_set_release(set);
+		return ERR_PTR(-ENOMEM);
+	}
 	hlist_add_head(&set->node, &group->sets);
 	group->refs++;
 	return set;
-
-err_release:
-	duet_set_release(set);
-	return ERR_PTR(-ENOMEM);
 }
 
 struct duet_set *duet_set_get(struct duet_dev *dd, const struct duet_dip *dips,

@@ -28,14 +28,15 @@ struct duet_set {
 	u32 n_buckets;
 	bool own;			/* table isn't the group's */
 	/* the rest, under the lock */
+	bool counted;			/* buckets and digest are filled in */
 	u32 n;
 	struct duet_group *group;	/* reference held */
 	struct hlist_node node;		/* in group->sets */
 	unsigned int refs;		/* rules */
-	struct duet_dip *dips;		/* n; down: enum duet_dip_state */
-	u32 *buckets;			/* n: how many each has */
 	u64 digest;			/* 0: all down */
+	u32 *buckets;			/* n, behind dips: how many each has */
 	struct rcu_head rcu;
+	struct duet_dip dips[];		/* n; down: enum duet_dip_state */
 };
 
 /* All: duet_net->lock held. duet_set_get() and duet_set_restate() find or make
@@ -49,6 +50,10 @@ struct duet_set *duet_set_get(struct duet_dev *dd, const struct duet_dip *dips,
 /* duet_set_restate - the same group with other states. ERR_PTR(-ENOMEM). */
 struct duet_set *duet_set_restate(const struct duet_set *set,
 				  const struct duet_dip *dips);
+/* duet_set_count - fills in buckets and digest, which only answers tell and
+ * which cost as much as the table; lock held
+ */
+void duet_set_count(struct duet_set *set);
 /* duet_set_put - after it was unpublished; memory goes after a grace period */
 void duet_set_put(struct duet_dev *dd, struct duet_set *set);
 

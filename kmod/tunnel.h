@@ -8,6 +8,7 @@
 
 #include <linux/in6.h>
 #include <net/dst.h>
+#include <net/route.h>
 #include "device.h"
 
 /* A CPU's route to a DIP. Read and written by that CPU only, with BH off and
@@ -44,6 +45,19 @@ struct dst_entry *duet_tunnel_lookup(struct duet_dev *dd,
 				     struct duet_tunnel *tunnel,
 				     struct duet_route *route);
 
+/* duet_route_valid - dst_check(); for IPv4, what that calls is all inline */
+static inline bool duet_route_valid(const struct duet_dev *dd,
+				    const struct duet_tunnel *tunnel,
+				    const struct duet_route *route)
+{
+	const struct rtable *rt = (const struct rtable *)route->dst;
+
+	if (unlikely(tunnel->v6))
+		return dst_check(route->dst, route->cookie);
+	return READ_ONCE(rt->dst.obsolete) == DST_OBSOLETE_FORCE_CHK &&
+	       rt->rt_genid == rt_genid_ipv4(dd->net);
+}
+
 /* duet_tunnel_route - the route to the DIP, valid within this RCU section, no
  * reference taken; false: none, or one that leads back into a mux. BH off.
  */
@@ -52,7 +66,7 @@ static inline struct duet_route *duet_tunnel_route(struct duet_dev *dd,
 {
 	struct duet_route *route = this_cpu_ptr(tunnel->route);
 
-	if (likely(route->dst && dst_check(route->dst, route->cookie)))
+	if (likely(route->dst && duet_route_valid(dd, tunnel, route)))
 		return route;
 	return duet_tunnel_lookup(dd, tunnel, route) ? route : NULL;
 }

@@ -29,12 +29,11 @@ static bool duet_fits(const struct sk_buff *skb, unsigned int mtu)
 	return skb->len <= mtu;
 }
 
-/* duet_own - what we encapsulated ourselves, back again inside a tunnel */
-static bool duet_own(const struct duet_dev *dd, const struct sk_buff *skb,
-		     const struct duet_tuple *t)
+/* duet_own - a tunnel's packet: what we encapsulated ourselves, back again? */
+static noinline bool duet_own(const struct duet_dev *dd,
+			      const struct sk_buff *skb,
+			      const struct duet_tuple *t)
 {
-	if (likely(t->proto != IPPROTO_IPIP && t->proto != IPPROTO_IPV6))
-		return false;
 	if (t->family == 4)
 		return ip_hdr(skb)->saddr == READ_ONCE(dd->local4);
 	return duet_is_local6(dd, &ipv6_hdr(skb)->saddr);
@@ -45,9 +44,10 @@ static bool duet_own(const struct duet_dev *dd, const struct sk_buff *skb,
  * packet without DF, unless the policy is to refuse, and for an IPv6 packet
  * that is no larger than every path must carry (RFC 2473, 7.1).
  */
-static bool duet_too_big(struct duet_dev *dd, const struct duet_rules *rules,
-			 struct sk_buff *skb, const struct duet_tuple *t,
-			 unsigned int mtu)
+static noinline bool duet_too_big(struct duet_dev *dd,
+				  const struct duet_rules *rules,
+				  struct sk_buff *skb,
+				  const struct duet_tuple *t, unsigned int mtu)
 {
 	if (t->family == 4) {
 		if (!(ip_hdr(skb)->frag_off & htons(IP_DF)) &&
@@ -65,12 +65,19 @@ static bool duet_too_big(struct duet_dev *dd, const struct duet_rules *rules,
 /* duet_ready - offloads told of the outer header, and everything that was the
  * packet's on its way in gone
  */
-static bool duet_ready(struct sk_buff *skb, struct dst_entry *dst, int gso_type,
-		       u8 proto)
+static __always_inline bool duet_ready(struct sk_buff *skb,
+				       struct dst_entry *dst, int gso_type,
+				       u8 proto)
 {
-	if (unlikely(iptunnel_handle_offloads(skb, gso_type)))
-		return false;
-	skb_set_inner_ipproto(skb, proto);
+	if (unlikely(skb_is_gso(skb) || skb->ip_summed == CHECKSUM_PARTIAL)) {
+		if (iptunnel_handle_offloads(skb, gso_type))
+			return false;
+		skb_set_inner_ipproto(skb, proto);
+	} else {
+		/* what iptunnel_handle_offloads() comes to for all others */
+		skb->ip_summed = CHECKSUM_NONE;
+		skb->encapsulation = 0;
+	}
 	skb->transport_header = skb->network_header;
 	skb_dst_drop(skb);
 	skb_dst_set_noref(skb, dst);
@@ -97,21 +104,20 @@ static bool duet_short_way(const struct dst_entry *dst, bool local)
  * number of the inner one, tos: its DSCP and ECN (RFC 6040, normal mode: the
  * whole ECN field is copied, CE too)
  */
-static enum duet_verdict duet_send4(struct duet_dev *dd,
-				    struct duet_tunnel *tunnel,
-				    struct duet_route *route,
-				    struct sk_buff *skb, u8 inner, u8 tos,
-				    bool df, bool fits)
+static __always_inline enum duet_verdict
+duet_send4(struct duet_dev *dd, struct duet_tunnel *tunnel,
+	   struct duet_route *route, struct sk_buff *skb, u8 inner, u8 tos,
+	   bool df, bool fits)
 {
 	struct rtable *rt = (struct rtable *)route->dst;
+	bool is_v6gw = false;
 	struct neighbour *n;
 	struct iphdr *iph;
-	bool is_v6gw;
 
 	if (unlikely(!duet_ready(skb, route->dst, SKB_GSO_IPXIP4, inner)))
 		return DUET_VERDICT_DROP_MEMORY;
 	memset(IPCB(skb), 0, sizeof(*IPCB(skb)));
-	iph = skb_push(skb, sizeof(*iph));
+	iph = __skb_push(skb, sizeof(*iph));
 	skb_reset_network_header(skb);
 	iph->version = 4;
 	iph->ihl = 5;
@@ -136,7 +142,8 @@ static enum duet_verdict duet_send4(struct duet_dev *dd,
 		ip_local_out(dd->net, skb->sk, skb);
 		return DUET_VERDICT_ENCAP;
 	}
-	ip_send_check(iph);
+	iph->check = 0;
+	iph->check = ip_fast_csum(iph, sizeof(*iph) / 4);
 	n = ip_neigh_for_gw(rt, skb, &is_v6gw);
 	if (IS_ERR(n))
 		return DUET_VERDICT_DROP_NO_ROUTE;
@@ -144,11 +151,10 @@ static enum duet_verdict duet_send4(struct duet_dev *dd,
 	return DUET_VERDICT_ENCAP;
 }
 
-static enum duet_verdict duet_send6(struct duet_dev *dd,
-				    struct duet_tunnel *tunnel,
-				    struct duet_route *route,
-				    struct sk_buff *skb, u8 inner, u8 tos,
-				    bool fits)
+static __always_inline enum duet_verdict
+duet_send6(struct duet_dev *dd, struct duet_tunnel *tunnel,
+	   struct duet_route *route, struct sk_buff *skb, u8 inner, u8 tos,
+	   bool fits)
 {
 	struct rt6_info *rt = (struct rt6_info *)route->dst;
 	struct ipv6hdr *ip6;
@@ -157,7 +163,7 @@ static enum duet_verdict duet_send6(struct duet_dev *dd,
 	if (unlikely(!duet_ready(skb, route->dst, SKB_GSO_IPXIP6, inner)))
 		return DUET_VERDICT_DROP_MEMORY;
 	memset(IP6CB(skb), 0, sizeof(*IP6CB(skb)));
-	ip6 = skb_push(skb, sizeof(*ip6));
+	ip6 = __skb_push(skb, sizeof(*ip6));
 	skb_reset_network_header(skb);
 	ip6_flow_hdr(ip6, tos, 0);
 	ip6->payload_len = htons(skb->len - sizeof(*ip6));
@@ -181,13 +187,15 @@ static enum duet_verdict duet_send6(struct duet_dev *dd,
 	return DUET_VERDICT_ENCAP;
 }
 
-enum duet_verdict duet_xmit(struct duet_dev *dd, const struct duet_rules *rules,
-			    struct duet_tunnel *tunnel, struct sk_buff *skb,
-			    const struct duet_tuple *t)
+/* duet_xmit - v4: t->family is 4; known when this is compiled */
+static __always_inline enum duet_verdict
+duet_xmit(struct duet_dev *dd, const struct duet_rules *rules,
+	  struct duet_tunnel *tunnel, struct sk_buff *skb,
+	  const struct duet_tuple *t, bool v4)
 {
 	unsigned int outer = tunnel->v6 ? sizeof(struct ipv6hdr) :
 					  sizeof(struct iphdr);
-	bool v4 = t->family == 4, df = true, fits;
+	bool df = true, fits;
 	enum duet_verdict verdict;
 	struct duet_route *route;
 	unsigned int mtu;
@@ -201,7 +209,8 @@ enum duet_verdict duet_xmit(struct duet_dev *dd, const struct duet_rules *rules,
 				  !READ_ONCE(dd->local4)))
 		goto drop;
 	verdict = DUET_VERDICT_DROP_LOOP;
-	if (unlikely(duet_own(dd, skb, t)))
+	if (unlikely(t->proto == IPPROTO_IPIP || t->proto == IPPROTO_IPV6) &&
+	    duet_own(dd, skb, t))
 		goto drop;
 	verdict = DUET_VERDICT_DROP_NO_ROUTE;
 	route = duet_tunnel_route(dd, tunnel);
@@ -241,4 +250,19 @@ enum duet_verdict duet_xmit(struct duet_dev *dd, const struct duet_rules *rules,
 drop:
 	kfree_skb(skb);
 	return verdict;
+}
+
+enum duet_verdict __flatten
+duet_xmit4(struct duet_dev *dd, const struct duet_rules *rules,
+	   struct duet_tunnel *tunnel, struct sk_buff *skb,
+	   const struct duet_tuple *t)
+{
+	return duet_xmit(dd, rules, tunnel, skb, t, true);
+}
+
+enum duet_verdict duet_xmit6(struct duet_dev *dd, const struct duet_rules *rules,
+			     struct duet_tunnel *tunnel, struct sk_buff *skb,
+			     const struct duet_tuple *t)
+{
+	return duet_xmit(dd, rules, tunnel, skb, t, false);
 }

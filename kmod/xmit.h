@@ -5,12 +5,15 @@
 
 #include "vip.h"
 
-/* duet_xmit - send the packet at skb->data, whose flow is t and whose network
- * and transport headers are set, through the tunnel. Consumed in every case.
- * RCU and BH off.
+/* duet_xmit4, duet_xmit6 - send the IPv4 or IPv6 packet at skb->data, whose flow
+ * is t and whose network and transport headers are set, through the tunnel.
+ * Consumed in every case. RCU and BH off.
  */
-enum duet_verdict duet_xmit(struct duet_dev *dd, const struct duet_rules *rules,
-			    struct duet_tunnel *tunnel, struct sk_buff *skb,
-			    const struct duet_tuple *t);
+enum duet_verdict duet_xmit4(struct duet_dev *dd, const struct duet_rules *rules,
+			     struct duet_tunnel *tunnel, struct sk_buff *skb,
+			     const struct duet_tuple *t);
+enum duet_verdict duet_xmit6(struct duet_dev *dd, const struct duet_rules *rules,
+			     struct duet_tunnel *tunnel, struct sk_buff *skb,
+			     const struct duet_tuple *t);
 
 #endif

@@ -338,22 +338,25 @@ DUET_INLINE enum duet_verdict duet_parse4(struct duet_view *v,
 					  struct duet_tuple *t)
 {
 	const __u8 *p = v->data;
-	__u32 ihl, len;
+	__u32 ihl = DUET_IP4_HEADER, len;
 
 	v->want = 0;
-	t->flags = 0;
-	t->family = 4;
 	if (unlikely(!duet_has(v, DUET_IP4_HEADER)))
 		return DUET_VERDICT_DROP_HEADER;
-	ihl = (p[0] & 15) * 4;
 	len = duet_get16(p + 2);
 	if (unlikely(!len && v->gso))
 		len = v->len;
-	if (unlikely(p[0] >> 4 != 4 || ihl < DUET_IP4_HEADER || len < ihl ||
-		     len > v->len || !duet_has(v, ihl) || duet_sum4(p, ihl)))
+	if (unlikely(p[0] != 0x45)) {
+		ihl = (p[0] & 15) * 4;
+		if (p[0] >> 4 != 4 || ihl < DUET_IP4_HEADER || !duet_has(v, ihl))
+			return DUET_VERDICT_DROP_HEADER;
+	}
+	if (unlikely(len < ihl || len > v->len || duet_sum4(p, ihl)))
 		return DUET_VERDICT_DROP_HEADER;
 	v->len = len;
 	v->l4 = ihl;
+	t->flags = 0;
+	t->family = 4;
 	t->src[0] = duet_get32(p + 12);
 	t->dst[0] = duet_get32(p + 16);
 	t->proto = p[9];
