@@ -97,8 +97,7 @@ experiments: deps
 	$(Q)scripts/experiments
 $(O)/results/experiments.json: experiments
 bench: deps
-	$(Q)$(MAKE) all bench-files
-	$(Q)scripts/vm --insmod --icount --timeout 3000 --name bench -- selftests/bench/datapath.py
+	$(Q)$(MAKE) bench-run
 
 clean:
 	$(Q)rm -rf $(O)/bin $(O)/obj $(O)/lib $(O)/kmod $(O)/test
