@@ -46,7 +46,6 @@ MUTANTS = (
     ("packet.h", PACKETS, "t->dport >= m->port &&", "t->dport > m->port &&"),
     ("packet.h", PACKETS, "t->dport <= m->port_last", "t->dport < m->port_last"),
     ("packet.h", PACKETS, "m->proto && m->proto != t->proto", "m->proto != t->proto"),
-    ("packet.h", PACKETS, "t->flags & DUET_T_PORTS && t->dport >=", "t->dport >="),
     ("packet.h", PACKETS, "ports &= 0xffff0000", "ports &= 0x0000ffff"),
     ("packet.h", PACKETS, "\t\t\tproto = 0;\n", ""),
     # ICMP errors
