@@ -21,6 +21,9 @@ static const char usage_text[] =
 	"  assign [--dry-run] [--wait] compute it anew and move what should move\n"
 	"  apply -f FILE [--wait]      make the VIPs what FILE says (- is standard input)\n"
 	"  move VIP smux|SWITCH [--wait]\n"
+	"  drain | undrain switch|rack|smux NAME\n"
+	"  stop | resume               all moves, everywhere\n"
+	"  abort MOVE                  it goes back to where it came from\n"
 	"  moves [-n N] | events [-n N]\n"
 	"  topology                    switches and links\n"
 	"\n"
@@ -70,6 +73,13 @@ static int run(const struct ctl *c, int n, char **words)
 		return show_vip(c, words[2]);
 	if (!strcmp(words[0], "vip") && n == 3 && !strcmp(words[1], "delete"))
 		return change_delete(c, words[2]);
+	if (!strcmp(words[0], "drain") || !strcmp(words[0], "undrain"))
+		return n == 3 ? change_drain(c, *words[0] == 'd', words[1], words[2]) :
+				usage("drain needs switch, rack or smux, and a name", NULL);
+	if (!strcmp(words[0], "stop") || !strcmp(words[0], "resume"))
+		return n == 1 ? change_stop(c, *words[0] == 's') : usage("too many words:", words[1]);
+	if (!strcmp(words[0], "abort"))
+		return n == 2 ? change_abort(c, words[1]) : usage("abort needs a move's number", NULL);
 	if (!strcmp(words[0], "move"))
 		return n == 3 ? change_move(c, words[1], words[2]) :
 				usage("move needs a VIP and smux or a switch", NULL);

@@ -38,6 +38,9 @@ int change_apply(const struct ctl *c);
 int change_assign(const struct ctl *c);
 int change_move(const struct ctl *c, const char *vip, const char *to);
 int change_delete(const struct ctl *c, const char *vip);
+int change_drain(const struct ctl *c, bool on, const char *kind, const char *name);
+int change_stop(const struct ctl *c, bool stop);
+int change_abort(const struct ctl *c, const char *id);
 
 /* members of an object, "" and 0 if absent */
 const char *text_of(json_t *object, const char *key);

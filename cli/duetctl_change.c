@@ -152,3 +152,45 @@ int change_delete(const struct ctl *c, const char *vip)
 		return 1;
 	return follow(c, answer);
 }
+
+/* done - ask for it; with -j what was answered, else the sentence */
+static int done(const struct ctl *c, const char *method, const char *path, json_t *body, const char *sentence)
+{
+	json_t *answer;
+
+	if (ctl_call(c, method, path, body, &answer))
+		return 1;
+	if (c->json)
+		out_json(answer);
+	else
+		json_decref(answer);
+	if (!c->json)
+		puts(sentence);
+	return 0;
+}
+
+int change_drain(const struct ctl *c, bool on, const char *kind, const char *name)
+{
+	char path[256], *k = ctl_escape(kind), *n = ctl_escape(name);
+
+	snprintf(path, sizeof(path), "/v1/drains/%.60s/%.120s", k, n);
+	free(k);
+	free(n);
+	return done(c, on ? "PUT" : "DELETE", path, NULL,
+		    on ? "it is being drained: duetctl assignment shows what is left" : "it is in use again");
+}
+
+int change_stop(const struct ctl *c, bool stop)
+{
+	return done(c, "PUT", "/v1/control", json_pack("{s:b}", "stop", stop),
+		    stop ? "nothing moves until duetctl resume; health goes on" : "moves go on");
+}
+
+int change_abort(const struct ctl *c, const char *id)
+{
+	char path[128], *escaped = ctl_escape(id);
+
+	snprintf(path, sizeof(path), "/v1/moves/%.80s", escaped);
+	free(escaped);
+	return done(c, "DELETE", path, NULL, "it goes back: duetctl moves");
+}

@@ -46,3 +46,10 @@ bench-compare:
 
 ## bench-compare    BASE=REV: costs of REV and of this tree, any change over 2 % named
 ## bench-profile    where the instructions go, by function; PATHS="hmux_port ..." some paths only
+
+$(O)/results/controller.json: deps
+	$(Q)$(MAKE) programs
+	$(Q)mkdir -p $(@D)
+	$(Q)selftests/controller/results.py $@
+.PHONY: $(O)/results/controller.json
+## out/results/controller.json  the controller: 1,000 kills at the steps of plans, a DIP's death to all muxes

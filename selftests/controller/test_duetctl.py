@@ -125,7 +125,14 @@ def commands(tap, place):
     tap.ok(until(lambda: not any("203.0.113.20" in m.vips for m in muxes.values())), "and it is gone")
     ok("status when all is well", until(lambda: (s := ctl("status")) and "all is well" in s.stdout and s) or ctl("status"), "all is well")
     tap.ok(json.loads(ctl("-j", "status").stdout)["ok"] is True, "and in JSON")
-    for args in ((), ("fly",), ("vip",), ("move", "203.0.113.1"), ("apply",), ("status", "now"), ("-c", "ftp://x", "status"), ("-q",)):
+    ok("a switch is drained", ctl("drain", "switch", "tor1"), "drained")
+    ok("and undrained", ctl("undrain", "switch", "tor1"), "in use")
+    ok("undrained twice: told", ctl("undrain", "switch", "tor1"), code=1)
+    ok("stop", ctl("stop"), "nothing moves")
+    tap.ok("stopped by the operator" in ctl("status").stdout, "which status shows")
+    ok("resume", ctl("resume"), "go on")
+    ok("no such move to abort: told", ctl("abort", "99999"), code=1)
+    for args in (("drain",), ("abort",), ("stop", "now"), (), ("fly",), ("vip",), ("move", "203.0.113.1"), ("apply",), ("status", "now"), ("-c", "ftp://x", "status"), ("-q",)):
         ok(f"duetctl {' '.join(args)}: wrong usage", ctl(*args), code=2)
     ok("--help", ctl("--help"), "usage:", "exit code")
     metrics = rest("GET", url + "/metrics")
