@@ -98,6 +98,7 @@ def main():
     parser.add_argument("--clock", default="VM in software emulation, 2 CPUs, CLOCK_MONOTONIC")
     parser.add_argument("--out", required=True)
     args = parser.parse_args()
+    run("modprobe", "-a", "veth", "ipv6", ok=False)
     result = {}
     try:
         if args.vips:
