@@ -49,7 +49,7 @@ def vips(bed):
 
 def phase(chain, pps):
     """one load for SECONDS, from two clients, pings from a third"""
-    generators = [chain.client("tor3"), chain.client("tor4", 1)]
+    generators = [chain.client("tor3"), chain.client("tor2")]
     probes = []
     try:
         for client in generators:

@@ -15,7 +15,7 @@ FALLBACK = {"links_down", "power", "bird_killed", "device_down"}
 
 def fail(chain, name, cause, connections):
     """one failure; what was seen, and when it was"""
-    bed, node = chain.bed, chain.bed.topo.nodes[name]
+    node = chain.bed.topo.nodes[name]
     own = [vip for vip, mux in PLACES.items() if mux == name]
     with chain.probe(chain.client("tor4"), chain.vips, own, connections, udp=own[:1]) as probe:
         probe.ready()
