@@ -85,6 +85,10 @@ class Topology:
                     self.nodes[node[1]] = Node(node[1], attrs)
                     names = (node[1],)
                 self.lines.append((names, line))
+        for a, port_a, b, port_b in edges:
+            for name, port, other in ((a, port_a, b), (b, port_b, a)):
+                if name not in self.nodes:
+                    raise ValueError(f"{path}: the link of {other} goes to {name}:{port}, but there is no node {name}")
         rack = {}
         for a, _, b, _ in edges:
             for server, tor in ((a, b), (b, a)):

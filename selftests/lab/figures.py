@@ -81,7 +81,7 @@ def figure14():
     found = rows("figure14")
     cases = list(dict.fromkeys((r["clock"], r["others"]) for r in found))
     text = ("set multiplot layout 1,2 title 'Figure 14: where the time of a change goes'\nset style data histograms\n"
-            "set style histogram rowstacked\nset style fill solid 0.8\nset boxwidth 0.6\nset yrange [0:*]\nset xtics rotate by -25\nset ylabel 'Latency (msec)'\n")
+            "set style histogram rowstacked\nset style fill solid 0.8\nset boxwidth 0.6\nset yrange [0:*]\nset xtics rotate by -25\nset ylabel 'Latency (msec)'\nset key below\n")
     for title, parts in (("Add", ("dip_add", "vip_add", "announce")), ("Delete", ("dip_delete", "vip_delete", "withdraw"))):
         text += f"set title '{title}'\nplot " + ", ".join(f"'-' using 2:xtic(1) title '{p}'" for p in parts) + "\n"
         for part in parts:

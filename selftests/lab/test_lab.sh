@@ -87,6 +87,11 @@ done
 sed 's/"swp1" -- "agg1":"swp1"/"swp1" -- "agg1":"this-name-is-too-long"/' "$top/selftests/lab/topology.dot" >"$log.dot"
 ! "$lab" --prefix "$a" --topology "$log.dot" --servers 4 up >"$log" 2>&1 && nothing "$a"
 ok $? "a failure halfway leaves nothing"
+sed 's/-- "agg1":"swp1"/-- "agg9":"swp1"/' "$top/selftests/lab/topology.dot" >"$log.dot"
+says "there is no node agg9" "$lab" --prefix "$a" --topology "$log.dot" up && nothing "$a"
+ok $? "a link to nowhere is refused, with its name"
+says "steps are a to f" "$top/scripts/demo" --steps xyz
+ok $? "a demo of unknown steps is refused"
 rm -f "$log.dot"
 [ -d "$out/log/lab/log" ]
 ok $? "but the logs, in $(basename "$out")/log/lab"
