@@ -40,6 +40,7 @@ static json_t *dev_json(const struct duet_dev *dev)
 			    json_string(addr_str(&dev->local4, text)));
 	json_object_set_new(json, "local6", addr_is_none(&dev->local6) ? json_null() :
 			    json_string(addr_str(&dev->local6, text)));
+	json_object_set_new(json, "keepalive_ms", json_integer(dev->keepalive_ms));
 	json_object_set_new(json, "ports", ports);
 	json_object_set_new(json, "used", tables_json(&dev->used));
 	json_object_set_new(json, "limits", tables_json(&dev->limits));
@@ -65,7 +66,10 @@ static void print_dev(const struct duet_dev *dev)
 	       addr_is_none(&dev->local4) ? "none" : addr_str(&dev->local4, text));
 	if (!addr_is_none(&dev->local6))
 		printf(" %s", addr_str(&dev->local6, text));
-	printf(" seed %u generation %llu\n", dev->seed, (unsigned long long)dev->generation);
+	printf(" seed %u generation %llu", dev->seed, (unsigned long long)dev->generation);
+	if (dev->keepalive_ms)
+		printf(" keepalive %u ms", dev->keepalive_ms);
+	putchar('\n');
 	printf("    ports");
 	for (i = 0; i < dev->n_ports; i++)
 		printf(" %s", dev->ports[i].name);
@@ -243,6 +247,11 @@ static int dev_set(struct cli *cli, int n, char **args)
 				return EXIT_USAGE;
 			dev.seed = value;
 			what |= DUET_SET_SEED;
+		} else if (!strcmp(key, "keepalive")) {
+			if (!cli_uint("keepalive", text, UINT32_MAX, &value))
+				return EXIT_USAGE;
+			dev.keepalive_ms = value;
+			what |= DUET_SET_KEEPALIVE;
 		} else if (!strcmp(key, "local")) {
 			ret = local_set(text, &dev, &what);
 			if (ret)
@@ -317,7 +326,7 @@ static int stats(struct cli *cli, int n, char **args)
 
 const struct command dev_commands[] = {
 	{ "dev", "show", dev_show, "[DEV]" },
-	{ "dev", "set", dev_set, "DEV [mode hmux|smux] [seed N] [local ADDR|none] [limits [vips N] [rules N] [members N] [tunnels N]] [flows [max N] [rate N] [new S] [tcp S] [fin S] [other S]]" },
+	{ "dev", "set", dev_set, "DEV [mode hmux|smux] [seed N] [local ADDR|none] [keepalive MS] [limits [vips N] [rules N] [members N] [tunnels N]] [flows [max N] [rate N] [new S] [tcp S] [fin S] [other S]]" },
 	{ "port", "add", port_add, "DEV PORT ..." },
 	{ "port", "del", port_del, "DEV PORT ..." },
 	{ "stats", NULL, stats, "DEV" },

@@ -149,6 +149,7 @@ static int duet_newlink(struct net *src_net, struct net_device *dev,
 	INIT_LIST_HEAD(&dd->ports);
 	INIT_LIST_HEAD(&dd->node);
 	ida_init(&dd->slot_ids);
+	duet_keepalive_init(dd);
 	dd->mode = DUET_MODE_HMUX;
 	dd->limits = *duet_dev_preset(dd->mode);
 	dd->flow_config = duet_flow_default;
@@ -197,6 +198,8 @@ static void duet_dellink(struct net_device *dev, struct list_head *head)
 	dn->seq++;
 	duet_nl_notify_dev(dd, true, true, NULL);
 	mutex_unlock(&dn->lock);
+	/* nobody finds the device to set it again */
+	duet_keepalive_stop(dd);
 	unregister_netdevice_queue(dev, head);
 }
 

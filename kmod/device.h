@@ -20,6 +20,7 @@
 #include <net/ipv6.h>
 #include <net/netns/generic.h>
 
+#include "keepalive.h"
 #include "stats.h"
 
 #define DUET_VIP_HASH_BITS	14
@@ -77,6 +78,7 @@ struct duet_dev {
 	struct duet_tables limits;	/* 0: unbounded */
 	struct duet_tables used;
 	struct duet_flow_config flow_config;
+	struct duet_keepalive keepalive;
 };
 
 extern struct rtnl_link_ops duet_link_ops;

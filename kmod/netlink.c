@@ -32,6 +32,7 @@ static const struct nla_policy duet_set_policy[DUET_A_MAX + 1] = {
 	[DUET_A_LOCAL6] = NLA_POLICY_EXACT_LEN(16),
 	[DUET_A_LIMITS] = NLA_POLICY_NESTED(duet_table_policy),
 	[DUET_A_FLOWS]	= NLA_POLICY_NESTED(duet_flows_policy),
+	[DUET_A_KEEPALIVE] = { .type = NLA_U32 },
 };
 
 static const struct nla_policy duet_port_policy[DUET_A_MAX + 1] = {

@@ -73,6 +73,7 @@ struct duet_dev_config {
 	struct in6_addr local6;		/* any: none */
 	struct duet_tables limits;
 	struct duet_flow_config flows;
+	u32 keepalive;			/* ms */
 };
 
 static int duet_parse_locals(struct nlattr **attrs, struct duet_dev_config *c,
@@ -120,6 +121,15 @@ static int duet_parse_dev(struct duet_dev *dd, struct nlattr **attrs,
 		c->limits = *duet_dev_preset(c->mode);
 		c->flows = duet_flow_default;
 	}
+	if (attrs[DUET_A_KEEPALIVE]) {
+		c->keepalive = nla_get_u32(attrs[DUET_A_KEEPALIVE]);
+		if (c->keepalive && (c->keepalive < DUET_KEEPALIVE_MIN ||
+				     c->keepalive > DUET_KEEPALIVE_MAX)) {
+			NL_SET_ERR_MSG_ATTR(extack, attrs[DUET_A_KEEPALIVE],
+					    "a keepalive is 0 or from 100 to 600000 ms");
+			return -ERANGE;
+		}
+	}
 	if (attrs[DUET_A_LIMITS]) {
 		ret = duet_parse_limits(dd, attrs[DUET_A_LIMITS], &c->limits, extack);
 		if (ret)
@@ -162,6 +172,7 @@ int duet_dev_set(struct sk_buff *skb, struct genl_info *info)
 	was.local6 = dd->local6;
 	was.limits = dd->limits;
 	was.flows = dd->flow_config;
+	was.keepalive = dd->keepalive.ms;
 	memcpy(&c, &was, sizeof(c));
 
 	ret = duet_parse_dev(dd, info->attrs, &c, info->extack);
@@ -189,6 +200,9 @@ int duet_dev_set(struct sk_buff *skb, struct genl_info *info)
 	duet_dev_changed(dd);
 	duet_nl_notify_dev(dd, false, true, info);
 out:
+	/* also the same again: that is what keeps it alive */
+	if (!ret && info->attrs[DUET_A_KEEPALIVE])
+		duet_keepalive_set(dd, c.keepalive);
 	duet_nl_unlock(dd);
 	return ret;
 }

@@ -128,6 +128,7 @@ int duet_put_dev(struct sk_buff *msg, struct duet_dev *dd)
 	    (dd->local4 && nla_put_in_addr(msg, DUET_A_LOCAL4, dd->local4)) ||
 	    (dd->has_local6 &&
 	     nla_put_in6_addr(msg, DUET_A_LOCAL6, &dd->local6)) ||
+	    nla_put_u32(msg, DUET_A_KEEPALIVE, dd->keepalive.ms) ||
 	    duet_put_tables(msg, DUET_A_LIMITS, &dd->limits) ||
 	    duet_put_tables(msg, DUET_A_USED, &dd->used) ||
 	    duet_put_ports(msg, dd) || duet_put_verdicts(msg, dd) ||

@@ -374,6 +374,8 @@ int duet_nl_dev_set(struct duet_nl *nl, const char *dev, unsigned int what, cons
 		put_tables(nlh, &values->limits);
 	if (what & DUET_SET_FLOWS)
 		nl_put_flows(nlh, &values->flows);
+	if (what & DUET_SET_KEEPALIVE)
+		mnl_attr_put_u32(nlh, DUET_A_KEEPALIVE, values->keepalive_ms);
 	return nl_call(nl, nlh, NULL, NULL, e);
 }
 

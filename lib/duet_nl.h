@@ -44,6 +44,7 @@ struct duet_dev {
 	unsigned int n_ports;
 	struct stats verdicts[__DUET_VERDICT_MAX];
 	struct duet_flows flows;	/* smux mode */
+	uint32_t keepalive_ms;		/* 0: off */
 };
 
 /* All return 0 or -errno with the kernel's extack sentence in *e.
@@ -59,6 +60,7 @@ int duet_nl_dev_dump(struct duet_nl *nl, struct duet_dev **devs, unsigned int *n
 #define DUET_SET_LOCAL6	0x8
 #define DUET_SET_LIMITS	0x10
 #define DUET_SET_FLOWS	0x20	/* its settings */
+#define DUET_SET_KEEPALIVE 0x40
 #define DUET_LIMIT_KEEP	UINT32_MAX	/* in limits and flows: leave this one as it is */
 /* duet_nl_dev_set - the members of *dev that `what` names */
 int duet_nl_dev_set(struct duet_nl *nl, const char *dev, unsigned int what, const struct duet_dev *values, struct err *e);

@@ -219,6 +219,9 @@ int nl_parse_dev(const struct nlmsghdr *nlh, struct duet_dev *dev)
 		case DUET_A_FLOWS:
 			nl_get_flows(attr, &dev->flows);
 			break;
+		case DUET_A_KEEPALIVE:
+			dev->keepalive_ms = mnl_attr_get_u32(attr);
+			break;
 		}
 		if (ret) {
 			duet_dev_release(dev);

@@ -159,6 +159,13 @@ static int kmod_seed(struct backend *b, uint32_t seed, struct err *e)
 	return duet_nl_dev_set(to_kmod(b)->nl, to_kmod(b)->dev, DUET_SET_SEED, &set, e);
 }
 
+static int kmod_keepalive(struct backend *b, unsigned int ms, struct err *e)
+{
+	struct duet_dev set = { .keepalive_ms = ms };
+
+	return duet_nl_dev_set(to_kmod(b)->nl, to_kmod(b)->dev, DUET_SET_KEEPALIVE, &set, e);
+}
+
 static int kmod_dump(struct backend *b, struct vip ***vips, unsigned int *n, struct err *e)
 {
 	return duet_nl_vip_dump(to_kmod(b)->nl, to_kmod(b)->dev, vips, n, NULL, e);
@@ -204,6 +211,7 @@ const struct backend_ops backend_kmod = {
 	.ensure = kmod_ensure,
 	.device = kmod_device,
 	.seed = kmod_seed,
+	.keepalive = kmod_keepalive,
 	.dump = kmod_dump,
 	.flush = kmod_flush,
 	.apply = kmod_apply,

@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <duet/limits.h>
+
 #include "daemon.h"
 #include "log.h"
 
@@ -92,7 +94,7 @@ int config_read(const char *file, struct config *config, struct err *e)
 	/* an SMux whose agent is dead serves on: it is the others' backstop */
 	if (config->keepalive_ms == UINT32_MAX)
 		config->keepalive_ms = config->mode == DUET_MODE_HMUX ? KEEPALIVE_MS : 0;
-	if (config->keepalive_ms && (config->keepalive_ms < 100 || config->keepalive_ms > 600000)) {
+	if (config->keepalive_ms && (config->keepalive_ms < DUET_KEEPALIVE_MIN || config->keepalive_ms > DUET_KEEPALIVE_MAX)) {
 		err_set(e, ret, "%s: [device] keepalive_ms is 0 (off) or from 100 to 600000", file);
 		goto err_free;
 	}

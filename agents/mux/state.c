@@ -660,6 +660,11 @@ int state_start(struct agent *a, struct err *e)
 	unsigned int i;
 	int ret, fd;
 
+	if (a->backend->ops->keepalive) {
+		ret = a->backend->ops->keepalive(a->backend, a->config.keepalive_ms, e);
+		if (ret)
+			return ret;
+	}
 	/* before the VIPs: what changes in between is seen at the first look */
 	ret = a->backend->ops->device(a->backend, &dev, e);
 	if (ret)
@@ -683,13 +688,8 @@ int state_start(struct agent *a, struct err *e)
 			return err_set(e, ret, "no event source: %s", strerror(-ret));
 	}
 	ret = arm(a, &a->look_timer, LOOK_USEC, on_look);
-	if (ret >= 0 && a->backend->ops->keepalive) {
-		ret = a->backend->ops->keepalive(a->backend, a->config.keepalive_ms, e);
-		if (ret)
-			return ret;
-		if (a->config.keepalive_ms)
-			ret = arm(a, &a->keepalive_timer, a->config.keepalive_ms * 1000ull / 3, on_keepalive);
-	}
+	if (ret >= 0 && a->backend->ops->keepalive && a->config.keepalive_ms)
+		ret = arm(a, &a->keepalive_timer, a->config.keepalive_ms * 1000ull / 3, on_keepalive);
 	if (ret < 0)
 		return err_set(e, ret, "no timer: %s", strerror(-ret));
 	/* a trigger whose VIP isn't served goes at once */

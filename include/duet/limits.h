@@ -48,6 +48,10 @@
 #define DUET_HTTP_BODY_MAX	(64u << 20)	/* bytes of one body, if its route says no less */
 #define DUET_HTTP_BODIES_MAX	(160u << 20)	/* bytes of all bodies being read */
 
+/* of the agent's keepalive, if it is on, milliseconds */
+#define DUET_KEEPALIVE_MIN	100
+#define DUET_KEEPALIVE_MAX	600000
+
 #define DUET_OUTER_TTL		64	/* TTL of the outer header		*/
 
 #endif

@@ -27,15 +27,17 @@
  * DUET_CMD_DEV_GET	do, dump
  *	request: device (dump: none)
  *	reply:	 IFINDEX, IFNAME, MODE, SEED, LOCAL4, LOCAL6 (if set),
- *		 GENERATION, LIMITS, USED, PORTS, STATS, FLOWS (smux mode)
+ *		 GENERATION, LIMITS, USED, PORTS, STATS, KEEPALIVE, FLOWS
+ *		 (smux mode)
  *
  * DUET_CMD_DEV_SET	do
- *	request: device and any of MODE, SEED, LOCAL4, LOCAL6, LIMITS, FLOWS
- *		 (members left out stay as they are).
+ *	request: device and any of MODE, SEED, LOCAL4, LOCAL6, LIMITS, FLOWS,
+ *		 KEEPALIVE (members left out stay as they are).
  *	MODE and SEED can be changed only while the device has no VIP. LIMITS
  *	below what is in use are refused. MODE loads that mode's preset limits
  *	unless LIMITS are there too. FLOWS needs smux mode; another MAX makes an
- *	empty table.
+ *	empty table. A device with a KEEPALIVE that isn't set again within that
+ *	time goes down, and with it every route into it.
  *
  * DUET_CMD_PORT_ADD, DUET_CMD_PORT_DEL	do
  *	request: device, PORT_IFINDEX
@@ -208,6 +210,7 @@ enum duet_attr {
 	DUET_A_FLOWS,		/* nest, enum duet_flows_attr */
 	DUET_A_PAD,
 	DUET_A_TABLE,		/* u32, enum duet_table_attr */
+	DUET_A_KEEPALIVE,	/* u32, ms; 0: off */
 
 	__DUET_A_MAX,
 	DUET_A_MAX = __DUET_A_MAX - 1
