@@ -228,11 +228,17 @@ def bird_main(node, site):
 
 # ---- agents, controller, web servers
 
+# An emulated machine lets an agent wait for seconds, and the demo kills them all
+# and starts them again: longer than that, and shorter than anybody's patience.
+KEEPALIVE_MS = 60000
+
+
 def mux_agent(node, run, backend):
     ports = " ".join(node.ports)
+    keepalive = f"keepalive_ms = {KEEPALIVE_MS}\n" if node.is_switch else ""
     return (f"[agent]\nname = {node.name}\nlisten = {node.listen}\ninsecure = yes\nrun_dir = {run}/{node.name}\n\n"
             f"[device]\nname = {node.device}\nmode = {'hmux' if node.is_switch else 'smux'}\n"
-            f"local = {node.local}\nports = {ports}\nbackend = {backend}\n\n"
+            f"local = {node.local}\nports = {ports}\nbackend = {backend}\n{keepalive}\n"
             f"[bird]\nsocket = {run}/{node.name}/bird.ctl\ntable = duet4\n\n"
             f"[announce]\ntable = 199\nhold_ms = 2000\n")
 
