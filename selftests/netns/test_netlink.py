@@ -73,7 +73,7 @@ def index(dev):
 
 @test
 def events():
-    """every change is told to group "events", with the generation it made"""
+    """every change is told to group "events", with the generation it made; and a table that is full"""
     net, _, listen = setup("smux")
 
     def told(what, command, want=1):
@@ -96,6 +96,20 @@ def events():
     equal(u64(event[C["DUET_A_GENERATION"]]), generation(), "generation of the event")
     duet("dev", "set", "mux0", "limits", "tunnels", "3")
     told("limits", "DEV")
+    refused("m", "vip", "set", "mux0", "203.0.113.2", "dip", dip(5), dip(6), because="tunnelling table full")
+    event = told("tunnelling table full", "FULL")
+    equal(event[C["DUET_A_TABLE"]], struct.pack("I", C["DUET_A_TABLE_TUNNELS"]), "table")
+    equal(nest(event[C["DUET_A_VIP"]])[C["DUET_A_VIP_ADDR"]], socket.inet_aton("203.0.113.2"), "VIP that was refused")
+    duet("vip", "del", "mux0", VIP)
+    event = told("VIP deleted", "VIP")
+    check(C["DUET_A_DELETED"] in event, "it says deleted")
+    batch("m", "link del c0m\n")
+    told("a port is gone", "DEV")
+    batch("m", "link del mux0\n")
+    event = told("device deleted", "DEV")
+    check(C["DUET_A_DELETED"] in event, "it says deleted")
+    batch("m", "link add mux1 type duet\n")
+    told("device made", "DEV")
 
 
 @test
