@@ -189,6 +189,16 @@ class Hosts:
         run("ip", "-n", "c", "-6", "route", "flush", "cache")
         return self
 
+    @contextlib.contextmanager
+    def direct(self, n):
+        """Host n on a link of the mux's own: br0 tells no offloads of packets in
+        tunnels, so whatever goes through it is cut up."""
+        batch("m", f"link set h{n}m nomaster\nroute add {dip(n)}/32 dev h{n}m\nroute add {dip(n, 6)}/128 dev h{n}m\n")
+        try:
+            yield
+        finally:
+            batch("m", f"route del {dip(n)}/32 dev h{n}m\nroute del {dip(n, 6)}/128 dev h{n}m\nlink set h{n}m master br0\n")
+
     def far_away(self, mtu):
         """r, and h1 behind it by a link of that MTU."""
         if self.has_far:

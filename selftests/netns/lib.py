@@ -234,6 +234,8 @@ class Net:
                 run("ip", "netns", "del", ns)
 
     def send(self, packet):
+        """Waits for room in the socket's buffer."""
+        select.select([], [self.c], [], 20)
         self.c.send(self.m_mac + self.c_mac + b"\x08\x00" + packet)
 
     def exchange(self, packet):

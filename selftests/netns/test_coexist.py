@@ -78,8 +78,8 @@ def conntrack():
     net = Net()
     net.vip([dip(n) for n in range(1, 4)])
     run("modprobe", "nf_conntrack")
-    rules = "table inet t { " + "".join(f"chain {hook} {{ type filter hook {hook} priority 0; ct state new counter; }} "
-                                        for hook in ("prerouting", "forward", "output", "postrouting")) + "}"
+    rules = "table inet t {\n" + "".join(f"chain {hook} {{ type filter hook {hook} priority 0; ct state new counter; }}\n"
+                                         for hook in ("prerouting", "forward", "output", "postrouting")) + "}\n"
     run("nft", "-f", "-", inside="m", stdin=rules)
 
     def entries():
