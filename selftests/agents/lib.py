@@ -40,7 +40,7 @@ def equal(got, want, what):
         raise Failed(f"{what}: got {got!r}, want {want!r}")
 
 
-def until(probe, what, seconds=15):
+def until(probe, what, seconds=60):
     end = time.monotonic() + seconds
     while True:
         value = probe()

@@ -52,7 +52,7 @@ def equal(got, want, what):
         raise Failed(f"{what}: got {got!r}, want {want!r}")
 
 
-def until(probe, what, seconds=20):
+def until(probe, what, seconds=60):
     """Poll until probe() is true; its value."""
     end = time.monotonic() + seconds * PATIENCE
     while True:
