@@ -1,33 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 /* duetctl's connection to the controller: one request after the other. */
 #include "duetctl.h"
+#include "http.h"
 
 #include <curl/curl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-struct text {
-	char *data;
-	size_t len;
-};
-
 /* One handle for the life of the program, so that --wait reuses the connection. */
 static CURL *handle;
-
-static size_t receive(char *data, size_t size, size_t n, void *ctx)
-{
-	struct text *t = ctx;
-	char *more = realloc(t->data, t->len + size * n + 1);
-
-	if (!more)
-		return 0;
-	memcpy(more + t->len, data, size * n);
-	t->data = more;
-	t->len += size * n;
-	t->data[t->len] = 0;
-	return size * n;
-}
 
 static int refused(const struct ctl *c, const char *method, const char *path, long status,
 		   json_t *answer)
@@ -47,7 +29,7 @@ int ctl_call(const struct ctl *c, const char *method, const char *path, json_t *
 {
 	char url[1024], error[CURL_ERROR_SIZE] = "";
 	struct curl_slist *headers = NULL;
-	struct text reply = {};
+	struct http_text reply = {};
 	char *text = NULL;
 	json_t *json = NULL;
 	long status = 0;
@@ -66,7 +48,7 @@ int ctl_call(const struct ctl *c, const char *method, const char *path, json_t *
 	curl_easy_setopt(handle, CURLOPT_URL, url);
 	curl_easy_setopt(handle, CURLOPT_CUSTOMREQUEST, method);
 	curl_easy_setopt(handle, CURLOPT_ERRORBUFFER, error);
-	curl_easy_setopt(handle, CURLOPT_WRITEFUNCTION, receive);
+	curl_easy_setopt(handle, CURLOPT_WRITEFUNCTION, http_easy_text);
 	curl_easy_setopt(handle, CURLOPT_WRITEDATA, &reply);
 	curl_easy_setopt(handle, CURLOPT_CONNECTTIMEOUT_MS, 5000L);
 	curl_easy_setopt(handle, CURLOPT_TIMEOUT_MS, 120000L);

@@ -145,4 +145,13 @@ bool http_url_is(const char *url);
  */
 int http_easy_url(void *easy, const char *url, const struct http_conf *conf);
 
+/* An answer as it comes in. Zeroed at first; data is the caller's to free. */
+struct http_text {
+	char *data;	/* with a final 0; NULL: nothing came */
+	size_t len;
+};
+
+/* http_easy_text - CURLOPT_WRITEFUNCTION whose CURLOPT_WRITEDATA is a struct http_text * */
+size_t http_easy_text(char *data, size_t size, size_t n, void *text);
+
 #endif

@@ -261,6 +261,20 @@ int http_easy_url(void *easy, const char *url, const struct http_conf *conf)
 	return ret;
 }
 
+size_t http_easy_text(char *data, size_t size, size_t n, void *text)
+{
+	struct http_text *t = text;
+	char *more = realloc(t->data, t->len + size * n + 1);
+
+	if (!more)
+		return 0;
+	memcpy(more + t->len, data, size * n);
+	t->data = more;
+	t->len += size * n;
+	t->data[t->len] = 0;
+	return size * n;
+}
+
 static size_t on_data(char *data, size_t size, size_t n, void *ctx)
 {
 	struct http_call *call = ctx;

@@ -22,20 +22,6 @@ static const struct probe_ops *const kinds[] = {
 
 static const char *const state_names[] = { "unknown", "up", "down" };
 
-static int get_uint(json_t *json, const char *key, unsigned int min, unsigned int max, unsigned int fallback,
-		    const char *where, unsigned int *out, struct err *e)
-{
-	json_t *v = json_object_get(json, key);
-
-	*out = fallback;
-	if (!v)
-		return 0;
-	if (!json_is_integer(v) || json_integer_value(v) < min || json_integer_value(v) > max)
-		return err_set(e, -EINVAL, "%s: \"%s\" must be a number from %u to %u", where, key, min, max);
-	*out = json_integer_value(v);
-	return 0;
-}
-
 /* get_text - a string that fits; *out is zeroed behind it: definitions are compared as bytes */
 static int get_text(json_t *json, const char *key, const char *where, char *out, size_t size, struct err *e)
 {

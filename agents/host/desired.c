@@ -42,9 +42,8 @@ static int get_u64(json_t *body, const char *key, __u64 *out, struct err *e)
 	return 0;
 }
 
-/* get_uint - a number from min to max; absent: fallback */
-static int get_uint(json_t *json, const char *key, unsigned int min, unsigned int max, unsigned int fallback,
-		    const char *where, unsigned int *out, struct err *e)
+int get_uint(json_t *json, const char *key, unsigned int min, unsigned int max, unsigned int fallback,
+	     const char *where, unsigned int *out, struct err *e)
 {
 	json_t *v = json_object_get(json, key);
 

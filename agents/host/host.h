@@ -236,6 +236,9 @@ struct checks;
 int checks_start(sd_event *loop, struct dataplane *dp, void (*changed)(const struct decap_key *key, void *ctx), void *ctx,
 		 struct checks **checks);
 void checks_stop(struct checks *checks);
+/* get_uint - a number from min to max of a JSON object (desired.c); absent: fallback */
+int get_uint(json_t *json, const char *key, unsigned int min, unsigned int max, unsigned int fallback,
+	     const char *where, unsigned int *out, struct err *e);
 /* check_parse - {"rule", "type", "port", ...}; refuses with a sentence */
 int check_parse(json_t *json, const char *where, struct check_def *def, struct err *e);
 /* checks_set - an equal check goes on with the state it has; *changed counts the others */

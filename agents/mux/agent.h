@@ -201,6 +201,8 @@ int bird_protocols(const char *text, const char *kernel, char *kernel_state, siz
 void bird_routes(const char *text, void (*route)(const struct prefix *p, void *ctx), void *ctx);
 
 /* api.c, show.c */
+/* api_address - the VIP that the path names; false: answered, it is none */
+bool api_address(struct http_request *req, struct addr *addr);
 bool api_fence(struct agent *a, struct http_request *req, uint64_t epoch, uint64_t generation);
 extern const struct http_route api_routes[];
 json_t *show_vip(struct agent *a, const struct mux_vip *v, const struct vip *counted);

@@ -235,6 +235,16 @@ out:
 	free(s.list);
 }
 
+bool api_address(struct http_request *req, struct addr *addr)
+{
+	const char *segment = http_segment(req, 0);
+
+	if (!addr_parse(segment, addr))
+		return true;
+	http_problem(req, 400, NULL, "\"%s\" is no address", segment);
+	return false;
+}
+
 static void vip_put(struct http_request *req, json_t *body, void *ctx)
 {
 	const char *segment = http_segment(req, 0);
@@ -246,10 +256,8 @@ static void vip_put(struct http_request *req, json_t *body, void *ctx)
 	struct addr addr;
 	struct err e;
 
-	if (addr_parse(segment, &addr)) {
-		http_problem(req, 400, NULL, "\"%s\" is no address", segment);
+	if (!api_address(req, &addr))
 		return;
-	}
 	if (!get_fence(body, req, &epoch, &generation))
 		return;
 	if (wanted_parse(a, body, &w, &e)) {
@@ -303,10 +311,8 @@ static void vip_delete(struct http_request *req, json_t *body, void *ctx)
 	struct addr addr;
 	struct err e;
 
-	if (addr_parse(segment, &addr)) {
-		http_problem(req, 400, NULL, "\"%s\" is no address", segment);
+	if (!api_address(req, &addr))
 		return;
-	}
 	if (!query_u64(req, "epoch", &epoch) || !query_u64(req, "generation", &generation)) {
 		http_problem(req, 400, NULL, "?epoch= and &generation= are missing, or aren't whole numbers");
 		return;
@@ -338,10 +344,8 @@ static void vip_announce(struct http_request *req, json_t *body, struct agent *a
 	struct addr addr;
 	struct err e;
 
-	if (addr_parse(segment, &addr)) {
-		http_problem(req, 400, NULL, "\"%s\" is no address", segment);
+	if (!api_address(req, &addr))
 		return;
-	}
 	if (!get_fence(body, req, &epoch, &generation))
 		return;
 	v = state_find(a, &addr);

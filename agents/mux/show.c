@@ -220,10 +220,8 @@ void show_one(struct http_request *req, json_t *body, void *ctx)
 	const struct mux_vip *v;
 	struct addr addr;
 
-	if (addr_parse(segment, &addr)) {
-		http_problem(req, 400, NULL, "\"%s\" is no address", segment);
+	if (!api_address(req, &addr))
 		return;
-	}
 	v = state_find(ctx, &addr);
 	if (v)
 		http_reply(req, 200, show_vip(ctx, v, NULL));

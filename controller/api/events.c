@@ -117,12 +117,20 @@ static void stream(struct http_request *req, struct updater *u, uint64_t after, 
 	json_decref(list);
 }
 
+/* told - what was read from the store (takes the reference; NULL: it can't be read) */
+static void told(struct http_request *req, const char *what, json_t *list)
+{
+	if (list)
+		http_reply(req, 200, json_pack("{s:o}", what, list));
+	else
+		http_problem(req, 500, NULL, "the store can't be read: see the log");
+}
+
 void api_events_get(struct http_request *req, json_t *body, void *ctx)
 {
 	struct updater *u = ((struct controller *)ctx)->updater;
 	const char *accept = http_header(req, "Accept"), *last = http_header(req, "Last-Event-ID");
 	struct page page;
-	json_t *list;
 
 	if (api_page(req, &page, 100))
 		return;
@@ -130,24 +138,15 @@ void api_events_get(struct http_request *req, json_t *body, void *ctx)
 		stream(req, u, last ? strtoull(last, NULL, 10) : page.after_id, !last && !page.after);
 		return;
 	}
-	list = store_events(u->store, page.after_id, page.limit);
-	if (list)
-		http_reply(req, 200, json_pack("{s:o}", "events", list));
-	else
-		http_problem(req, 500, NULL, "the store can't be read: see the log");
+	told(req, "events", store_events(u->store, page.after_id, page.limit));
 }
 
 void api_audit_get(struct http_request *req, json_t *body, void *ctx)
 {
 	struct updater *u = ((struct controller *)ctx)->updater;
 	struct page page;
-	json_t *list;
 
 	if (api_page(req, &page, 100))
 		return;
-	list = store_audits(u->store, page.after_id, page.limit);
-	if (list)
-		http_reply(req, 200, json_pack("{s:o}", "audit", list));
-	else
-		http_problem(req, 500, NULL, "the store can't be read: see the log");
+	told(req, "audit", store_audits(u->store, page.after_id, page.limit));
 }

@@ -37,31 +37,12 @@ struct etcd {
 	unsigned int endpoint;	/* the last that answered */
 };
 
-struct text {
-	char *data;
-	size_t len;
-};
-
-static size_t receive(char *data, size_t size, size_t n, void *ctx)
-{
-	struct text *t = ctx;
-	char *more = realloc(t->data, t->len + size * n + 1);
-
-	if (!more)
-		return 0;
-	memcpy(more + t->len, data, size * n);
-	t->data = more;
-	t->len += size * n;
-	t->data[t->len] = 0;
-	return size * n;
-}
-
 /* post_to - one request to one endpoint; 0 and the answer, or -errno */
 static int post_to(struct etcd *c, const char *base, const char *path, const char *body, json_t **answer,
 		   struct err *e)
 {
 	char url[400], error[CURL_ERROR_SIZE] = "";
-	struct text reply = {};
+	struct http_text reply = {};
 	json_t *json = NULL;
 	long status = 0;
 	CURLcode code;
@@ -419,7 +400,7 @@ static int connect_etcd(struct etcd *c, const struct store_conf *conf, struct er
 	curl_easy_setopt(c->curl, CURLOPT_TIMEOUT_MS, (long)REQUEST_MS);
 	curl_easy_setopt(c->curl, CURLOPT_NOSIGNAL, 1L);
 	curl_easy_setopt(c->curl, CURLOPT_PROXY, "");
-	curl_easy_setopt(c->curl, CURLOPT_WRITEFUNCTION, receive);
+	curl_easy_setopt(c->curl, CURLOPT_WRITEFUNCTION, http_easy_text);
 	if (conf->ca)
 		curl_easy_setopt(c->curl, CURLOPT_CAINFO, conf->ca);
 	if (conf->cert)

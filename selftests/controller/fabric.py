@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 import urllib.error
 import urllib.request
 
@@ -119,6 +120,20 @@ def until(what, seconds=10):
             return None
         select.select([], [], [], pause)
         pause = min(pause * 1.5, 0.05)
+
+
+def run_test(steps):
+    """A test's main(): steps(tap, place); whatever ends it early is a failure, told with the logs."""
+    tap, place = Tap(), Place()
+    try:
+        steps(tap, place)
+    except (AssertionError, LookupError, OSError, Refused, TypeError, ValueError, subprocess.TimeoutExpired):
+        tap.ok(False, "the test runs to its end", traceback.format_exc())
+    finally:
+        if tap.failed:
+            place.logs()
+        place.close()
+    tap.end()
 
 
 class Place:

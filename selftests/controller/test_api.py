@@ -11,14 +11,13 @@ import re
 import signal
 import socket
 import sys
-import traceback
 import urllib.error
 import urllib.request
 
 import jsonschema
 import yaml
 
-from fabric import TOP, Place, Refused, Tap, rest, until
+from fabric import TOP, run_test, until
 from test_moves import DIPS, Lab, vip
 
 DOC = os.path.join(TOP, "controller/api/openapi.yaml")
@@ -231,34 +230,25 @@ def roles(tap, lab):
            "and the parts know each other")
 
 
-def main():
-    tap, place = Tap(), Place()
-    try:
-        lab = Lab(place)
-        api = Api(tap, lab)
-        document(tap, api)
-        lab.start()
-        vips = [vip(n, DIPS[(n - 1) % 6:(n - 1) % 6 + 3], 100) for n in range(1, 7)]
-        vips[0] = vip(1, DIPS[:3], 100)
-        lab.put("/v1/config", {"vips": vips})
-        lab.settled()
-        lab.watch.must = {v["vip"] for v in vips}
-        conformance(tap, api, lab)
-        lost_updates(tap, lab)
-        stream(tap, lab)
-        operating(tap, lab)
-        flaps(tap, lab)
-        lab.watch.must = set()
-        rubbish(tap, api, lab)
-        roles(tap, lab)
-    except (AssertionError, LookupError, OSError, Refused, TypeError, ValueError):
-        tap.ok(False, "the test runs to its end", traceback.format_exc())
-    finally:
-        if tap.failed:
-            place.logs()
-        place.close()
-    tap.end()
+def steps(tap, place):
+    lab = Lab(place)
+    api = Api(tap, lab)
+    document(tap, api)
+    lab.start()
+    vips = [vip(n, DIPS[(n - 1) % 6:(n - 1) % 6 + 3], 100) for n in range(1, 7)]
+    vips[0] = vip(1, DIPS[:3], 100)
+    lab.put("/v1/config", {"vips": vips})
+    lab.settled()
+    lab.watch.must = {v["vip"] for v in vips}
+    conformance(tap, api, lab)
+    lost_updates(tap, lab)
+    stream(tap, lab)
+    operating(tap, lab)
+    flaps(tap, lab)
+    lab.watch.must = set()
+    rubbish(tap, api, lab)
+    roles(tap, lab)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_test(steps))

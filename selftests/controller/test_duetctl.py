@@ -6,10 +6,9 @@ import json
 import os
 import subprocess
 import sys
-import traceback
 
 from agents import Mux, Watch
-from fabric import BIN, SWITCHES, Place, Refused, Tap, free_ports, rest, topology, until
+from fabric import BIN, SWITCHES, free_ports, rest, run_test, topology, until
 
 SERVERS = {"srv1": ("10.1.1.1", "tor1"), "srv2": ("10.2.2.1", "tor2"), "srv3": ("10.3.3.1", "tor3")}
 
@@ -150,19 +149,10 @@ def commands(tap, place):
     tap.ok(broken.returncode == 1 and "s.sqlite" in broken.stderr, "a store that is none: told and left alone", broken.stderr)
 
 
-def main():
-    tap, place = Tap(), Place()
-    try:
-        topologies(tap, place)
-        commands(tap, place)
-    except (AssertionError, LookupError, OSError, Refused, TypeError, ValueError, subprocess.TimeoutExpired):
-        tap.ok(False, "the test runs to its end", traceback.format_exc())
-    finally:
-        if tap.failed:
-            place.logs()
-        place.close()
-    tap.end()
+def steps(tap, place):
+    topologies(tap, place)
+    commands(tap, place)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_test(steps))

@@ -7,10 +7,9 @@ import random
 import signal
 import sys
 import time
-import traceback
 
 from agents import Host, Mux, Watch
-from fabric import BIN, SWITCHES, Place, Refused, Tap, free_ports, rest, topology, until
+from fabric import BIN, SWITCHES, free_ports, rest, run_test, topology, until
 
 SERVERS = {f"srv{n}": (f"10.{(n - 1) // 2 + 1}.{n}.1", f"tor{(n - 1) // 2 + 1}") for n in range(1, 9)}
 DIPS = [a for a, _ in SERVERS.values()]
@@ -397,26 +396,17 @@ def roles(tap, lab):
         place.stop(p)
 
 
-def main():
-    tap, place = Tap(), Place()
-    try:
-        lab = Lab(place)
-        vips = first_steps(tap, lab)
-        moves(tap, lab)
-        dips(tap, lab, vips)
-        vips = changes(tap, lab, vips)
-        bad_input(tap, lab, vips)
-        troubles(tap, lab)
-        kills(tap, lab)
-        roles(tap, lab)
-    except (AssertionError, LookupError, OSError, Refused, TypeError, ValueError):
-        tap.ok(False, "the test runs to its end", traceback.format_exc())
-    finally:
-        if tap.failed:
-            place.logs()
-        place.close()
-    tap.end()
+def steps(tap, place):
+    lab = Lab(place)
+    vips = first_steps(tap, lab)
+    moves(tap, lab)
+    dips(tap, lab, vips)
+    vips = changes(tap, lab, vips)
+    bad_input(tap, lab, vips)
+    troubles(tap, lab)
+    kills(tap, lab)
+    roles(tap, lab)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_test(steps))

@@ -16,6 +16,7 @@ import socket
 import struct
 import subprocess
 import sys
+import threading
 import time
 import traceback
 
@@ -267,6 +268,39 @@ class Net:
 def verdicts(dev="mux0"):
     """Packets by verdict name."""
     return {k: v["packets"] for k, v in duet_json("stats", dev)["verdicts"].items()}
+
+
+class Traffic(threading.Thread):
+    """Packets of several sizes to the VIP until stopped or the device is gone."""
+
+    def __init__(self, net):
+        super().__init__(daemon=True)
+        self.packets = [ip4(CLIENT, VIP, 17, udp(CLIENT, VIP, port, 53, b"x" * (port % 7 * 240)), frag=0x4000 * (port & 1))
+                        for port in range(2000, 2064)]
+        self.net, self.stopping = net, False
+        self.start()
+
+    def run(self):
+        while not self.stopping:
+            for packet in self.packets:
+                try:
+                    self.net.send(packet)
+                except OSError:
+                    return
+
+    def stop(self):
+        self.stopping = True
+        self.join()
+
+
+def flowing(net, least=100):
+    traffic = Traffic(net)
+    try:
+        until(lambda: duet_json("stats", "mux0")["verdicts"]["encap"]["packets"] > least, "traffic flows")
+    except BaseException:
+        traffic.stop()
+        raise
+    return traffic
 
 
 def main():

@@ -3,14 +3,12 @@
 """What the module refuses and says, and what it survives."""
 import json
 import os
-import select
 import subprocess
 import sys
-import threading
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from lib import *  # noqa: E402,F403 pylint: disable=wildcard-import,unused-wildcard-import
-from lib import CLIENT, DUET, OUT, VIP, Net, batch, check, dip, duet, duet_json, equal, ip4, main, outer_dst, refused, run, test, udp, until
+from lib import CLIENT, DUET, VIP, Net, batch, check, dip, duet, duet_json, equal, flowing, ip4, main, outer_dst, refused, run, test, udp, until
 
 
 def vip_file(*vips):
@@ -174,37 +172,14 @@ def monitor():
         watch.wait()
 
 
-class Traffic(threading.Thread):
-    """Packets to the VIP, without end, until stopped."""
-
-    def __init__(self, net):
-        super().__init__(daemon=True)
-        self.packets = [ip4(CLIENT, VIP, 17, udp(CLIENT, VIP, port, 53)) for port in range(2000, 2064)]
-        self.net, self.stopping = net, False
-        self.start()
-
-    def run(self):
-        while not self.stopping:
-            for packet in self.packets:
-                try:
-                    self.net.send(packet)
-                except OSError:
-                    return
-
-    def stop(self):
-        self.stopping = True
-        self.join()
-
-
 @test
 def lifecycle():
     """device, port and namespace go away under traffic; the module unloads clean"""
     for gone in ("link del mux0\n", "link del c0m\n", "link set mux0 down\n", "link set d0m down\n", "link del d0m\n", None):
         net = Net()
         net.vip([dip(n) for n in range(1, 5)])
-        traffic = Traffic(net)
+        traffic = flowing(net)
         try:
-            until(lambda: duet_json("stats", "mux0")["verdicts"]["encap"]["packets"] > 100, "traffic flows")
             if gone:
                 batch("m", gone)
             else:

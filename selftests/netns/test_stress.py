@@ -5,46 +5,12 @@ all under traffic. DUET_ROUNDS says how often (default 3)."""
 import os
 import subprocess
 import sys
-import threading
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from lib import *  # noqa: E402,F403 pylint: disable=wildcard-import,unused-wildcard-import
-from lib import CLIENT, DUET, VIP, Net, batch, check, dip, duet, duet_json, equal, ip4, main, run, test, udp, until
+from lib import DUET, VIP, Net, batch, check, dip, duet, duet_json, equal, flowing, main, run, test, until
 
 ROUNDS = int(os.environ.get("DUET_ROUNDS", "3"))
-
-
-class Traffic(threading.Thread):
-    """Packets of several sizes to the VIP until stopped or the device is gone."""
-
-    def __init__(self, net):
-        super().__init__(daemon=True)
-        self.packets = [ip4(CLIENT, VIP, 17, udp(CLIENT, VIP, port, 53, b"x" * (port % 7 * 240)), frag=0x4000 * (port & 1))
-                        for port in range(2000, 2064)]
-        self.net, self.stopping = net, False
-        self.start()
-
-    def run(self):
-        while not self.stopping:
-            for packet in self.packets:
-                try:
-                    self.net.send(packet)
-                except OSError:
-                    return
-
-    def stop(self):
-        self.stopping = True
-        self.join()
-
-
-def flowing(net, least=100):
-    traffic = Traffic(net)
-    try:
-        until(lambda: duet_json("stats", "mux0")["verdicts"]["encap"]["packets"] > least, "traffic flows")
-    except BaseException:
-        traffic.stop()
-        raise
-    return traffic
 
 
 @test

@@ -7,6 +7,7 @@
  * depend on how much of a packet is linear, and never on bytes behind it.
  */
 #include "../packets/core.h"
+#include "vip.h"
 
 #include <arpa/inet.h>
 #include <stdlib.h>
@@ -14,23 +15,6 @@
 #define MUTATIONS	400
 
 static struct core_result r;
-
-static const char *const verdicts[] = {
-	[DUET_VERDICT_PASS] = "pass",
-	[DUET_VERDICT_ENCAP] = "encap",
-	[DUET_VERDICT_DROP_HEADER] = "header",
-	[DUET_VERDICT_DROP_NO_RULE] = "no-rule",
-	[DUET_VERDICT_DROP_NO_DIP] = "no-dip",
-	[DUET_VERDICT_DROP_FRAGMENT] = "fragment",
-	[DUET_VERDICT_DROP_TTL] = "ttl",
-	[DUET_VERDICT_DROP_TOO_BIG] = "too-big",
-	[DUET_VERDICT_DROP_NO_ROUTE] = "no-route",
-	[DUET_VERDICT_DROP_NO_LOCAL] = "no-local",
-	[DUET_VERDICT_DROP_MEMORY] = "memory",
-	[DUET_VERDICT_DROP_LOOP] = "loop",
-	[DUET_VERDICT_DROP_NO_TUNNEL] = "no-tunnel",
-	[DUET_VERDICT_OUTER_ERROR] = "outer-error",
-};
 
 static bool same(const __u8 *got, __u32 len, const struct wanted *want)
 {
@@ -91,8 +75,8 @@ static bool check_case(const struct golden *g)
 	if (!golden_is_ip(g))
 		return !strcmp(g->verdict, "pass");
 	run(g, &g->in);
-	if (strcmp(verdicts[r.verdict], g->verdict)) {
-		printf("# verdict %s, want %s\n", verdicts[r.verdict], g->verdict);
+	if (strcmp(verdict_name(r.verdict), g->verdict)) {
+		printf("# verdict %s, want %s\n", verdict_name(r.verdict), g->verdict);
 		return false;
 	}
 	counted(count, sizeof(count));
@@ -148,8 +132,8 @@ static void mutate(const struct golden *g, unsigned int *state)
 	vb = core_parse(data, in.len, v6, in.len, &w, &b);
 	if (va != vb || (va == DUET_VERDICT_ENCAP && memcmp(&a, &b, sizeof(a))) ||
 	    v.len > in.len || v.l4 > in.len) {
-		printf("# %s or %s, length %u of %u, transport at %u\n", verdicts[va],
-		       verdicts[vb], v.len, in.len, v.l4);
+		printf("# %s or %s, length %u of %u, transport at %u\n", verdict_name(va),
+		       verdict_name(vb), v.len, in.len, v.l4);
 		dump("linear or not makes a difference:", data, in.len);
 		fflush(stdout);
 		abort();
@@ -230,7 +214,7 @@ static bool check_gso(void)
 			len = 80;
 		if (verdict != (zero && !gso ? DUET_VERDICT_DROP_HEADER : DUET_VERDICT_ENCAP) ||
 		    (verdict == DUET_VERDICT_ENCAP && v.len != len)) {
-			printf("# case %u: %s, length %u\n", i, verdicts[verdict], v.len);
+			printf("# case %u: %s, length %u\n", i, verdict_name(verdict), v.len);
 			return false;
 		}
 	}
