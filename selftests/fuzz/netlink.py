@@ -3,8 +3,8 @@
 """Requests for every command of docs/netlink/duet.yaml to the real module: as the specification has them, and then cut
 short, overgrown, nested wrongly, with attributes of other commands, of wrong lengths, twice or nowhere defined.
 
-After each: the answer to a refusal has a sentence, and neither configuration, generation nor listeners saw anything of
-it; a change bumps the generation and is told to listeners, and the same again is no change. (What a request does when
+After each: the answer to a refusal has a sentence, and neither configuration nor generation saw anything of it, nor
+listeners, whom a full table is told of and nothing else; a change bumps the generation and is told to listeners, and the same again is no change. (What a request does when
 it is good is what selftests/netns tests.) The kernel's complaints are seen by scripts/vm. A failure names the request's
 number: the same seed makes the same requests.
 
@@ -12,6 +12,7 @@ usage: scripts/vm --insmod -- selftests/fuzz/netlink.py [--seconds N] [--seed S]
 """
 import argparse
 import ctypes
+from errno import ENOSPC, EOPNOTSUPP
 import os
 import random
 import socket
@@ -26,7 +27,7 @@ from genl import (GENL_ID_CTRL, NETLINK_EXT_ACK, NETLINK_GENERIC, NLA_F_NESTED, 
                   NLM_F_DUMP, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, NLMSGERR_ATTR_MSG, SOL_NETLINK, attr, attrs, nest)
 from spec import Requests, Spec, encode, mutate  # noqa: E402
 
-CLONE_NEWNET, NETLINK_ADD_MEMBERSHIP, EOPNOTSUPP = 0x40000000, 1, 95
+CLONE_NEWNET, NETLINK_ADD_MEMBERSHIP = 0x40000000, 1
 DEVICES, PORTS = ("mux0", "mux1"), ("p0", "p1")
 PER_KIND = 5		# failures told of each kind
 
@@ -35,7 +36,7 @@ class Answer:
     """What came back: one entry a message that was answered."""
 
     def __init__(self):
-        self.errors, self.silent, self.replies = [], 0, []
+        self.errors, self.silent, self.full, self.replies = [], 0, 0, []
 
     @property
     def error(self):
@@ -69,7 +70,9 @@ class Netlink:
                 if error:
                     skip = 4 if kind == NLMSG_DONE else 20 if flags & 0x100 else 4 + (struct.unpack("I", part[4:8])[0] + 3 & ~3)
                     why = nest(part[skip:]) if flags & NLM_F_ACK_TLVS else {}
-                    answer.silent += not why.get(NLMSGERR_ATTR_MSG, b"").strip(b"\0")
+                    sentence = why.get(NLMSGERR_ATTR_MSG, b"").strip(b"\0")
+                    answer.silent += not sentence
+                    answer.full += error == ENOSPC and b" table full: " in sentence
 
 
 def message(family, command, payload, flags=NLM_F_ACK, version=1, reserved=0):
@@ -122,18 +125,21 @@ class Module:
         return {d: g for d, (g, _) in devices.items()}, {d: rest for d, (_, rest) in devices.items()}, [self.vips(d) for d in DEVICES]
 
     def told(self):
-        """How many events there were."""
-        count = 0
+        """The commands of the events there were."""
+        commands = []
         while True:
             try:
-                self.events.s.recv(1 << 20, socket.MSG_DONTWAIT)
-                count += 1
+                data = self.events.s.recv(1 << 20, socket.MSG_DONTWAIT)
             except BlockingIOError:
-                return count
+                return commands
+            while data:
+                size, = struct.unpack("I", data[:4])
+                commands.append(data[16])
+                data = data[(size + 3) & ~3:]
 
 
 class Fuzzer:
-    CHECKS = ("every refusal has its sentence", "a refusal changes nothing and nobody is told",
+    CHECKS = ("every refusal has its sentence", "a refusal changes nothing, and only a full table is told of",
               "a change bumps the generation and is told", "the same again is no change",
               "devices answer, and end up empty")
 
@@ -141,7 +147,7 @@ class Fuzzer:
         self.seed, self.spec = seed, Spec()
         self.module = Module(self.spec)
         self.failures = {check: [] for check in self.CHECKS}
-        self.counts = {"accepted": 0, "refused": 0, "unanswered": 0, "changes": 0}
+        self.counts = {"accepted": 0, "refused": 0, "full": 0, "unanswered": 0, "changes": 0}
         self.number = 0
 
     def fail(self, check, what, request):
@@ -203,19 +209,20 @@ class Fuzzer:
             return
         self.counts["refused" if answer.error else "accepted"] += 1
         if answer.error:
-            if after != before or told:
-                self.fail(self.CHECKS[1], f"{what}: {os.strerror(answer.error)}, {self.difference(before, after)}, {told} events", request)
+            self.counts["full"] += answer.full
+            if after != before or told != [self.spec.commands["full-ntf"]] * answer.full:
+                self.fail(self.CHECKS[1], f"{what}: {os.strerror(answer.error)}, {self.difference(before, after)}, events {told}", request)
             return
         changed = after[1:] != before[1:]
         self.counts["changes"] += changed
         if changed != (after[0] != before[0]) or changed and not told:
-            self.fail(self.CHECKS[2], f"{what}: {self.difference(before, after)}, {told} events", request)
+            self.fail(self.CHECKS[2], f"{what}: {self.difference(before, after)}, events {told}", request)
         if good and changed:
             again = self.module.request.send(request)
             last, told = self.module.state(), self.module.told()
             self.before = last
             if not again.error and (last != after or told):
-                self.fail(self.CHECKS[3], f"{what}: {self.difference(after, last)}, {told} events", request)
+                self.fail(self.CHECKS[3], f"{what}: {self.difference(after, last)}, events {told}", request)
 
     @staticmethod
     def difference(a, b):
