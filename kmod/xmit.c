@@ -41,17 +41,21 @@ static noinline bool duet_own(const struct duet_dev *dd,
 
 /* duet_too_big - the packet doesn't fit in mtu, what the tunnel leaves: is that
  * for the client to hear? If not, the outer packet is fragmented: for an IPv4
- * packet without DF, unless the policy is to refuse, and for an IPv6 packet
- * that is no larger than every path must carry (RFC 2473, 7.1).
+ * packet without DF, unless the policy is to refuse or an outer IPv4 header
+ * can't say the length, and for an IPv6 packet that is no larger than every path
+ * must carry (RFC 2473, 7.1).
  */
 static noinline bool duet_too_big(struct duet_dev *dd,
 				  const struct duet_rules *rules,
+				  const struct duet_tunnel *tunnel,
 				  struct sk_buff *skb,
 				  const struct duet_tuple *t, unsigned int mtu)
 {
 	if (t->family == 4) {
 		if (!(ip_hdr(skb)->frag_off & htons(IP_DF)) &&
-		    rules->policy.oversize == DUET_OVERSIZE_FRAGMENT)
+		    rules->policy.oversize == DUET_OVERSIZE_FRAGMENT &&
+		    (tunnel->v6 || skb_is_gso(skb) ||
+		     skb->len <= IP_MAX_MTU - sizeof(struct iphdr)))
 			return false;
 	} else {
 		mtu = max_t(unsigned int, mtu, IPV6_MIN_MTU);
@@ -220,7 +224,7 @@ duet_xmit(struct duet_dev *dd, const struct duet_rules *rules,
 	mtu = (route->mtu ?: dst_mtu(route->dst)) - outer;
 	fits = duet_fits(skb, mtu);
 	verdict = DUET_VERDICT_DROP_TOO_BIG;
-	if (unlikely(!fits && duet_too_big(dd, rules, skb, t, mtu)))
+	if (unlikely(!fits && duet_too_big(dd, rules, tunnel, skb, t, mtu)))
 		goto drop;
 
 	verdict = DUET_VERDICT_DROP_MEMORY;

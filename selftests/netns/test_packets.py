@@ -38,7 +38,7 @@ import packets  # noqa: E402 pylint: disable=wrong-import-position
 SIOCSIFMTU = 0x8922
 MARKER = "10.2.0.250"
 GONE, MARKED = object(), object()
-JUMBO = 9000
+JUMBO = 65535
 
 
 def dips():

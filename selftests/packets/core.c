@@ -135,7 +135,7 @@ static enum duet_verdict send_to(const struct core *c, const struct core_vip *vi
 	r->fits = len <= mtu;
 	if (v4)
 		df = duet_get16(p + 6) & DUET_IP_DF;
-	if (!r->fits && (v4 ? df || vip->refuse :
+	if (!r->fits && (v4 ? df || vip->refuse || (out4 && len + outer > 0xffff) :
 			      len > (mtu > DUET_IP6_MTU_MIN ? mtu : DUET_IP6_MTU_MIN))) {
 		too_big(r, p, len, t, mtu);
 		return DUET_VERDICT_DROP_TOO_BIG;

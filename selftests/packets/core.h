@@ -16,7 +16,7 @@
 #define CORE_VIPS	8
 #define CORE_RULES	8
 #define CORE_PACKET	66000
-#define GOLDEN_OUT	4
+#define GOLDEN_OUT	8
 
 /* A rule and the table of its set; table: NULL if no DIP is up. */
 struct core_rule {

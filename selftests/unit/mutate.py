@@ -30,8 +30,9 @@ MUTANTS = (
     ("packet.h", PACKETS, "return v->want ? DUET_VERDICT_DROP_HEADER :\n\t\t\t\t\t DUET_VERDICT_ENCAP;", "return DUET_VERDICT_ENCAP;"),
     # headers
     ("packet.h", PACKETS, "len < ihl ||", ""),
-    ("packet.h", PACKETS, "\t     len > v->len || !duet_has(v, ihl) ||", "\t     !duet_has(v, ihl) ||"),
-    ("packet.h", PACKETS, "!duet_has(v, ihl) || duet_sum4(p, ihl)", "!duet_has(v, ihl)"),
+    ("packet.h", PACKETS, "len > v->len || duet_sum4(p, ihl)", "duet_sum4(p, ihl)"),
+    ("packet.h", PACKETS, "len > v->len || duet_sum4(p, ihl)", "len > v->len"),
+    ("packet.h", PACKETS, "ihl < DUET_IP4_HEADER || !duet_has(v, ihl))", "ihl < DUET_IP4_HEADER)"),
     ("packet.h", PACKETS, "p[0] >> 4 != 6 || len > v->len", "p[0] >> 4 != 6"),
     ("packet.h", PACKETS, "!len && v->gso", "v->gso"),
     ("packet.h", PACKETS, "len == DUET_IP6_HEADER && v->gso", "len == DUET_IP6_HEADER"),
@@ -109,9 +110,9 @@ def build_and_run(work, test):
     binary = f"{work}/{name}"
     flags = ["-D_GNU_SOURCE", "-std=gnu11", "-O1", "-w", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined",
              f"-I{work}/include", "-Iinclude", "-Iinclude/uapi", "-Ilib", f"-I{OUT}/linux-source/tools/testing/selftests"]
-    done = subprocess.run(["gcc", *flags, "-o", binary, *sources], cwd=TOP, stderr=subprocess.PIPE, text=True, check=False)
+    done = subprocess.run(["gcc", *flags, "-o", binary, *sources, f"{OUT}/lib/libduet.a", "-ljansson"], cwd=TOP, stderr=subprocess.PIPE, text=True, check=False)
     if done.returncode:
-        return f"doesn't build: {done.stderr[:300]}", False
+        raise SystemExit(f"a mutant doesn't build: {done.stderr}")
     try:
         done = subprocess.run([binary], cwd=TOP, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False, timeout=600)
     except subprocess.TimeoutExpired:
@@ -138,7 +139,9 @@ def main():
                 f.seek(0)
                 f.truncate()
                 f.write(text.replace(old, new))
-            why, ok = build_and_run(work, test) if found else ("not in the header any more", False)
+            if not found:
+                raise SystemExit(f"mutant {number}: {old!r} is not in {header} any more")
+            why, ok = build_and_run(work, test)
             failed = failed or not ok
             print(f"# {why}\n{'ok' if ok else 'not ok'} {number} - {header}: {' '.join(old.split())!r} is {' '.join(new.split())!r}", flush=True)
     return failed
