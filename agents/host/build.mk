@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
-# duet-host-agent: runs on every server. Its BPF program is compiled with user
-# space headers only and embedded by way of a skeleton.
+# duet-host-agent: runs on every server. Its BPF programs are compiled with user
+# space headers only and embedded by way of skeletons.
 PROGRAMS += duet-host-agent
 duet-host-agent-objs := $(patsubst %.c,%.o,$(wildcard agents/host/*.c))
 duet-host-agent-libs := libbpf libnftables
@@ -14,15 +14,13 @@ $(HOST_BPF)/%.bpf.o: agents/host/bpf/%.bpf.c $(wildcard agents/host/bpf/*.h incl
 	$(Q)$(CLANG) -target bpf -mcpu=v3 -O2 -g -Wall -Werror -Iinclude -Iinclude/uapi \
 		-I/usr/include/$(shell $(CC) -print-multiarch) -c -o $@ $<
 
-$(HOST_BPF)/decap.skel.h: $(HOST_BPF)/decap.bpf.o
+# decap's skeleton is struct decap, the others' struct NAME_bpf
+$(HOST_BPF)/%.skel.h: $(HOST_BPF)/%.bpf.o
 	$(say) SKEL $@
-	$(Q)$(BPFTOOL) gen skeleton $< name decap >$@.new && mv $@.new $@
+	$(Q)$(BPFTOOL) gen skeleton $< name $(if $(filter decap,$*),$*,$*_bpf) >$@.new && mv $@.new $@
 
-$(HOST_BPF)/snat.skel.h: $(HOST_BPF)/snat.bpf.o
-	$(say) SKEL $@
-	$(Q)$(BPFTOOL) gen skeleton $< name snat_bpf >$@.new && mv $@.new $@
+.SECONDARY: $(patsubst agents/host/bpf/%.bpf.c,$(HOST_BPF)/%.bpf.o,$(wildcard agents/host/bpf/*.bpf.c))
 
 $(HOST_BPF)/dataplane.o: $(HOST_BPF)/decap.skel.h
-$(HOST_BPF)/snat.o: $(HOST_BPF)/snat.skel.h
-CFLAGS-agents/host/dataplane := -I$(HOST_BPF)
-CFLAGS-agents/host/snat := -I$(HOST_BPF)
+$(foreach x,snat forward release,$(eval $(HOST_BPF)/$(x).o: $(HOST_BPF)/$(x).skel.h))
+$(foreach x,dataplane snat forward release,$(eval CFLAGS-agents/host/$(x) := -I$(HOST_BPF)))

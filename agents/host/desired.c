@@ -23,6 +23,7 @@ void desired_free(struct desired *d)
 		vip_free(d->pairs[i].rules);
 	free(d->snat);
 	free(d->excepts);
+	free(d->snat_text);
 	free(d->muxes);
 	free(d->racks);
 	free(d->pairs);
@@ -341,6 +342,20 @@ static int read_snat(json_t *list, struct desired *d, struct err *e)
 	return 0;
 }
 
+static char *snat_text(json_t *body)
+{
+	static const char *const keys[] = { "seed", "vips", "snat", "snat_except" };
+	json_t *j = json_object();
+	char *text;
+	unsigned int i;
+
+	for (i = 0; i < sizeof(keys) / sizeof(*keys); i++)
+		json_object_set(j, keys[i], json_object_get(body, keys[i]));
+	text = json_dumps(j, JSON_COMPACT | JSON_SORT_KEYS);
+	json_decref(j);
+	return text;
+}
+
 static unsigned int count(json_t *vips, const char *key)
 {
 	unsigned int n = 0;
@@ -411,5 +426,10 @@ int desired_read(json_t *body, struct desired *d, struct err *e)
 	ret = overlaps(d, e);
 	if (!ret)
 		ret = read_excepts(json_object_get(body, "snat_except"), d, e);
-	return ret ?: read_snat(json_object_get(body, "snat"), d, e);
+	if (!ret)
+		ret = read_snat(json_object_get(body, "snat"), d, e);
+	if (ret || !d->n_snat)
+		return ret;
+	d->snat_text = snat_text(body);
+	return d->snat_text ? 0 : err_set(e, -ENOMEM, "no memory");
 }

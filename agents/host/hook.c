@@ -1,23 +1,33 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Where programs hang on the interface: tc filters at clsact and XDP in the
+ * Where programs hang: on the interface, tc filters at clsact and XDP in the
  * driver, the attachments that 6.1 and newer kernels share and that outlive their
- * maker. What is attached is the truth; replacing it is one step.
+ * maker; on the sockets of the machine, links on the root cgroup, pinned. What is
+ * attached is the truth; replacing it is one step.
  */
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/if_link.h>
+#include <linux/magic.h>
 #include <linux/pkt_sched.h>
 #include <net/if.h>
 #include <netlink/route/classifier.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "host.h"
 #include "log.h"
 
+#ifndef SO_NETNS_COOKIE
+#define SO_NETNS_COOKIE 71
+#endif
+#define CGROUP "/sys/fs/cgroup"
 #define FILTER_HANDLE	1
 #define FILTER_PRIORITY	8472
 
@@ -155,4 +165,81 @@ void hook_leave(unsigned int ifindex)
 
 	if (!filters(ifindex, TC_H_MIN_INGRESS, true) && !filters(ifindex, TC_H_MIN_EGRESS, true))
 		bpf_tc_hook_destroy(&both);
+}
+
+int hook_netns(uint64_t *cookie, struct err *e)
+{
+	socklen_t len = sizeof(*cookie);
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), ret = 0;
+
+	if (fd < 0 || getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, cookie, &len))
+		ret = err_set(e, -errno, "the network namespace has no name: %s", strerror(errno));
+	if (fd >= 0)
+		close(fd);
+	return ret;
+}
+
+/* root_cgroup - a folder fd of the one that all sockets are in. Where cgroup2 isn't
+ * mounted in sight, it is for us alone, in no folder.
+ */
+static int root_cgroup(void)
+{
+	int fd = open(CGROUP, O_RDONLY | O_DIRECTORY | O_CLOEXEC), fs;
+	struct statfs st;
+
+	if (fd >= 0 && !fstatfs(fd, &st) && st.f_type == CGROUP2_SUPER_MAGIC)
+		return fd;
+	if (fd >= 0)
+		close(fd);
+	fs = fsopen("cgroup2", FSOPEN_CLOEXEC);
+	if (fs < 0)
+		return -errno;
+	fd = fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) ? -1 : fsmount(fs, FSMOUNT_CLOEXEC, 0);
+	fd = fd < 0 ? -errno : fd;
+	close(fs);
+	return fd;
+}
+
+int hook_sockets(const char *pin, const char *name, enum bpf_attach_type type, int prog, int *link, struct err *e)
+{
+	char path[512];
+	int cgroup;
+
+	if (*link >= 0)
+		return 0;
+	snprintf(path, sizeof(path), "%s/%s", pin, name);
+	*link = bpf_obj_get(path);
+	if (*link >= 0) {
+		if (!bpf_link_update(*link, prog, NULL))
+			return 0;
+		close(*link);
+		unlink(path);
+	}
+	cgroup = root_cgroup();
+	if (cgroup < 0)
+		return err_set(e, cgroup, "no cgroup2 of all sockets: %s", strerror(-cgroup));
+	*link = bpf_link_create(prog, cgroup, type, NULL);
+	close(cgroup);
+	if (*link < 0)
+		return err_set(e, -errno, "the program of sockets can't be attached to the root cgroup: %s", strerror(errno));
+	/* unpinned, it ends with this process: sockets that are bound stay so */
+	if (bpf_obj_pin(*link, path))
+		log_debug("%s: not pinned: %s", path, strerror(errno));
+	return 0;
+}
+
+void hook_sockets_close(int *link)
+{
+	if (*link >= 0)
+		close(*link);
+	*link = -1;
+}
+
+void hook_sockets_leave(const char *pin, const char *name, int *link)
+{
+	char path[512];
+
+	snprintf(path, sizeof(path), "%s/%s", pin, name);
+	unlink(path);
+	hook_sockets_close(link);
 }

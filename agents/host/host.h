@@ -7,6 +7,7 @@
 #define DUET_AGENT_HOST_H
 
 #include <jansson.h>
+#include <linux/bpf.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
@@ -74,6 +75,14 @@ bool hook_detach(unsigned int ifindex, enum hook_kind kind);
 unsigned int hook_foreign(unsigned int ifindex);
 /* hook_leave - take clsact away unless somebody has filters there */
 void hook_leave(unsigned int ifindex);
+/* hook_netns - the number of this network namespace, as programs of sockets see it */
+int hook_netns(uint64_t *cookie, struct err *e);
+/* hook_sockets - one program to the sockets of the machine, unless *link is there; an older one of
+ * ours, pinned as pin/name, is replaced in one step. hook_sockets_close() leaves what is pinned.
+ */
+int hook_sockets(const char *pin, const char *name, enum bpf_attach_type type, int prog, int *link, struct err *e);
+void hook_sockets_close(int *link);
+void hook_sockets_leave(const char *pin, const char *name, int *link);
 
 /* ---- pin.c ---- */
 /* pin_dir - make it, on a BPF file system; -errno and why not */
@@ -195,6 +204,7 @@ struct desired {
 	struct check_def *checks;
 	struct snat_def *snat;
 	struct prefix *excepts;		/* destinations that see the host's own address */
+	char *snat_text;		/* all that SNAT goes by; NULL: no SNAT */
 	unsigned int n_muxes, n_racks, n_pairs, n_locals, n_ports, n_checks, n_snat, n_excepts;
 };
 
@@ -253,6 +263,7 @@ bool checks_down(const struct checks *checks, const struct decap_key *key, const
 /* ---- state.c: making it true ---- */
 struct report;
 struct snat;			/* snat.h */
+struct release;			/* release.h */
 
 struct host {
 	struct conf conf;
@@ -263,7 +274,9 @@ struct host {
 	struct checks *checks;
 	struct report *report;
 	struct snat *snat;
+	struct release *release;
 	struct desired held;		/* what this process was told last; zeros: nothing yet */
+	char failed[sizeof(((struct err *)0)->text)];	/* why the last state is not all made */
 	bool synced;			/* this process was told its state */
 };
 

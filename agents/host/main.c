@@ -14,6 +14,7 @@
 #include "doctor.h"
 #include "host.h"
 #include "log.h"
+#include "release.h"
 #include "snat.h"
 
 #define CONF(section, key, type, member, ...) \
@@ -110,10 +111,12 @@ static int run(struct host *host, struct err *e)
 		err_set(e, ret, "health checks: %s", strerror(-ret));
 		goto out_dp;
 	}
-	ret = snat_start(host->loop, host->checks, host->conf.pin, &host->snat);
+	ret = release_start(host->loop, host->checks, host->conf.pin, &host->release);
+	if (!ret)
+		ret = snat_start(host->conf.pin, &host->snat);
 	if (ret) {
-		err_set(e, ret, "SNAT: %s", strerror(-ret));
-		goto out_checks;
+		err_set(e, ret, "programs of sockets: %s", strerror(-ret));
+		goto out_release;
 	}
 	ret = report_start(host, &host->report);
 	if (ret) {
@@ -129,7 +132,8 @@ out_report:
 	report_stop(host->report);
 out_snat:
 	snat_stop(host->snat);
-out_checks:
+out_release:
+	release_stop(host->release);
 	checks_stop(host->checks);
 out_dp:
 	desired_free(&host->held);

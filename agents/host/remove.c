@@ -6,6 +6,7 @@
 
 #include "host.h"
 #include "log.h"
+#include "release.h"
 #include "snat.h"
 
 /* vips_remove - those that the map says are ours, off lo */
@@ -39,6 +40,7 @@ bool state_remove(const struct conf *conf)
 	struct err e;
 
 	snat_unlink(conf->pin);
+	release_unlink(conf->pin);
 	for (l = links; l && l->if_index; l++) {
 		if (!hook_detach(l->if_index, HOOK_SNAT))
 			continue;

@@ -2,22 +2,16 @@
 /*
  * SNAT: tells the programs in bpf/snat.bpf.c which ports outgoing connections may
  * have and which buckets of the VIP's table are this DIP's, hooks them to sockets
- * (links on the root cgroup) and to the interfaces that targets are behind.
- * What an agent before left attached goes on until the state has come; then it is
- * replaced in one step.
+ * (links on the root cgroup) and to the interfaces that targets are behind
+ * (forward.c). Loaded when the state has SNAT; a kernel that refuses is asked
+ * once; a state that changes nothing of this builds nothing. What an agent before
+ * left attached goes on until the state has come; then it is replaced in one step.
  */
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <linux/magic.h>
 #include <netinet/in.h>
-#include <netlink/route/route.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <sys/mount.h>
-#include <sys/socket.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <duet/table.h>
@@ -26,41 +20,31 @@
 #include "snat.h"
 #include "snat.skel.h"
 
-#ifndef SO_NETNS_COOKIE
-#define SO_NETNS_COOKIE 71
-#endif
-#define CGROUP "/sys/fs/cgroup"
-
-enum link_id { LINK_CONNECT4, LINK_CONNECT6, LINK_RELEASE, __LINKS };
-static const char *const link_names[__LINKS] = { "link-connect4", "link-connect6", "link-release" };
-static const enum bpf_attach_type link_types[__LINKS] = {
-	BPF_CGROUP_INET4_CONNECT, BPF_CGROUP_INET6_CONNECT, BPF_CGROUP_INET_SOCK_RELEASE,
-};
+enum link_id { LINK_CONNECT4, LINK_CONNECT6, __LINKS };
+static const char *const link_names[__LINKS] = { "link-connect4", "link-connect6" };
 static const char *const count_names[__SNAT_COUNTS] = { "picked", "taken", "exhausted" };
 
 struct snat {
-	sd_event *loop;
-	struct checks *checks;
 	const char *pin;		/* borrowed */
 	struct snat_bpf *skel;		/* NULL until there is a need */
-	struct ring_buffer *ring;
-	sd_event_source *ring_io;
+	struct forward *forward;
 	int links[__LINKS];		/* -1: not attached by this process */
-	unsigned int *ifindexes, n_ifindexes;
+	struct decap_addr *clients;	/* as held */
+	unsigned int n_clients;
+	char *held;			/* the desired state's snat_text that is made; NULL: none */
 	uint32_t next_table;
-	bool forwards;			/* the kernel can translate what is forwarded */
-	bool used;
+	int refused;
 };
 
-int snat_start(sd_event *loop, struct checks *checks, const char *pin, struct snat **out)
+int snat_start(const char *pin, struct snat **out)
 {
 	struct snat *s = calloc(1, sizeof(*s));
 	unsigned int i;
 
-	if (!s)
+	if (!s || forward_start(&s->forward)) {
+		free(s);
 		return -ENOMEM;
-	s->loop = loop;
-	s->checks = checks;
+	}
 	s->pin = pin;
 	for (i = 0; i < __LINKS; i++)
 		s->links[i] = -1;
@@ -74,161 +58,43 @@ void snat_stop(struct snat *s)
 
 	if (!s)
 		return;
-	sd_event_source_disable_unref(s->ring_io);
-	ring_buffer__free(s->ring);
 	for (i = 0; i < __LINKS; i++)
-		if (s->links[i] >= 0)
-			close(s->links[i]);
+		hook_sockets_close(&s->links[i]);
+	forward_stop(s->forward);
 	snat_bpf__destroy(s->skel);
-	free(s->ifindexes);
+	free(s->clients);
+	free(s->held);
 	free(s);
 }
 
-static int on_closed(void *ctx, void *data, size_t size)
-{
-	*(bool *)ctx = true;
-	return 0;
-}
-
-static int on_ring(sd_event_source *source, int fd, uint32_t revents, void *ctx)
-{
-	struct snat *s = ctx;
-
-	s->used = true;
-	ring_buffer__consume(s->ring);
-	checks_hurry(s->checks);
-	return 0;
-}
-
-/* load - the programs, once a process; without the one for forwarded packets if the kernel can't have that */
 static int load(struct snat *s, struct err *e)
 {
-	uint64_t cookie = 0;
-	socklen_t len = sizeof(cookie);
-	uint32_t zero = 0;
-	int ret = -1, fd, tries;
+	uint64_t cookie;
 
 	if (s->skel)
 		return 0;
-	for (tries = 0; tries < 2 && ret; tries++) {
+	if (!s->refused) {
+		if (hook_netns(&cookie, e))
+			return -EIO;
 		s->skel = snat_bpf__open();
 		if (!s->skel)
 			return err_set(e, -errno, "the SNAT program can't be read: %s", strerror(errno));
-		if (tries)
-			bpf_program__set_autoload(s->skel->progs.duet_snat, false);
-		ret = snat_bpf__load(s->skel);
-		if (ret) {
-			snat_bpf__destroy(s->skel);
-			s->skel = NULL;
-		}
-	}
-	if (ret)
-		return err_set(e, ret, "the kernel refuses the SNAT programs: %s", strerror(-ret));
-	s->forwards = tries == 1;
-	fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	if (fd < 0 || getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &len) ||
-	    bpf_map_update_elem(bpf_map__fd(s->skel->maps.snat_ns), &zero, &cookie, BPF_ANY)) {
-		ret = err_set(e, -errno, "the network namespace has no name: %s", strerror(errno));
-		if (fd >= 0)
-			close(fd);
-		return ret;
-	}
-	close(fd);
-	s->ring = ring_buffer__new(bpf_map__fd(s->skel->maps.closed), on_closed, &s->used, NULL);
-	if (!s->ring || sd_event_add_io(s->loop, &s->ring_io, ring_buffer__epoll_fd(s->ring), EPOLLIN, on_ring, s) < 0)
-		return err_set(e, -ENOMEM, "no memory for events of sockets");
-	return 0;
-}
-
-/* root_cgroup - a folder fd of the one that all sockets are in. Where cgroup2 isn't
- * mounted in sight, it is for us alone, in no folder.
- */
-static int root_cgroup(void)
-{
-	int fd = open(CGROUP, O_RDONLY | O_DIRECTORY | O_CLOEXEC), fs;
-	struct statfs st;
-
-	if (fd >= 0 && !fstatfs(fd, &st) && st.f_type == CGROUP2_SUPER_MAGIC)
-		return fd;
-	if (fd >= 0)
-		close(fd);
-	fs = fsopen("cgroup2", FSOPEN_CLOEXEC);
-	if (fs < 0)
-		return -errno;
-	fd = fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) ? -1 : fsmount(fs, FSMOUNT_CLOEXEC, 0);
-	fd = fd < 0 ? -errno : fd;
-	close(fs);
-	return fd;
-}
-
-static struct bpf_program *link_prog(const struct snat *s, enum link_id id)
-{
-	switch (id) {
-	case LINK_CONNECT4: return s->skel->progs.duet_connect4;
-	case LINK_CONNECT6: return s->skel->progs.duet_connect6;
-	default: return s->skel->progs.duet_release;
-	}
-}
-
-/* hook_sockets - one program to the sockets of the machine; an older one of ours is replaced in one step */
-static int hook_sockets(struct snat *s, enum link_id id, struct err *e)
-{
-	int prog = bpf_program__fd(link_prog(s, id)), cgroup;
-	char path[512];
-
-	if (s->links[id] >= 0)
-		return 0;
-	snprintf(path, sizeof(path), "%s/%s", s->pin, link_names[id]);
-	s->links[id] = bpf_obj_get(path);
-	if (s->links[id] >= 0) {
-		if (!bpf_link_update(s->links[id], prog, NULL))
+		s->skel->rodata->netns = cookie;
+		s->refused = snat_bpf__load(s->skel);
+		if (!s->refused)
 			return 0;
-		close(s->links[id]);
-		unlink(path);
+		snat_bpf__destroy(s->skel);
+		s->skel = NULL;
 	}
-	cgroup = root_cgroup();
-	if (cgroup < 0)
-		return err_set(e, cgroup, "no cgroup2 of all sockets: %s", strerror(-cgroup));
-	s->links[id] = bpf_link_create(prog, cgroup, link_types[id], NULL);
-	close(cgroup);
-	if (s->links[id] < 0)
-		return err_set(e, -errno, "the program of sockets can't be attached to the root cgroup: %s", strerror(errno));
-	/* unpinned, it ends with this process: sockets that are bound stay so */
-	if (bpf_obj_pin(s->links[id], path))
-		log_debug("%s: not pinned: %s", path, strerror(errno));
-	return 0;
+	return err_set(e, s->refused, "the kernel refuses the SNAT programs: %s", strerror(-s->refused));
 }
 
-static void unhook_sockets(struct snat *s, enum link_id id)
+static int hook(struct snat *s, enum link_id id, struct err *e)
 {
-	char path[512];
+	const struct bpf_program *prog = id == LINK_CONNECT4 ? s->skel->progs.duet_connect4 : s->skel->progs.duet_connect6;
 
-	snprintf(path, sizeof(path), "%s/%s", s->pin, link_names[id]);
-	unlink(path);
-	if (s->links[id] >= 0)
-		close(s->links[id]);
-	s->links[id] = -1;
-}
-
-/* behind - the interface that a target is behind; 0: none known */
-static unsigned int behind(const struct addr *target)
-{
-	struct rtnl_route *route = NULL;
-	struct nl_sock *sk = nl_socket_alloc();
-	unsigned int ifindex = 0;
-	struct nl_addr *dst;
-	const void *raw;
-	size_t len;
-
-	raw = addr_raw(target, &len);
-	dst = nl_addr_build(len == 4 ? AF_INET : AF_INET6, raw, len);
-	if (sk && dst && !nl_connect(sk, NETLINK_ROUTE) && !rtnl_route_lookup(sk, dst, &route) &&
-	    rtnl_route_get_type(route) == RTN_UNICAST && rtnl_route_get_nnexthops(route))
-		ifindex = rtnl_route_nh_get_ifindex(rtnl_route_nexthop_n(route, 0));
-	rtnl_route_put(route);
-	nl_addr_put(dst);
-	nl_socket_free(sk);
-	return ifindex;
+	return hook_sockets(s->pin, link_names[id], id == LINK_CONNECT4 ? BPF_CGROUP_INET4_CONNECT : BPF_CGROUP_INET6_CONNECT,
+			    bpf_program__fd(prog), &s->links[id], e);
 }
 
 /* ours_of - [0]: buckets, [1 + b]: is bucket b of the rule's table this DIP's? malloc'd; base: as if all were up */
@@ -406,33 +272,10 @@ static int excepts_set(struct snat *s, const struct desired *d, struct err *e)
 	return ret;
 }
 
-/* hook_interfaces - packets of targets are seen where they come in; others are let go */
-static int hook_interfaces(struct snat *s, const unsigned int *ifindexes, unsigned int n, struct err *e)
-{
-	unsigned int i, k, *list = calloc(n + 1, sizeof(*list));
-	int ret = 0;
-
-	if (!list)
-		return err_set(e, -ENOMEM, "no memory");
-	for (i = 0; i < n && !ret; i++) {
-		ret = hook_attach(ifindexes[i], HOOK_SNAT, bpf_program__fd(s->skel->progs.duet_snat), e);
-		list[i] = ifindexes[i];
-	}
-	for (k = 0; k < s->n_ifindexes; k++) {
-		for (i = 0; i < n && ifindexes[i] != s->ifindexes[k]; i++)
-			;
-		if (i == n)
-			hook_detach(s->ifindexes[k], HOOK_SNAT);
-	}
-	free(s->ifindexes);
-	s->ifindexes = list;
-	s->n_ifindexes = n;
-	return ret;
-}
-
-/* What one pass over the pairs gathers. */
+/* What one pass over the pairs gathers: who gets a source, of which pair. */
 struct gathered {
 	struct decap_addr *clients;
+	const struct pair_def **pairs;
 	unsigned int *ifindexes, n_clients, n_ifindexes;
 	bool sockets4, sockets6;
 };
@@ -447,30 +290,40 @@ static void gather_interface(struct gathered *g, unsigned int ifindex)
 		g->ifindexes[g->n_ifindexes++] = ifindex;
 }
 
-/* gather_pair - the sockets of the host, or its targets, get their source */
-static int gather_pair(struct snat *s, const struct pair_def *p, const struct snat_source *source, struct gathered *g,
-		       struct err *e)
+/* gather_pair - the sockets of the host, or its targets */
+static void gather_pair(const struct pair_def *p, struct gathered *g)
 {
 	struct addr vip = to_addr(&p->key.vip);
 	bool v4 = addr_is_v4(&vip);
-	struct decap_addr client;
 	unsigned int t;
-	int ret = 0;
 
-	for (t = 0; t < (p->n_locals ?: 1) && !ret; t++) {
+	for (t = 0; t < (p->n_locals ?: 1); t++) {
+		struct decap_addr *client = &g->clients[g->n_clients];
+
 		if (!p->n_locals || host_has(&p->locals[t].address)) {
-			client = (struct decap_addr){ .w = { 0, 0, 0, v4 ? 4 : 6 } };
+			*client = (struct decap_addr){ .w = { 0, 0, 0, v4 ? 4 : 6 } };
 			*(v4 ? &g->sockets4 : &g->sockets6) = true;
 		} else {
-			if (!s->forwards)
-				return err_set(e, -EOPNOTSUPP, "this kernel can't translate what targets open (conntrack without BPF: 6.1 with BTF of its modules has it)");
-			client = of_addr(&p->locals[t].address);
-			gather_interface(g, behind(&p->locals[t].address));
+			*client = of_addr(&p->locals[t].address);
+			gather_interface(g, forward_behind(&p->locals[t].address));
 		}
-		ret = client_set(s, &client, source, e);
-		g->clients[g->n_clients++] = client;
+		g->pairs[g->n_clients++] = p;
 	}
-	return ret;
+}
+
+static int gather(const struct desired *d, struct gathered *g)
+{
+	unsigned int i;
+
+	g->clients = calloc(d->n_locals + d->n_pairs + 1, sizeof(*g->clients));
+	g->pairs = calloc(d->n_locals + d->n_pairs + 1, sizeof(*g->pairs));
+	g->ifindexes = calloc(d->n_locals + 1, sizeof(*g->ifindexes));
+	if (!g->clients || !g->pairs || !g->ifindexes)
+		return -ENOMEM;
+	for (i = 0; i < d->n_pairs; i++)
+		if (d->pairs[i].snats)
+			gather_pair(&d->pairs[i], g);
+	return 0;
 }
 
 /* end_lost - connections that the present set of DIPs sends to others */
@@ -522,78 +375,93 @@ static void tables_keep(struct snat *s, uint32_t above)
 	free(keys);
 }
 
-static bool wants_release(const struct desired *d)
-{
-	unsigned int i;
-
-	for (i = 0; i < d->n_checks; i++)
-		if (d->checks[i].port)
-			return true;
-	return false;
-}
-
-static int apply(struct snat *s, const struct desired *d, struct gathered *g, struct err *e)
+/* sources_set - what the programs go by */
+static int sources_set(struct snat *s, const struct desired *d, const struct gathered *g, struct err *e)
 {
 	struct snat_source source;
 	unsigned int i;
 	int ret;
 
 	ret = excepts_set(s, d, e);
-	for (i = 0; i < d->n_pairs && !ret; i++) {
-		ret = d->pairs[i].rules ? source_make(s, d, &d->pairs[i], &source, e) : 0;
-		if (!ret && d->pairs[i].rules && source.vip.w[3] && d->pairs[i].snats)
-			ret = gather_pair(s, &d->pairs[i], &source, g, e);
+	for (i = 0; i < g->n_clients && !ret; i++) {
+		/* those of one pair follow each other */
+		if (!i || g->pairs[i] != g->pairs[i - 1])
+			ret = source_make(s, d, g->pairs[i], &source, e);
+		if (!ret)
+			ret = client_set(s, &g->clients[i], &source, e);
 	}
-	if (!ret)
-		ret = hook_interfaces(s, g->ifindexes, g->n_ifindexes, e);
-	if (!ret && g->sockets4)
-		ret = hook_sockets(s, LINK_CONNECT4, e);
-	if (!ret && (g->sockets4 || g->sockets6))	/* to IPv4 from sockets of both families, too */
-		ret = hook_sockets(s, LINK_CONNECT6, e);
 	return ret;
+}
+
+static int apply(struct snat *s, const struct desired *d, struct gathered *g, bool same, struct err *e)
+{
+	uint32_t before = s->next_table;
+	int ret = same ? 0 : sources_set(s, d, g, e);
+
+	if (!ret && g->sockets4)
+		ret = hook(s, LINK_CONNECT4, e);
+	if (!ret && (g->sockets4 || g->sockets6))	/* to IPv4 from sockets of both families, too */
+		ret = hook(s, LINK_CONNECT6, e);
+	if (!ret)
+		ret = forward_hook(s->forward, s->skel->obj, g->ifindexes, g->n_ifindexes, e);
+	if (ret || same)
+		return ret;
+	keep(bpf_map__fd(s->skel->maps.clients), g->clients, g->n_clients, sizeof(*g->clients));
+	tables_keep(s, before);
+	end_lost(d);
+	return 0;
+}
+
+/* held_is - what is made, if it is made */
+static void held_is(struct snat *s, const char *text, struct gathered *g)
+{
+	free(s->held);
+	free(s->clients);
+	s->held = text ? strdup(text) : NULL;
+	s->clients = text ? g->clients : NULL;
+	s->n_clients = text ? g->n_clients : 0;
+	if (text)
+		g->clients = NULL;
+}
+
+static void snat_end(struct snat *s)
+{
+	struct err e;
+	unsigned int i;
+
+	/* those of an agent before us, too */
+	for (i = 0; i < __LINKS; i++)
+		hook_sockets_leave(s->pin, link_names[i], &s->links[i]);
+	if (!s->skel || !s->held)
+		return;
+	forward_hook(s->forward, s->skel->obj, NULL, 0, &e);
+	keep(bpf_map__fd(s->skel->maps.clients), NULL, 0, sizeof(struct decap_addr));
+	held_is(s, NULL, NULL);
 }
 
 int snat_apply(struct snat *s, const struct desired *d, struct err *e)
 {
-	bool any = d->n_snat, release = wants_release(d);
 	struct gathered g = {};
-	uint32_t before;
-	int ret = 0;
+	bool same;
+	int ret;
 
-	if (!any || !release) {
-		if (!any) {
-			unhook_sockets(s, LINK_CONNECT4);
-			unhook_sockets(s, LINK_CONNECT6);
-		}
-		if (!release)
-			unhook_sockets(s, LINK_RELEASE);
-		if (!any && s->skel) {
-			hook_interfaces(s, NULL, 0, e);
-			keep(bpf_map__fd(s->skel->maps.clients), NULL, 0, sizeof(struct decap_addr));
-		}
-	}
-	if (!any && !release)
+	if (!d->n_snat) {
+		snat_end(s);
 		return 0;
+	}
 	ret = load(s, e);
-	if (!ret && release)
-		ret = hook_sockets(s, LINK_RELEASE, e);
-	if (ret && !any) {
-		/* only speed is lost: services are asked after at their intervals */
-		log_notice("the end of a service is not seen at once: %s", e->text);
-		return 0;
-	}
-	if (ret || !any)
+	if (ret)
 		return ret;
-	before = s->next_table;
-	g.clients = calloc(d->n_locals + d->n_pairs + 1, sizeof(*g.clients));
-	g.ifindexes = calloc(d->n_locals + 1, sizeof(*g.ifindexes));
-	ret = g.clients && g.ifindexes ? apply(s, d, &g, e) : err_set(e, -ENOMEM, "no memory");
-	if (!ret) {
-		keep(bpf_map__fd(s->skel->maps.clients), g.clients, g.n_clients, sizeof(*g.clients));
-		tables_keep(s, before);
-		end_lost(d);
+	if (gather(d, &g)) {
+		ret = err_set(e, -ENOMEM, "no memory");
+	} else {
+		same = s->held && !strcmp(s->held, d->snat_text) && s->n_clients == g.n_clients &&
+		       !memcmp(s->clients, g.clients, g.n_clients * sizeof(*g.clients));
+		ret = apply(s, d, &g, same, e);
+		held_is(s, ret ? NULL : d->snat_text, &g);
 	}
 	free(g.clients);
+	free(g.pairs);
 	free(g.ifindexes);
 	return ret;
 }
@@ -621,7 +489,7 @@ int snat_count(const struct snat *s, unsigned int what, uint64_t *n)
 
 json_t *snat_json(const struct snat *s)
 {
-	json_t *j = json_pack("{s:b, s:b}", "sockets", s->links[LINK_CONNECT6] >= 0, "forwarded", s->n_ifindexes > 0);
+	json_t *j = json_pack("{s:b, s:b}", "sockets", s->links[LINK_CONNECT6] >= 0, "forwarded", forward_hooked(s->forward));
 	unsigned int i;
 	uint64_t n;
 

@@ -6,7 +6,7 @@
 #include "host.h"
 
 /* pin: a folder for the links, borrowed; nothing is loaded before there is a need */
-int snat_start(sd_event *loop, struct checks *checks, const char *pin, struct snat **snat);
+int snat_start(const char *pin, struct snat **snat);
 void snat_stop(struct snat *snat);
 /* snat_apply - after NAT for targets is there: conntrack does the translation */
 int snat_apply(struct snat *snat, const struct desired *d, struct err *e);
@@ -27,5 +27,18 @@ struct flow_table {
 /* flows_end - end the connections that are in none of these (flows.c) */
 void flows_end(const struct desired *d, const struct flow_table *tables, unsigned int n);
 json_t *snat_json(const struct snat *snat);
+
+/* ---- forward.c: of targets behind the host ---- */
+struct forward;
+struct bpf_object;
+
+int forward_start(struct forward **forward);
+void forward_stop(struct forward *forward);
+bool forward_hooked(const struct forward *forward);
+/* forward_behind - the interface that a target is behind; 0: none known */
+unsigned int forward_behind(const struct addr *target);
+/* forward_hook - at these interfaces, and at no others; sockets: whose maps it shares */
+int forward_hook(struct forward *forward, struct bpf_object *sockets, const unsigned int *ifindexes, unsigned int n,
+		 struct err *e);
 
 #endif

@@ -6,12 +6,14 @@
  * VIPs on lo are ours, the map says.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <duet/table.h>
 #include "host.h"
 #include "log.h"
+#include "release.h"
 #include "snat.h"
 
 struct changed {
@@ -203,8 +205,10 @@ static int apply(struct host *host, struct desired *d, struct changed *c, struct
 		if (!has_vip(p.keys, d->n_pairs, &old[i].vip) && !has_vip(old, i, &old[i].vip))
 			ret = lo_del(host->lo, &vip, &c->addresses, e);
 	}
-	if (!ret)
-		ret = snat_apply(host->snat, d, e);
+	if (ret)
+		goto out;
+	release_apply(host->release, d);
+	ret = snat_apply(host->snat, d, e);
 	if (ret)
 		goto out;
 	locals_keep(host, d);
@@ -242,10 +246,14 @@ void put_state(struct http_request *req, json_t *body, void *ctx)
 	}
 	ret = apply(host, &d, &c, &e);
 	if (ret) {
-		log_err("state %llu/%llu is not all made: %s", d.meta.epoch, d.meta.generation, e.text);
+		/* the controller asks again until it is made */
+		if (strcmp(host->failed, e.text))
+			log_err("state %llu/%llu is not all made: %s", d.meta.epoch, d.meta.generation, e.text);
+		snprintf(host->failed, sizeof(host->failed), "%s", e.text);
 		http_problem(req, ret == -E2BIG || ret == -ENOSPC ? 507 : 500, NULL, "%s", e.text);
 		goto out;
 	}
+	host->failed[0] = '\0';
 	desired_free(&host->held);
 	host->held = d;
 	if (!host->synced || c.muxes || c.added || c.removed || c.addresses || c.checks) {

@@ -44,9 +44,4 @@ enum snat_count {
 	__SNAT_COUNTS
 };
 
-/* To the agent: a socket of this host that listened was closed. */
-struct snat_closed {
-	__u32 unused;
-};
-
 #endif
