@@ -126,8 +126,20 @@ static struct bpf_map *skel_map(const struct decap *skel, enum map_id id)
 	return bpf_object__find_map_by_name(skel->obj, map_names[id]);
 }
 
-/* load - our programs, with the maps of those before */
-static struct decap *load(const int *maps, bool meter, struct err *e)
+/* hardware - is there a driver of hardware under it? A software device has skbs
+ * already: XDP there saves nothing, and takes its peer's offloads away
+ */
+static bool hardware(const char *interface)
+{
+	char path[64];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "/sys/class/net/%s/device", interface);
+	return !stat(path, &st);
+}
+
+/* load - our programs, with the maps of those before; what the kernel needn't verify it isn't given */
+static struct decap *load(const int *maps, bool meter, bool xdp, struct err *e)
 {
 	struct decap *skel = decap__open();
 	unsigned int i;
@@ -138,6 +150,7 @@ static struct decap *load(const int *maps, bool meter, struct err *e)
 		return NULL;
 	}
 	skel->rodata->metering = meter;
+	bpf_program__set_autoload(skel->progs.duet_decap_xdp, xdp);
 	for (i = 0; i < __MAPS; i++) {
 		if (maps[i] < 0 || !bpf_map__reuse_fd(skel_map(skel, i), maps[i]))
 			continue;
@@ -197,19 +210,7 @@ static int hang(struct dataplane *dp, enum hook_kind kind, struct bpf_program *p
 	return 0;
 }
 
-/* hardware - is there a driver of hardware under it? A software device has skbs
- * already: XDP there saves nothing, and takes its peer's offloads away
- */
-static bool hardware(const char *interface)
-{
-	char path[64];
-	struct stat st;
-
-	snprintf(path, sizeof(path), "/sys/class/net/%s/device", interface);
-	return !stat(path, &st);
-}
-
-static int hang_all(struct dataplane *dp, struct decap *skel, enum attach attach, struct err *e)
+static int hang_all(struct dataplane *dp, struct decap *skel, enum attach attach, bool xdp, struct err *e)
 {
 	int ret = hang(dp, HOOK_EGRESS, skel->progs.duet_egress, e);
 
@@ -217,7 +218,7 @@ static int hang_all(struct dataplane *dp, struct decap *skel, enum attach attach
 		ret = hang(dp, HOOK_INGRESS, skel->progs.duet_decap, e);
 	if (ret)
 		return ret;
-	if (attach == ATTACH_XDP || (attach == ATTACH_AUTO && hardware(dp->interface))) {
+	if (xdp) {
 		ret = hang(dp, HOOK_XDP, skel->progs.duet_decap_xdp, e);
 		if (ret && attach == ATTACH_XDP)
 			return ret;
@@ -256,6 +257,7 @@ out:
 int dp_open(const char *interface, enum attach attach, bool meter, const char *pins, struct dataplane **out, struct err *e)
 {
 	struct dataplane *dp = calloc(1, sizeof(*dp));
+	bool xdp = attach == ATTACH_XDP || (attach == ATTACH_AUTO && hardware(interface));
 	int maps[__MAPS], ret;
 	struct decap *skel;
 	struct hook_prog info = {};
@@ -274,14 +276,14 @@ int dp_open(const char *interface, enum attach attach, bool meter, const char *p
 	if (ret)
 		goto err_free;
 	dp->taken_over = take_over(dp, maps);
-	skel = load(maps, meter, e);
+	skel = load(maps, meter, xdp, e);
 	if (!skel) {
 		ret = -EIO;
 		goto err_maps;
 	}
 	for (i = 0; i < __MAPS; i++)
 		dp->maps[i] = dup(bpf_map__fd(skel_map(skel, i)));
-	ret = hang_all(dp, skel, attach, e);
+	ret = hang_all(dp, skel, attach, xdp, e);
 	decap__destroy(skel);
 	if (ret)
 		goto err_maps;

@@ -36,14 +36,14 @@ static __always_inline void transport(struct __sk_buff *skb, __u32 l4, struct du
 	}
 }
 
-/* choose - number of the target; 0: none */
-static __always_inline __u32 choose(__u16 index, const struct duet_tuple *t)
+/* choose - number of the target; 0: none. Not static: the verifier looks at it once, not at every path to it */
+__attribute__((noinline)) int choose(__u32 index, const struct duet_tuple *t)
 {
 	__u32 zero = 0, key = index, *buckets, *target;
 	struct decap_settings *s = bpf_map_lookup_elem(&settings, &zero);
 	void *table = bpf_map_lookup_elem(&choices, &key);
 
-	if (!s || !table)
+	if (!t || !s || !table)
 		return 0;
 	buckets = bpf_map_lookup_elem(table, &zero);
 	if (!buckets)

@@ -317,35 +317,50 @@ int duet_decap_xdp(struct xdp_md *ctx)
 	return XDP_PASS;
 }
 
+/* The options of a SYN, walked over. */
+struct options {
+	__u8 byte[OPTIONS_MAX];
+	__u32 len, at;
+	bool found;		/* an MSS, at `at` */
+};
+
+/* next_option - of a loop that the verifier looks through once, not once a step and path */
+static long next_option(__u32 i, struct options *o)
+{
+	__u32 at = o->at;
+
+	if (at >= OPTIONS_MAX - 3 || at + 4 > o->len || o->byte[at] == 0)
+		return 1;
+	if (o->byte[at] == 1) {
+		o->at = at + 1;
+		return 0;
+	}
+	if (o->byte[at] == 2) {
+		o->found = o->byte[at + 1] == 4;
+		return 1;
+	}
+	o->at = at + o->byte[at + 1];
+	return o->byte[at + 1] < 2;
+}
+
 /* clamp - the MSS that a SYN at @l4 offers, to @mss; a SYN without one offers 536 */
 static __always_inline void clamp(struct __sk_buff *skb, __u32 l4, __u16 mss)
 {
-	__u8 options[OPTIONS_MAX] = {};
-	__u32 len, at = 0, i;
+	struct options o = {};
 	struct tcphdr tcp;
 	__be16 old, new = bpf_htons(mss);
+	__u32 at;
 
 	if (bpf_skb_load_bytes(skb, l4, &tcp, sizeof(tcp)) || !tcp.syn || tcp.doff < 6)
 		return;
-	len = tcp.doff * 4 - sizeof(tcp);
-	if (len > OPTIONS_MAX || bpf_skb_load_bytes(skb, l4 + sizeof(tcp), options, len))
+	o.len = tcp.doff * 4 - sizeof(tcp);
+	if (o.len > OPTIONS_MAX || bpf_skb_load_bytes(skb, l4 + sizeof(tcp), o.byte, o.len))
 		return;
-	for (i = 0; i < OPTIONS_MAX; i++) {
-		if (at >= OPTIONS_MAX - 3 || at + 4 > len || options[at] == 0)
-			return;
-		if (options[at] == 1) {
-			at++;
-			continue;
-		}
-		if (options[at] == 2)
-			break;
-		if (options[at + 1] < 2)
-			return;
-		at += options[at + 1];
-	}
-	if (i == OPTIONS_MAX || at >= OPTIONS_MAX - 3 || options[at] != 2 || options[at + 1] != 4)
+	bpf_loop(OPTIONS_MAX, next_option, &o, 0);
+	at = o.at;
+	if (!o.found || at >= OPTIONS_MAX - 3)
 		return;
-	old = bpf_htons(options[at + 2] << 8 | options[at + 3]);
+	old = bpf_htons(o.byte[at + 2] << 8 | o.byte[at + 3]);
 	if (bpf_ntohs(old) <= mss)
 		return;
 	/* the sum is over words, and the option may begin on either half of one */
