@@ -70,7 +70,7 @@ struct duet_dev {
 	struct hlist_head tunnels[1 << DUET_TUNNEL_HASH_BITS];
 	struct hlist_head groups[1 << DUET_GROUP_HASH_BITS];
 	struct ida slot_ids;
-	u32 last_backend, last_rule;	/* ids given */
+	u32 last_backend, last_rule, last_tunnel;	/* ids given */
 	struct list_head ports;		/* of duet_port.node */
 	unsigned int n_ports;
 	enum duet_mode mode;

@@ -80,6 +80,36 @@ static void duet_flow_touch(struct duet_flow *flow, const struct duet_tuple *t,
 		WRITE_ONCE(flow->state, state);
 }
 
+/* duet_flow_adopt - the flow's rule is another than when it was bound, a more
+ * specific one or no longer that: this rule's backend for the same DIP, if it
+ * has one
+ */
+static noinline struct duet_backend *
+duet_flow_adopt(struct duet_flow_bucket *bucket, struct duet_flow *flow,
+		const struct duet_rule *rule, const struct duet_tuple *t,
+		bool touch)
+{
+	const struct duet_set *set = rcu_dereference(rule->set);
+	struct duet_backend *backend = NULL;
+	u32 i;
+
+	spin_lock(&bucket->lock);
+	for (i = 0; i < set->n && duet_flow_is(flow, t); i++) {
+		if (rule->backends[i]->tunnel->id != flow->tunnel)
+			continue;
+		backend = rule->backends[i];
+		if (!touch)
+			break;
+		write_seqcount_begin(&flow->seq);
+		flow->slot = backend->slot;
+		flow->id = backend->id;
+		write_seqcount_end(&flow->seq);
+		break;
+	}
+	spin_unlock(&bucket->lock);
+	return backend;
+}
+
 struct duet_backend *duet_flow_lookup(const struct duet_dev *dd,
 				      struct duet_flows *flows,
 				      const struct duet_rule *rule,
@@ -88,7 +118,7 @@ struct duet_backend *duet_flow_lookup(const struct duet_dev *dd,
 {
 	u32 tag = hash | 1, now = jiffies;
 	u32 at = hash >> 1 & flows->mask, way, slot, id;
-	const struct duet_flow_bucket *bucket = &flows->buckets[at];
+	struct duet_flow_bucket *bucket = &flows->buckets[at];
 	struct duet_backend *backend;
 	struct duet_flow *flow;
 	unsigned int seq;
@@ -107,7 +137,9 @@ struct duet_backend *duet_flow_lookup(const struct duet_dev *dd,
 		if (unlikely(!is) || duet_flow_idle(flows, flow, now))
 			continue;
 		backend = duet_backend_find(dd, slot, id);
-		if (unlikely(!backend || backend->rule != rule->id ||
+		if (unlikely(!backend || backend->rule != rule->id))
+			backend = duet_flow_adopt(bucket, flow, rule, t, touch);
+		if (unlikely(!backend ||
 			     READ_ONCE(backend->state) == DUET_DIP_DOWN))
 			return NULL;
 		if (touch) {
@@ -207,6 +239,7 @@ void duet_flow_bind(struct duet_flows *flows, const struct duet_tuple *t,
 	flow->family = t->family;
 	flow->slot = backend->slot;
 	flow->id = backend->id;
+	flow->tunnel = backend->tunnel->id;
 	WRITE_ONCE(flow->used, now);
 	/* RST of a connection nobody knows: no need to remember it for long */
 	WRITE_ONCE(flow->state, t->flags & DUET_T_END ? DUET_FLOW_CLOSING :

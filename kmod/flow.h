@@ -31,6 +31,7 @@ struct duet_flow {
 	u8 proto, family;
 	u8 state;		/* enum duet_flow_state */
 	u32 slot, id;		/* of the backend */
+	u32 tunnel;		/* id of the backend's */
 } ____cacheline_aligned;
 
 /* tag: from the flow's hash, 0 if the way is free */
@@ -79,9 +80,10 @@ static inline u32 duet_flow_hash(const struct duet_flows *flows,
 	return duet_tuple_hash(t, DUET_FIELDS_5TUPLE, flows->key);
 }
 
-/* duet_flow_lookup - the backend of rule that the flow is bound to; NULL: none,
- * or one that is down or gone. hash: duet_flow_hash(). touch: a packet of the flow, not a question
- * about it. RCU and BH off.
+/* duet_flow_lookup - the backend of rule that the flow is bound to, or has been
+ * by another rule that was the flow's: the same DIP; NULL: none, or one that is
+ * down or gone. hash: duet_flow_hash(). touch: a packet of the flow, not a
+ * question about it. RCU and BH off.
  */
 struct duet_backend *duet_flow_lookup(const struct duet_dev *dd,
 				      struct duet_flows *flows,

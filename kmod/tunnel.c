@@ -58,6 +58,7 @@ struct duet_tunnel *duet_tunnel_get(struct duet_dev *dd, const u8 addr[16])
 		per_cpu_ptr(tunnel->route, cpu)->id = get_random_u32();
 	memcpy(&tunnel->addr, addr, 16);
 	tunnel->v6 = !ipv6_addr_v4mapped(&tunnel->addr);
+	tunnel->id = ++dd->last_tunnel;
 	tunnel->refs = 1;
 	hlist_add_head_rcu(&tunnel->node, duet_tunnel_head(dd, addr));
 	dd->used.tunnels++;

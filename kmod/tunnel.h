@@ -26,6 +26,7 @@ struct duet_tunnel {
 	struct hlist_node node;			/* in duet_dev.tunnels, lock */
 	struct in6_addr addr;			/* IPv4 mapped */
 	bool v6;
+	u32 id;					/* never given twice */
 	unsigned int refs;			/* lock */
 	struct duet_route __percpu *route;
 	struct rcu_head rcu;

@@ -61,6 +61,29 @@ def removed_dip():
 
 
 @test
+def another_rule():
+    """a flow stays on its DIP when a rule for its port comes or goes, as long as that rule has the DIP"""
+    net = smux()
+    default = {"dips": [{"address": d} for d in FIRST]}
+    special = {"proto": "tcp", "port": 80, "dips": [{"address": dip(n)} for n in range(2, 9)]}
+    before = net.choices(packets(150, ACK))
+    net.vip(None, rules=[default, special])
+    port = next(p for (_, p), d in before.items() if d == dip(2))
+    answer = duet_json("trace", "mux0", f"{CLIENT}:{port}", f"{VIP}:80", "tcp")
+    equal((answer["dip"], answer["kept"]), (dip(2), True), "trace of a flow that is kept")
+    come = net.choices(packets(150, ACK))
+    equal({k: v for k, v in come.items() if before[k] != dip(1)},
+          {k: v for k, v in before.items() if v != dip(1)}, "flows of the DIPs that the rule has, too")
+    check(set(come.values()) > set(FIRST[1:]), "the DIPs that only the new rule has got none of the others")
+    equal(net.choices(packets(150, ACK)), come, "and again")
+    net.vip(FIRST)
+    gone = net.choices(packets(150, ACK))
+    equal({k: v for k, v in gone.items() if come[k] in FIRST},
+          {k: v for k, v in come.items() if v in FIRST}, "flows of DIPs that are left without the rule")
+    equal(duet_json("stats", "mux0")["verdicts"]["encap"]["packets"], 600, "packets")
+
+
+@test
 def syn():
     """a SYN is never bound to what was there before"""
     net = smux()
