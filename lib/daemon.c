@@ -24,11 +24,11 @@
 static void usage(FILE *out, const char *program, const char *what, bool has_role)
 {
 	fprintf(out, "usage: %s -c FILE [--check-config]%s\n%s\n"
-		"  -c, --config FILE  configuration\n"
-		"      --check-config read it, say what is wrong with it, exit\n%s"
-		"      --version      print the version\n"
-		"      --help         this\n"
-		"DUET_LOG=err|warn|notice|info|debug sets the log level\n",
+		     "  -c, --config FILE  configuration\n"
+		     "      --check-config read it, say what is wrong with it, exit\n%s"
+		     "      --version      print the version\n"
+		     "      --help         this\n"
+		     "DUET_LOG=err|warn|notice|info|debug sets the log level\n",
 		program, has_role ? " [--role ROLE]" : "", what,
 		has_role ? "      --role ROLE    all, monitor, engine or updater\n" : "");
 }

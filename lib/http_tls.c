@@ -102,10 +102,11 @@ int http_conf_check(const struct http_conf *conf, struct err *e)
 			       !conf->cert ? "tls-cert" : !conf->key ? "tls-key" : "tls-ca");
 	if (n && conf->insecure)
 		return err_set(e, -EINVAL, "insecure = yes, and certificates are given: one of the two");
-	if (!n)
-		return !conf->listen.port || conf->insecure ? 0 :
-		       err_set(e, -EINVAL,
+	if (!n && conf->listen.port && !conf->insecure)
+		return err_set(e, -EINVAL,
 			       "listen on TCP needs tls-cert, tls-key and tls-ca (or insecure = yes: whoever reaches the port may change everything)");
+	if (!n)
+		return 0;
 	ret = tls_files_read(conf, &files, e);
 	if (!ret)
 		tls_files_free(&files);
