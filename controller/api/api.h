@@ -33,12 +33,36 @@ const char *api_rack_of(const struct updater *u, const char *smux);
 const char *link_state(const struct updater *u, json_t *link, const char **by);
 void link_faults(struct updater *u, json_t *faults);
 
+/* whatif.c: a plan for what might come to pass */
+struct what_if {
+	json_t *before;		/* the engine's, of things as they are */
+	json_t *vips, *current;	/* what the plan was made from */
+};
+/* what_if_check - the request in normal form (new reference), or -EINVAL, -ENOENT and a sentence */
+int what_if_check(struct updater *u, json_t *body, json_t **normal, struct err *e);
+/* what_if_tell - adds to a plan what it changes */
+void what_if_tell(struct updater *u, const struct what_if *w, json_t *without, json_t *plan);
+
+/* way.c: the switches a flow may pass from each place where it may enter (names) to the
+ * nearest of `to`: [{"from": [switch], "hops": [[switch], ...]}], grouped by what follows
+ */
+json_t *way_of(struct updater *u, json_t *from, json_t *to);
+
+/* config.c */
+json_t *config_latest(const struct uvip *v);	/* the definition that is or will be in force; borrowed */
+/* config_check - a whole configuration: 0 and its VIPs in normal form (new reference;
+ * their addresses as members of seen), or -errno and a sentence
+ */
+int config_check(struct updater *u, json_t *body, json_t **list, json_t *seen, struct err *e);
+json_t *config_settings(const struct updater *u);	/* those that are configuration; new reference */
+
 /* handlers; ctx is the controller */
 #define API_HANDLER(name) void name(struct http_request *req, json_t *body, void *ctx)
 
 /* config.c */
 API_HANDLER(api_config_get);
 API_HANDLER(api_config_put);
+API_HANDLER(api_config_diff);
 API_HANDLER(api_vip_put);
 API_HANDLER(api_vip_delete);
 /* assign.c, move.c */

@@ -6,6 +6,7 @@
 #include "api.h"
 #include "gate.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,8 +22,11 @@ struct assign {
 	struct http_request *req;
 	bool dry_run;
 	json_t *options;
-	json_t *without;	/* what-if: switches that are gone */
-	json_t *vips;		/* what-if: VIP: {"mbps"} or null: gone */
+	json_t *without;	/* what-if: muxes that are gone */
+	json_t *vips;		/* what-if: VIP: {"mbps"}, {"factor"} or null: gone */
+	bool what_if;
+	json_t *model;		/* what-if: for the second plan, while the first is made */
+	struct what_if told;	/* what-if: what is to be compared */
 	json_t *plan;
 };
 
@@ -33,6 +37,10 @@ static void end(struct assign *a)
 	json_decref(a->without);
 	json_decref(a->vips);
 	json_decref(a->options);
+	json_decref(a->model);
+	json_decref(a->told.before);
+	json_decref(a->told.current);
+	json_decref(a->told.vips);
 	json_decref(a->plan);
 	free(a);
 }
@@ -72,6 +80,8 @@ static void planned(const struct http_result *r, void *ctx)
 		return;
 	}
 	a->plan = json_incref(r->body);
+	if (a->what_if)
+		what_if_tell(a->ctl->updater, &a->told, a->without, a->plan);
 	if (a->dry_run) {
 		http_reply(a->req, 200, json_incref(a->plan));
 		end(a);
@@ -123,26 +133,29 @@ static bool gone(json_t *without, const char *name)
 }
 
 /* drop_links - those that are down, and those of switches that are supposed to be gone */
-static void drop_links(struct assign *a, json_t *model)
+static void drop_links(struct assign *a, json_t *model, bool as_is)
 {
+	json_t *without = as_is ? NULL : a->without;
 	json_t *links = json_object_get(model, "links");
 	size_t i = json_array_size(links);
 
 	while (i--) {
 		json_t *l = json_array_get(links, i);
 
-		if (gone(a->without, get_str(l, "a", "")) || gone(a->without, get_str(l, "b", "")) ||
+		if (gone(without, get_str(l, "a", "")) || gone(without, get_str(l, "b", "")) ||
 		    !strcmp(link_state(a->ctl->updater, l, NULL), "down"))
 			json_array_remove(links, i);
 	}
 }
 
 /* supposed - a definition with the traffic that is measured, or what-if's */
-static json_t *supposed(const struct assign *a, const struct uvip *v, json_t *def)
+static json_t *supposed(json_t *vips, const struct uvip *v, json_t *def)
 {
-	json_t *what = json_object_get(a->vips, v->text), *traffic;
-	double mbps = json_is_object(what) ? get_num(what, "mbps", vip_mbps(v)) : v->measured;
+	json_t *what = json_object_get(vips, v->text), *traffic;
+	double mbps = v->measured;
 
+	if (json_is_object(what))
+		mbps = get_num(what, "mbps", vip_mbps(v) * get_num(what, "factor", 1));
 	if (mbps < 0)
 		return json_incref(def);
 	def = json_copy(def);
@@ -175,38 +188,66 @@ static json_t *options_of(const struct assign *a)
 	return options;
 }
 
-static void modelled(const struct http_result *r, void *ctx)
+/* ask - the engine, for a plan (as_is: how full things are with all VIPs where they are); model's reference is taken */
+static void ask(struct assign *a, json_t *model, bool as_is, void (*done)(const struct http_result *r, void *ctx))
 {
-	struct assign *a = ctx;
+	json_t *vips = json_array(), *current = json_object(), *options;
 	struct updater *u = a->ctl->updater;
-	json_t *vips, *current;
 	unsigned int i;
 	char url[320];
 
-	if (r->status != 200 || !json_is_object(r->body)) {
-		give_up(a, "monitor", a->ctl->monitor_url, r);
-		return;
-	}
-	vips = json_array();
-	current = json_object();
 	for (i = 0; i < u->n_vips; i++) {
 		struct uvip *v = u->vips[i];
 
 		if (v->move && v->move->kind == MOVE_DELETE)
 			continue;
-		if (json_is_null(json_object_get(a->vips, v->text)))
+		if (!as_is && json_is_null(json_object_get(a->vips, v->text)))
 			continue;
-		json_array_append_new(vips, supposed(a, v, v->move && v->move->def ? v->move->def : v->def));
+		json_array_append_new(vips, supposed(as_is ? NULL : a->vips, v, v->move && v->move->def ? v->move->def : v->def));
 		json_object_set_new(current, v->text, json_string(vip_wanted(v)));
 	}
-	real_tables(u, r->body);
-	drop_links(a, r->body);
+	drop_links(a, model, as_is);
+	options = as_is ? json_pack("{s:[]}", "only") : options_of(a);
+	if (a->what_if && !as_is) {
+		a->told.vips = json_incref(vips);
+		a->told.current = json_incref(current);
+	}
 	snprintf(url, sizeof(url), "%s/v1/engine/plan", a->ctl->engine_url);
-	if (!part_call(a->ctl, "POST", url,
-		       json_pack("{s:O, s:o, s:o, s:o}", "model", r->body, "vips", vips, "current",
-				 current, "options", options_of(a)),
-		       CALL_TIMEOUT_MS, planned, a))
+	if (!part_call(a->ctl, "POST", url, json_pack("{s:o, s:o, s:o, s:o}", "model", model, "vips", vips, "current", current,
+						      "options", options),
+		       CALL_TIMEOUT_MS, done, a))
 		give_up(a, "engine", a->ctl->engine_url, NULL);
+}
+
+static void planned_as_is(const struct http_result *r, void *ctx)
+{
+	struct assign *a = ctx;
+	json_t *model = a->model;
+
+	if (r->status != 200 || !json_is_object(r->body)) {
+		give_up(a, "engine", a->ctl->engine_url, r);
+		return;
+	}
+	a->told.before = json_incref(r->body);
+	a->model = NULL;
+	ask(a, model, false, planned);
+}
+
+static void modelled(const struct http_result *r, void *ctx)
+{
+	struct assign *a = ctx;
+
+	if (r->status != 200 || !json_is_object(r->body)) {
+		give_up(a, "monitor", a->ctl->monitor_url, r);
+		return;
+	}
+	real_tables(a->ctl->updater, r->body);
+	if (a->what_if)
+		a->model = json_deep_copy(r->body);
+	if (a->model)
+		ask(a, json_incref(r->body), true, planned_as_is);
+	else
+		ask(a, json_incref(r->body), false, planned);
 }
 
 /* undecided - a switch that has not answered since start and is not yet taken
@@ -226,7 +267,7 @@ static const struct mux *undecided(const struct updater *u)
 }
 
 /* begin - req NULL: nobody waits for it */
-static void begin(struct controller *ctl, struct http_request *req, json_t *body, bool dry_run)
+static void begin(struct controller *ctl, struct http_request *req, json_t *body, bool dry_run, bool what_if)
 {
 	struct assign *a = calloc(1, sizeof(*a));
 	char url[320];
@@ -239,6 +280,7 @@ static void begin(struct controller *ctl, struct http_request *req, json_t *body
 	a->ctl = ctl;
 	a->req = req;
 	a->dry_run = dry_run;
+	a->what_if = what_if;
 	a->options = json_incref(json_object_get(body, "options"));
 	a->without = json_incref(json_object_get(body, "without"));
 	a->vips = json_incref(json_object_get(body, "vips"));
@@ -275,37 +317,26 @@ void api_assign_post(struct http_request *req, json_t *body, void *ctx)
 	}
 	if (options)
 		only = json_pack("{s:O}", "options", options);
-	begin(ctx, req, only, dry_run);
+	begin(ctx, req, only, dry_run, false);
 	json_decref(only);
 }
 
 void api_what_if_post(struct http_request *req, json_t *body, void *ctx)
 {
 	struct updater *u = ((struct controller *)ctx)->updater;
-	json_t *without = json_object_get(body, "without"), *vips = json_object_get(body, "vips"), *v;
-	const char *name;
-	size_t i;
+	json_t *normal;
+	struct err e;
+	int ret;
 
 	if (!ready(ctx, req))
 		return;
-	if ((without && !json_is_array(without)) || (vips && !json_is_object(vips))) {
-		http_problem(req, 400, NULL, "\"without\" is a list of switches, \"vips\" an object: VIP and "
-			     "{\"mbps\": N}, or null for one that is gone");
+	ret = what_if_check(u, body, &normal, &e);
+	if (ret) {
+		http_problem(req, ret == -ENOENT ? 422 : 400, NULL, "%s", e.text);
 		return;
 	}
-	json_array_foreach(without, i, v)
-		if (!json_is_string(v) || !mux_find(u, json_string_value(v))) {
-			http_problem(req, 422, NULL, "there is no switch \"%s\" with a mux agent",
-				     json_is_string(v) ? json_string_value(v) : "?");
-			return;
-		}
-	json_object_foreach(vips, name, v)
-		if (!vip_find(u, name) || !(json_is_null(v) || (json_is_object(v) && get_num(v, "mbps", -1) >= 0))) {
-			http_problem(req, 422, NULL, "VIP %s: %s", name, vip_find(u, name) ?
-				     "what is supposed of it is {\"mbps\": N} or null" : "there is none");
-			return;
-		}
-	begin(ctx, req, body, true);
+	begin(ctx, req, normal, true, true);
+	json_decref(normal);
 }
 
 static int assign_now(sd_event_source *s, uint64_t usec, void *ctx)
@@ -313,7 +344,7 @@ static int assign_now(sd_event_source *s, uint64_t usec, void *ctx)
 	struct updater *u = ctx;
 
 	if (u->model && !undecided(u) && !u->assigning && u->configured) {
-		begin(u->ctl, NULL, NULL, false);
+		begin(u->ctl, NULL, NULL, false, false);
 		assign_schedule(u);
 	} else {
 		once(u->ctl->loop, &u->assign_timer, SOON_MS, assign_now, u);

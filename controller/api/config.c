@@ -17,6 +17,7 @@ struct change {
 	json_t *added, *changed, *removed, *moves;
 	unsigned int unchanged;
 	uint64_t wave;
+	bool settings;		/* they have changed */
 };
 
 static void change_begin(struct change *c, struct updater *u)
@@ -27,8 +28,7 @@ static void change_begin(struct change *c, struct updater *u)
 			      .removed = json_array(),
 			      .moves = json_array() };
 	updater_begin(u);
-	u->config_generation++;
-	store_set(u->store, "config", u->config_generation);
+	u->config_generation++;	/* taken back if nothing has changed */
 }
 
 static void move(struct change *c, struct uvip *v, enum move_kind kind, const char *to, json_t *def)
@@ -42,8 +42,7 @@ static void move(struct change *c, struct uvip *v, enum move_kind kind, const ch
 		json_array_append_new(c->moves, json_integer(mv->id));
 }
 
-/* latest - the definition that is or will be in force */
-static json_t *latest(const struct uvip *v)
+json_t *config_latest(const struct uvip *v)
 {
 	return v->move && v->move->def && v->move->state < MOVE_SWITCHING ? v->move->def : v->def;
 }
@@ -55,7 +54,7 @@ static void replace(struct change *c, struct uvip *v, json_t *def)
 	enum vip_diff diff = VIP_CONFIG;
 	struct err e;
 
-	if (json_equal(latest(v), def) && !(v->move && v->move->kind == MOVE_DELETE)) {
+	if (json_equal(config_latest(v), def) && !(v->move && v->move->kind == MOVE_DELETE)) {
 		c->unchanged++;
 		json_decref(def);
 		return;
@@ -126,23 +125,29 @@ static void change_end(struct change *c, struct http_request *req, unsigned int 
 	struct updater *u = c->u;
 	char text[128];
 	json_t *answer;
-	bool news = json_array_size(c->added) || json_array_size(c->changed) || json_array_size(c->removed);
+	bool news = json_array_size(c->added) || json_array_size(c->changed) || json_array_size(c->removed) || c->settings;
 
-	snprintf(text, sizeof(text), "%zu VIPs added, %zu changed, %zu removed", json_array_size(c->added),
-		 json_array_size(c->changed), json_array_size(c->removed));
+	snprintf(text, sizeof(text), "%zu VIPs added, %zu changed, %zu removed%s", json_array_size(c->added),
+		 json_array_size(c->changed), json_array_size(c->removed), c->settings ? ", settings" : "");
+	if (news)
+		store_set(u->store, "config", u->config_generation);
+	else
+		u->config_generation--;
 	if (!u->configured)
 		store_set(u->store, "configured", 1);
 	if (news)
 		api_audit(u, req, text);
-	answer = json_pack("{s:o, s:o, s:o, s:i, s:o, s:I}", "added", c->added, "changed", c->changed,
-			   "removed", c->removed, "unchanged", c->unchanged, "moves", c->moves, "generation",
-			   (json_int_t)u->config_generation);
+	answer = json_pack("{s:o, s:o, s:o, s:i, s:o, s:b, s:I}", "added", c->added, "changed", c->changed,
+			   "removed", c->removed, "unchanged", c->unchanged, "moves", c->moves, "settings-changed",
+			   c->settings, "generation", (json_int_t)u->config_generation);
 	if (updater_commit(u)) {
 		json_decref(answer);
 		api_not_kept(u, req);
 		return;
 	}
 	first_configuration(u);
+	if (c->settings)
+		assign_schedule(u);
 	moves_run(u);
 	if (news && u->control.assign_on_change)
 		assign_soon(u, "change");
@@ -181,6 +186,35 @@ err_list:
 	return NULL;
 }
 
+/* config_settings - all but the stop switch, which is for emergencies and not for files */
+json_t *config_settings(const struct updater *u)
+{
+	json_t *settings = control_json(u);
+
+	json_object_del(settings, "stop");
+	return settings;
+}
+
+int config_check(struct updater *u, json_t *body, json_t **list, json_t *seen, struct err *e)
+{
+	json_t *vips = json_object_get(body, "vips"), *settings = json_object_get(body, "settings"), *v;
+	const char *name;
+	int ret;
+
+	json_object_foreach(body, name, v)
+		if (strcmp(name, "vips") && strcmp(name, "settings"))
+			return err_set(e, -EINVAL, "a configuration has \"vips\" and \"settings\", and no \"%.64s\"", name);
+	if (!json_is_array(vips))
+		return err_set(e, -EBADMSG, "a configuration is an object with a list \"vips\"");
+	ret = settings ? control_check(settings, e) : 0;
+	if (ret)
+		return ret;
+	if (json_object_get(settings, "stop"))
+		return err_set(e, -EINVAL, "\"stop\" is no configuration: duetctl stop, duetctl resume");
+	*list = check_all(u, vips, seen, e);
+	return *list ? 0 : -EINVAL;
+}
+
 /* the configuration as it was given: what PUT takes */
 void api_config_get(struct http_request *req, json_t *body, void *ctx)
 {
@@ -190,47 +224,119 @@ void api_config_get(struct http_request *req, json_t *body, void *ctx)
 
 	for (i = 0; i < u->n_vips; i++)
 		if (!(u->vips[i]->move && u->vips[i]->move->kind == MOVE_DELETE))
-			json_array_append(list, latest(u->vips[i]));
+			json_array_append(list, config_latest(u->vips[i]));
 	api_etag(req, u->config_generation);
-	http_reply(req, 200, json_pack("{s:o}", "vips", list));
+	http_reply(req, 200, json_pack("{s:o, s:o}", "settings", config_settings(u), "vips", list));
+}
+
+/* checked - the request's VIPs in normal form, or NULL and it is answered */
+static json_t *checked(struct http_request *req, struct updater *u, json_t *body, json_t *seen)
+{
+	json_t *list;
+	struct err e;
+	int ret;
+
+	if (!ready(u, req))
+		return NULL;
+	ret = config_check(u, body, &list, seen, &e);
+	if (!ret)
+		return list;
+	http_problem(req, ret == -EBADMSG ? 400 : 422, NULL, "%s", e.text);
+	return NULL;
+}
+
+static void put_settings(struct change *c, json_t *settings)
+{
+	json_t *now = control_json(c->u), *v;
+	const char *name;
+
+	json_object_foreach(settings, name, v)
+		c->settings |= !json_equal(v, json_object_get(now, name));
+	json_decref(now);
+	if (c->settings)
+		control_set(c->u, settings);
 }
 
 void api_config_put(struct http_request *req, json_t *body, void *ctx)
 {
 	struct updater *u = ((struct controller *)ctx)->updater;
-	json_t *vips = json_object_get(body, "vips"), *seen, *list, *def;
+	json_t *seen = json_object(), *list = checked(req, u, body, seen), *def;
 	struct change c;
-	struct err e;
 	unsigned int n;
 	size_t i;
 
-	if (!ready(u, req))
-		return;
-	if (!json_is_array(vips)) {
-		http_problem(req, 400, NULL, "a configuration is an object with a list \"vips\"");
-		return;
-	}
-	seen = json_object();
-	list = check_all(u, vips, seen, &e);
-	if (!list) {
-		http_problem(req, 422, NULL, "%s", e.text);
-		json_decref(seen);
-		return;
-	}
-	if (api_match(req, u->config_generation)) {
-		json_decref(list);
-		json_decref(seen);
-		return;
-	}
+	if (!list || api_match(req, u->config_generation))
+		goto out;
 	change_begin(&c, u);
+	put_settings(&c, json_object_get(body, "settings"));
 	json_array_foreach(list, i, def)
 		put(&c, json_incref(def));
 	for (n = 0; n < u->n_vips; n++)
 		if (!json_object_get(seen, u->vips[n]->text))
 			drop(&c, u->vips[n]);
+	change_end(&c, req, 200);
+out:
 	json_decref(list);
 	json_decref(seen);
-	change_end(&c, req, 200);
+}
+
+/* old, new: what is there and what would be; NULL: nothing */
+static void differ(json_t *changes, const char *vip, json_t *old, json_t *new)
+{
+	json_t *o = vip ? json_pack("{s:s}", "vip", vip) : json_object();
+
+	json_object_set_new(o, "old", old ? json_incref(old) : json_null());
+	json_object_set_new(o, "new", new ? json_incref(new) : json_null());
+	json_array_append_new(changes, o);
+}
+
+/* differ_settings - of those that the request has */
+static void differ_settings(json_t *changes, struct updater *u, json_t *settings)
+{
+	json_t *now = config_settings(u), *old = json_object(), *new = json_object(), *v;
+	const char *name;
+
+	json_object_foreach(settings, name, v)
+		if (!json_equal(v, json_object_get(now, name))) {
+			json_object_set(old, name, json_object_get(now, name));
+			json_object_set(new, name, v);
+		}
+	if (json_object_size(new))
+		differ(changes, NULL, old, new);
+	json_decref(now);
+	json_decref(old);
+	json_decref(new);
+}
+
+/* what a PUT of the same would change */
+void api_config_diff(struct http_request *req, json_t *body, void *ctx)
+{
+	struct updater *u = ((struct controller *)ctx)->updater;
+	json_t *seen = json_object(), *list = checked(req, u, body, seen), *changes, *def;
+	unsigned int n;
+	size_t i;
+
+	if (!list)
+		goto out;
+	changes = json_array();
+	differ_settings(changes, u, json_object_get(body, "settings"));
+	json_array_foreach(list, i, def) {
+		struct uvip *v = vip_find(u, get_str(def, "vip", NULL));
+		bool there = v && !(v->move && v->move->kind == MOVE_DELETE);
+
+		if (!there || !json_equal(config_latest(v), def))
+			differ(changes, get_str(def, "vip", ""), there ? config_latest(v) : NULL, def);
+	}
+	for (n = 0; n < u->n_vips; n++) {
+		struct uvip *v = u->vips[n];
+
+		if (!json_object_get(seen, v->text) && !(v->move && v->move->kind == MOVE_DELETE))
+			differ(changes, v->text, config_latest(v), NULL);
+	}
+	http_reply(req, 200, json_pack("{s:o, s:I}", "changes", changes, "generation", (json_int_t)u->config_generation));
+out:
+	json_decref(list);
+	json_decref(seen);
 }
 
 void api_vip_put(struct http_request *req, json_t *body, void *ctx)

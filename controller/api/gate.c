@@ -65,6 +65,10 @@ static void relay(struct controller *ctl, struct http_request *req, json_t *body
 		http_problem(req, 503, NULL, "this controller stands by, and who leads is not known yet");
 		return;
 	}
+	if (http_header(req, "Accept") && strstr(http_header(req, "Accept"), "text/event-stream")) {
+		http_problem(req, 421, NULL, "a stream comes from the controller that leads only: %s", url);
+		return;
+	}
 	snprintf(auth, sizeof(auth), "Authorization: %.250s", given ? given : "");
 	if (!given) {
 		snprintf(auth, sizeof(auth), "Authorization: Bearer %s", ctl->secret);

@@ -25,6 +25,7 @@ const struct gate_route gate_routes[] = {
 	{ UPD, RIGHT_OPERATE, { "DELETE", "/v1/vips/*", api_vip_delete } },
 	{ UPD, RIGHT_READ, { "GET", "/v1/config", api_config_get } },
 	{ UPD, RIGHT_OPERATE, { "PUT", "/v1/config", api_config_put } },
+	{ UPD, RIGHT_READ, { "POST", "/v1/config/diff", api_config_diff } },
 	{ UPD, RIGHT_READ, { "GET", "/v1/assignment", api_assignment_get } },
 	{ UPD, RIGHT_OPERATE, { "POST", "/v1/assign", api_assign_post } },
 	{ UPD, RIGHT_READ, { "POST", "/v1/what-if", api_what_if_post } },

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Where a flow goes: VIP, mux, DIP, server; computed with the code that the
- * muxes use (hash.h, table.h, packet.h), from what they have been told.
+ * Where a flow goes: fabric, VIP, mux, DIP, server; computed with the code that
+ * the muxes use (hash.h, table.h, packet.h), from what they have been told.
  */
 #include <duet/packet.h>
 #include <duet/table.h>
@@ -112,6 +112,69 @@ static json_t *muxes_of(struct updater *u, const struct uvip *v)
 	return list;
 }
 
+/* server_at - the server of a server's address, with an agent or not; NULL: no server of ours */
+static json_t *server_at(struct updater *u, const struct addr *a)
+{
+	json_t *o;
+	struct addr b;
+	size_t i;
+
+	json_array_foreach(json_object_get(u->model, "servers"), i, o)
+		if (!addr_parse(get_str(o, "address", ""), &b) && !addr_cmp(a, &b))
+			return o;
+	return NULL;
+}
+
+/* racks_of - where the muxes of a list stand: a switch is its own place */
+static json_t *racks_of(struct updater *u, json_t *muxes)
+{
+	json_t *list = json_array(), *m;
+	size_t i;
+
+	json_array_foreach(muxes, i, m) {
+		const char *name = get_str(m, "name", "");
+
+		json_array_append_new(list, json_string(strcmp(get_str(m, "mode", ""), "smux") ? name : api_rack_of(u, name)));
+	}
+	return list;
+}
+
+/* enters - where packets from an address come into the fabric; *server: whose it is, or NULL */
+static json_t *enters(struct updater *u, const struct addr *src, json_t **server)
+{
+	json_t *list = json_array(), *s;
+	size_t i;
+
+	*server = server_at(u, src);
+	if (*server)
+		json_array_append(list, json_object_get(*server, "switch"));
+	else
+		json_array_foreach(json_object_get(u->model, "switches"), i, s)
+			if (!strcmp(get_str(s, "role", ""), "core"))
+				json_array_append(list, json_object_get(s, "name"));
+	return list;
+}
+
+/* tell_server - whose the DIP is, and the way there from the muxes */
+static void tell_server(struct updater *u, json_t *o, const struct addr *dip)
+{
+	char text[ADDR_STRLEN];
+	const struct host *h = host_at(u, addr_str(dip, text));
+	json_t *server = server_at(u, dip), *from, *to;
+
+	json_object_set_new(o, "dip", json_string(text));
+	json_object_set_new(o, "host", server ? json_incref(json_object_get(server, "name")) : json_null());
+	json_object_set_new(o, "switch", server ? json_incref(json_object_get(server, "switch")) : json_null());
+	json_object_set_new(o, "host-state", h ? json_string(h->silent ? "silent" : h->synced ? "told" : "not told") : json_null());
+	if (!server)
+		return;
+	from = racks_of(u, json_object_get(o, "muxes"));
+	to = json_pack("[O]", json_object_get(server, "switch"));
+	json_object_set_new(o, "way-out", way_of(u, from, to));
+	json_decref(from);
+	json_decref(to);
+}
+
 void api_trace_get(struct http_request *req, json_t *body, void *ctx)
 {
 	struct updater *u = ((struct controller *)ctx)->updater;
@@ -119,8 +182,7 @@ void api_trace_get(struct http_request *req, json_t *body, void *ctx)
 	struct flow flow = {};
 	struct vip *vip = NULL;
 	char text[ADDR_STRLEN];
-	json_t *desired, *o;
-	const struct host *h;
+	json_t *desired, *o, *from, *to, *server;
 	struct uvip *v;
 	__u32 hash, bucket = 0;
 	struct err e;
@@ -144,6 +206,12 @@ void api_trace_get(struct http_request *req, json_t *body, void *ctx)
 	json_decref(desired);
 	o = json_pack("{s:s, s:s, s:s, s:o}", "vip", v->text, "name", get_str(v->def, "name", ""), "mux", v->mux,
 		      "muxes", muxes_of(u, v));
+	from = enters(u, &flow.src, &server);
+	to = racks_of(u, json_object_get(o, "muxes"));
+	json_object_set_new(o, "source", server ? json_incref(json_object_get(server, "name")) : json_null());
+	json_object_set_new(o, "way-in", way_of(u, from, to));
+	json_decref(from);
+	json_decref(to);
 	rule = rule_of(vip, &flow.tuple);
 	if (rule) {
 		hash = duet_tuple_hash(&flow.tuple, rule->fields, u->seed);
@@ -152,12 +220,8 @@ void api_trace_get(struct http_request *req, json_t *body, void *ctx)
 		json_object_set_new(o, "hash", json_integer(hash));
 		json_object_set_new(o, "bucket", json_integer(bucket));
 		json_object_set_new(o, "verdict", json_string(dip >= 0 ? "encap" : "all-down"));
-		if (dip >= 0) {
-			h = host_at(u, addr_str(&rule->dips[dip].addr, text));
-			json_object_set_new(o, "dip", json_string(text));
-			json_object_set_new(o, "host", h ? json_string(h->name) : json_null());
-			json_object_set_new(o, "switch", h ? json_string(h->rack) : json_null());
-		}
+		if (dip >= 0)
+			tell_server(u, o, &rule->dips[dip].addr);
 	} else {
 		json_object_set_new(o, "verdict", json_string("no-rule"));
 	}

@@ -12,7 +12,7 @@
 
 #define RESTING_MS 500 /* how old the sum of what rests on the SMuxes may be */
 
-static double capacity(const struct updater *u)
+double smux_capacity(const struct updater *u, bool (*without)(const char *name, void *ctx), void *ctx)
 {
 	double sum = 0;
 	json_t *node;
@@ -21,7 +21,7 @@ static double capacity(const struct updater *u)
 	json_array_foreach(json_object_get(u->model, "smuxes"), i, node) {
 		struct mux *m = mux_find((struct updater *)u, get_str(node, "name", ""));
 
-		if (!m || m->lost_ms || m->drained || m->fenced)
+		if (!m || m->lost_ms || m->drained || m->fenced || (without && without(m->name, ctx)))
 			continue;
 		if (get_num(node, "mbps", 0) <= 0)
 			return 0;	/* one of no known capacity: no limit can be computed */
@@ -56,7 +56,7 @@ void limits_count(struct updater *u)
 				u->resting_mbps += vip_mbps(v);
 		}
 		u->resting_ms = now;
-		u->smux_mbps = capacity(u);
+		u->smux_mbps = smux_capacity(u, NULL, NULL);
 	}
 	if (u->control.moves_per_s && u->begun_ms) {
 		u->begin_tokens += (now - u->begun_ms) * u->control.moves_per_s / 1000.0;

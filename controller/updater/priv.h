@@ -273,6 +273,11 @@ void limits_count(struct updater *u);		/* before a pass */
 /* limit_admits - may it begin; if not, why */
 bool limit_admits(struct updater *u, struct move *mv, char *why, size_t size);
 
+/* smux_capacity - Mbps that the SMuxes may carry, those apart for which without(name) is
+ * true (may be NULL); 0: not known
+ */
+double smux_capacity(const struct updater *u, bool (*without)(const char *name, void *ctx), void *ctx);
+
 /* drain.c */
 int drains_load(struct updater *u, struct err *e);
 void drains_apply(struct updater *u);		/* after the model, and after every change */
