@@ -3,4 +3,4 @@
 PROGRAMS += duet
 duet-objs := cli/duet.o cli/duet_dev.o cli/duet_vip.o cli/duet_flow.o cli/duet_monitor.o cli/out.o
 PROGRAMS += duetctl
-duetctl-objs := cli/duetctl.o cli/duetctl_http.o cli/duetctl_show.o cli/duetctl_change.o cli/out.o
+duetctl-objs := $(patsubst %.c,%.o,$(wildcard cli/duetctl*.c)) cli/out.o

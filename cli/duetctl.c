@@ -16,138 +16,218 @@ static const char usage_text[] =
 	"  vip list | vip show VIP     VIPs, where they live, their DIPs\n"
 	"  vip delete VIP [--wait]     withdraw it, then remove it\n"
 	"  dip list                    DIPs of all VIPs and their health\n"
-	"  mux list | host list        the agents\n"
+	"  switch list | link list     the fabric, and how full its tables are\n"
+	"  mux list | mux show MUX     the mux agents\n"
+	"  host list | host show HOST  the host agents\n"
+	"  traffic                     what each VIP receives\n"
+	"  topology                    switches and links as in topology.dot\n"
 	"  assignment                  which switch serves which VIP, and why\n"
+	"  plan                        what an assignment computed now would be\n"
 	"  assign [--dry-run] [--wait] compute it anew and move what should move\n"
-	"  apply -f FILE [--wait]      make the VIPs what FILE says (- is standard input)\n"
+	"  whatif WHAT...              switch NAME, smux NAME, vip VIP MBPS|xFACTOR|gone: what\n"
+	"                              would the plan be if all of this came to pass\n"
+	"  trace SRC[:PORT] VIP[:PORT] [PROTOCOL]   the way of a flow: fabric, mux, DIP, host\n"
+	"  export                      the configuration, as apply takes it\n"
+	"  diff -f FILE                what apply would change (- is standard input)\n"
+	"  apply -f FILE [--dry-run] [--wait]   make the configuration what FILE says\n"
 	"  move VIP smux|SWITCH [--wait]\n"
+	"  moves [MOVE] [-n N]         moves (migrations) over and under way\n"
+	"  abort MOVE | abort wave N   it goes back to where it came from\n"
 	"  drain | undrain switch|rack|smux NAME\n"
+	"  drains                      what is out for maintenance\n"
 	"  stop | resume               all moves, everywhere\n"
-	"  abort MOVE                  it goes back to where it came from\n"
-	"  moves [-n N] | events [-n N]\n"
-	"  topology                    switches and links\n"
+	"  settings [NAME=VALUE...]    how many moves at once, assignments by themselves, ...\n"
+	"  events [-n N] [--watch]     the last events; with --watch those to come too\n"
+	"  audit [-n N]                who changed what\n"
+	"  token list | token add NAME agent|read|operate|admin | token delete NAME\n"
+	"  backup NAME                 a copy of the store beside it\n"
 	"\n"
-	"  -c, --controller URL        default $DUETCTL_URL, else http://127.0.0.1:8470\n"
+	"  -c, --controller URL        http://, https:// or unix:/PATH.sock; default $DUETCTL_URL, else\n"
+	"                              /etc/duet/duetctl.conf, else http://127.0.0.1:8470\n"
+	"  --tls-cert, --tls-key, --tls-ca FILE   for https; --token-file FILE where there are tokens\n"
 	"  -j, --json                  what the controller says, as it is\n"
-	"  -w, --wait                  until the moves that follow are over (--timeout SECONDS, 60)\n"
+	"  -w, --wait, --watch         until the moves that follow are over (--timeout SECONDS, 60)\n"
 	"  -h, --help                  -V, --version\n"
 	"\n"
-	"exit code: 0 done, 1 refused or failed, 2 wrong usage\n";
+	"exit code: 0 done, 1 refused or failed (diff: there are differences), 2 wrong usage,\n"
+	"3 the controller can't be reached\n";
+
+/* Words that name it, how many may follow, and what they are. Longer names first. */
+static const struct command {
+	const char *first, *second;
+	int (*run)(const struct ctl *c, int n, char **args);
+	int min, max;
+	const char *args;
+} commands[] = {
+	{ "status", NULL, show_status },
+	{ "vip", "list", show_vips },
+	{ "vip", "show", show_vip, 1, 1, "a VIP" },
+	{ "vip", "delete", change_delete, 1, 1, "a VIP" },
+	{ "dip", "list", show_dips },
+	{ "switch", "list", show_switches },
+	{ "link", "list", show_links },
+	{ "mux", "list", show_muxes },
+	{ "mux", "show", show_mux, 1, 1, "a mux" },
+	{ "host", "list", show_hosts },
+	{ "host", "show", show_host, 1, 1, "a host" },
+	{ "traffic", NULL, show_traffic },
+	{ "topology", NULL, show_topology },
+	{ "assignment", NULL, show_assignment },
+	{ "plan", NULL, change_plan },
+	{ "assign", NULL, change_assign },
+	{ "whatif", NULL, show_whatif, 1, 64, "switch NAME, smux NAME, or vip VIP and Mbps, xFACTOR or gone" },
+	{ "trace", NULL, show_trace, 2, 3, "a source, a VIP, and perhaps a protocol" },
+	{ "export", NULL, config_export },
+	{ "diff", NULL, config_diff },
+	{ "apply", NULL, config_apply },
+	{ "move", NULL, change_move, 2, 2, "a VIP and smux or a switch" },
+	{ "moves", NULL, show_moves },
+	{ "moves", NULL, show_move, 1, 1, "the number of one" },
+	{ "migrations", NULL, show_moves },
+	{ "abort", "wave", change_abort, 1, 1, "a wave's number" },
+	{ "abort", NULL, change_abort, 1, 1, "a move's number" },
+	{ "drain", NULL, change_drain, 2, 2, "switch, rack or smux, and a name" },
+	{ "undrain", NULL, change_undrain, 2, 2, "switch, rack or smux, and a name" },
+	{ "drains", NULL, show_drains },
+	{ "stop", NULL, change_stop },
+	{ "resume", NULL, change_resume },
+	{ "settings", NULL, change_settings, 0, 16, "NAME=VALUE" },
+	{ "events", NULL, show_events },
+	{ "audit", NULL, show_audit },
+	{ "token", "list", token_list },
+	{ "token", "add", token_add, 2, 2, "a name and agent, read, operate or admin" },
+	{ "token", "delete", token_delete, 1, 1, "a token's name" },
+	{ "backup", NULL, change_backup, 1, 1, "a file's name" },
+};
+#define N_COMMANDS (sizeof(commands) / sizeof(*commands))
 
 static int usage(const char *problem, const char *what)
 {
 	fprintf(stderr, "duetctl: %s%s%s\nduetctl --help says how\n", problem, what ? " " : "",
 		what ? what : "");
-	return 2;
+	return CTL_USAGE;
 }
 
 /* run - words are the command; n is their number */
 static int run(const struct ctl *c, int n, char **words)
 {
-	static const struct {
-		const char *name, *sub;
-		int (*show)(const struct ctl *c);
-	} plain[] = {
-		{ "status", NULL, show_status },	{ "assignment", NULL, show_assignment },
-		{ "assign", NULL, change_assign },	{ "apply", NULL, change_apply },
-		{ "moves", NULL, show_moves },		{ "events", NULL, show_events },
-		{ "topology", NULL, show_topology },	{ "vip", "list", show_vips },
-		{ "dip", "list", show_dips },		{ "mux", "list", show_muxes },
-		{ "host", "list", show_hosts },
-	};
+	const struct command *near = NULL;
+	char problem[160];
 	unsigned int i;
 
-	for (i = 0; i < sizeof(plain) / sizeof(*plain); i++) {
-		int words_needed = plain[i].sub ? 2 : 1;
+	for (i = 0; i < N_COMMANDS; i++) {
+		const struct command *k = &commands[i];
+		int named = k->second ? 2 : 1, args = n - named;
 
-		if (strcmp(words[0], plain[i].name) ||
-		    (plain[i].sub && (n < 2 || strcmp(words[1], plain[i].sub))))
+		if (strcmp(words[0], k->first))
 			continue;
-		if (n > words_needed)
-			return usage("too many words:", words[words_needed]);
-		if (plain[i].show == change_apply && !c->file)
-			return usage("apply needs -f FILE", NULL);
-		return plain[i].show(c);
+		near = near && !k->second ? near : k;
+		if (k->second && (n < 2 || strcmp(words[1], k->second)))
+			continue;
+		near = k;
+		if (args < k->min || args > k->max)
+			continue;
+		if ((k->run == config_apply || k->run == config_diff) && !c->file)
+			return usage(k->first, "needs -f FILE");
+		return k->run(c, args, words + named);
 	}
-	if (!strcmp(words[0], "vip") && n == 3 && !strcmp(words[1], "show"))
-		return show_vip(c, words[2]);
-	if (!strcmp(words[0], "vip") && n == 3 && !strcmp(words[1], "delete"))
-		return change_delete(c, words[2]);
-	if (!strcmp(words[0], "drain") || !strcmp(words[0], "undrain"))
-		return n == 3 ? change_drain(c, *words[0] == 'd', words[1], words[2]) :
-				usage("drain needs switch, rack or smux, and a name", NULL);
-	if (!strcmp(words[0], "stop") || !strcmp(words[0], "resume"))
-		return n == 1 ? change_stop(c, *words[0] == 's') : usage("too many words:", words[1]);
-	if (!strcmp(words[0], "abort"))
-		return n == 2 ? change_abort(c, words[1]) : usage("abort needs a move's number", NULL);
-	if (!strcmp(words[0], "move"))
-		return n == 3 ? change_move(c, words[1], words[2]) :
-				usage("move needs a VIP and smux or a switch", NULL);
-	if (n > 1 || !strcmp(words[0], "vip") || !strcmp(words[0], "dip") || !strcmp(words[0], "mux") ||
-	    !strcmp(words[0], "host"))
+	if (!near)
+		return usage("there is no command", words[0]);
+	if (near->second && (n < 2 || strcmp(words[1], near->second)))
 		return usage("there is no such command, or a word is missing:", words[0]);
-	return usage("there is no command", words[0]);
+	if (!near->max)
+		return usage("too many words:", words[near->second ? 2 : 1]);
+	snprintf(problem, sizeof(problem), "%s%s%s needs", near->first, near->second ? " " : "", near->second ? near->second : "");
+	return usage(problem, near->args);
 }
 
-int main(int argc, char **argv)
+enum { OPT_CERT = 256, OPT_KEY, OPT_CA, OPT_TOKEN };
+
+/* options - 0, or the exit code + 1 */
+static int read_options(int argc, char **argv, struct ctl *c, struct ctl_conf *given)
 {
 	static const struct option options[] = {
 		{ "controller", required_argument, NULL, 'c' }, { "json", no_argument, NULL, 'j' },
-		{ "wait", no_argument, NULL, 'w' },		{ "dry-run", no_argument, NULL, 'd' },
-		{ "file", required_argument, NULL, 'f' },	{ "timeout", required_argument, NULL, 't' },
+		{ "wait", no_argument, NULL, 'w' },		{ "watch", no_argument, NULL, 'w' },
+		{ "dry-run", no_argument, NULL, 'd' },		{ "file", required_argument, NULL, 'f' },
+		{ "timeout", required_argument, NULL, 't' },	{ "tls-cert", required_argument, NULL, OPT_CERT },
+		{ "tls-key", required_argument, NULL, OPT_KEY }, { "tls-ca", required_argument, NULL, OPT_CA },
+		{ "token-file", required_argument, NULL, OPT_TOKEN },
 		{ "help", no_argument, NULL, 'h' },		{ "version", no_argument, NULL, 'V' },
 		{},
 	};
-	const char *env = getenv("DUETCTL_URL");
-	struct ctl c = { .url = env && *env ? env : "http://127.0.0.1:8470", .timeout_s = 60, .limit = 50 };
 	char *end;
-	int o, ret;
+	int o;
 
 	while ((o = getopt_long(argc, argv, "c:jwf:n:hV", options, NULL)) != -1) {
 		switch (o) {
 		case 'c':
-			c.url = optarg;
+			given->url = optarg;
+			break;
+		case OPT_CERT:
+			given->cert = optarg;
+			break;
+		case OPT_KEY:
+			given->key = optarg;
+			break;
+		case OPT_CA:
+			given->ca = optarg;
+			break;
+		case OPT_TOKEN:
+			given->token_file = optarg;
 			break;
 		case 'j':
-			c.json = true;
+			c->json = true;
 			break;
 		case 'w':
-			c.wait = true;
+			c->wait = true;
 			break;
 		case 'd':
-			c.dry_run = true;
+			c->dry_run = true;
 			break;
 		case 'f':
-			c.file = optarg;
+			c->file = optarg;
 			break;
 		case 't':
 		case 'n':
-			*(o == 't' ? &c.timeout_s : &c.limit) = strtoul(optarg, &end, 10);
+			*(o == 't' ? &c->timeout_s : &c->limit) = strtoul(optarg, &end, 10);
 			if (*end || *optarg < '0' || *optarg > '9')
-				return usage("not a number:", optarg);
+				return usage("not a number:", optarg) + 1;
 			break;
 		case 'h':
 			fputs(usage_text, stdout);
-			return 0;
+			return CTL_OK + 1;
 		case 'V':
 			puts("duetctl " DUET_VERSION);
-			return 0;
+			return CTL_OK + 1;
 		default:
 			fputs("duetctl --help says how\n", stderr);
-			return 2;
+			return CTL_USAGE + 1;
 		}
 	}
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	struct ctl c = { .timeout_s = 60, .limit = 50 };
+	struct ctl_conf given = {};
+	int ret = read_options(argc, argv, &c, &given);
+
+	if (ret)
+		return ret - 1;
 	if (optind == argc) {
 		fputs(usage_text, stderr);
-		return 2;
+		return CTL_USAGE;
 	}
-	if (strncmp(c.url, "http://", 7) && strncmp(c.url, "https://", 8))
-		return usage("the controller's URL begins with http://, not", c.url);
-	ret = run(&c, argc - optind, argv + optind);
+	ret = ctl_conf(&c, &given);
+	if (!ret)
+		ret = run(&c, argc - optind, argv + optind);
 	ctl_call_end();
+	ctl_conf_end();
 	if (fflush(stdout)) {
 		perror("duetctl: standard output");
-		ret = 1;
+		ret = CTL_REFUSED;
 	}
 	return ret;
 }

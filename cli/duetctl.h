@@ -6,8 +6,20 @@
 #include <jansson.h>
 #include <stdbool.h>
 
+#include "http.h"
+
+/* What duetctl ends with */
+enum ctl_exit {
+	CTL_OK = 0,
+	CTL_REFUSED = 1,	/* or failed; of diff: there are differences */
+	CTL_USAGE = 2,
+	CTL_UNREACHABLE = 3,	/* no answer from the controller */
+};
+
 struct ctl {
-	const char *url;
+	const char *url;	/* without a / at its end */
+	struct http_conf tls;	/* certificates; its listen is not used */
+	const char *token;	/* or NULL */
 	bool json;		/* -j: what the controller said, as it is */
 	bool wait;		/* --wait: until the moves that follow are over */
 	bool dry_run;
@@ -16,36 +28,101 @@ struct ctl {
 	unsigned int limit;	/* of lists */
 };
 
-/* ctl_call - 0 and *answer (new reference, may be NULL), or 1 after a sentence on stderr */
+/* duetctl_conf.c: where the controller is and who we are, from options (NULL:
+ * not given), environment and file, in this order
+ */
+struct ctl_conf {
+	char *url, *cert, *key, *ca, *token_file;
+};
+int ctl_conf(struct ctl *c, const struct ctl_conf *given);
+void ctl_conf_end(void);
+
+/* duetctl_http.c */
+/* ctl_call - CTL_OK and *answer (new reference, may be NULL), or another exit
+ * code after a sentence on stderr. Takes the reference to body.
+ */
 int ctl_call(const struct ctl *c, const char *method, const char *path, json_t *body, json_t **answer);
+/* ctl_list - as ctl_call() of a GET, all pages of its list `key` as one; most: of so many (0: all) */
+int ctl_list(const struct ctl *c, const char *path, const char *key, unsigned int most, json_t **answer);
 void ctl_call_end(void);
 
-/* ctl_escape - text as one segment of a path; to be freed */
-char *ctl_escape(const char *text);
+/* ctl_stream - GET of a stream after event `last` (NULL: from now on), each piece
+ * to got(); CTL_OK when it ended, got() wanted no more (returned false), or it
+ * broke: *why says so
+ */
+int ctl_stream(const struct ctl *c, const char *path, const char *last, bool (*got)(const char *data, size_t len, void *ctx),
+	       void *ctx, const char **why);
 
-/* Commands: exit code 0 or 1 */
-int show_status(const struct ctl *c);
-int show_vips(const struct ctl *c);
-int show_vip(const struct ctl *c, const char *vip);
-int show_dips(const struct ctl *c);
-int show_muxes(const struct ctl *c);
-int show_hosts(const struct ctl *c);
-int show_assignment(const struct ctl *c);
-int show_moves(const struct ctl *c);
-int show_events(const struct ctl *c);
-int show_topology(const struct ctl *c);
-int change_apply(const struct ctl *c);
-int change_assign(const struct ctl *c);
-int change_move(const struct ctl *c, const char *vip, const char *to);
-int change_delete(const struct ctl *c, const char *vip);
-int change_drain(const struct ctl *c, bool on, const char *kind, const char *name);
-int change_stop(const struct ctl *c, bool stop);
-int change_abort(const struct ctl *c, const char *id);
+/* ctl_escape - text as one segment of a path or value of a query; to be freed */
+char *ctl_escape(const char *text);
+/* ctl_path - "/v1/moves/%s" with text escaped, in buf, which is returned */
+const char *ctl_path(char *buf, size_t size, const char *format, const char *text);
 
 /* members of an object, "" and 0 if absent */
 const char *text_of(json_t *object, const char *key);
 long long number_of(json_t *object, const char *key);
+/* ctl_get - CTL_OK and the answer; -1: it has been printed as JSON; else an exit code */
+int ctl_get(const struct ctl *c, const char *path, json_t **answer);
+/* ctl_get_list - the same of all pages of a list, or of most (0: all) of it */
+int ctl_get_list(const struct ctl *c, const char *path, const char *key, unsigned int most, json_t **answer);
+/* ctl_end - the exit code when ctl_get() has given none to print */
+int ctl_end(int ret);
+/* joined - strings of a list, "-" if empty; to be used before the next call */
+const char *joined(json_t *list);
+/* clock_text - a time of day of ms since 1970 */
+void clock_text(long long ms, char *buf, size_t size);
+
 /* print_plan - VIP, place, MRU, reason of a list */
 void print_plan(json_t *list);
+
+/* Commands: args are the words after those that name it; they return the exit code */
+#define CTL_COMMAND(name) int name(const struct ctl *c, int n, char **args)
+
+/* duetctl_show.c: VIPs and the assignment */
+CTL_COMMAND(show_status);
+CTL_COMMAND(show_vips);
+CTL_COMMAND(show_vip);
+CTL_COMMAND(show_dips);
+CTL_COMMAND(show_assignment);
+CTL_COMMAND(show_moves);
+CTL_COMMAND(show_move);
+/* duetctl_nodes.c: switches, muxes, hosts, links */
+CTL_COMMAND(show_muxes);
+CTL_COMMAND(show_mux);
+CTL_COMMAND(show_hosts);
+CTL_COMMAND(show_host);
+CTL_COMMAND(show_switches);
+CTL_COMMAND(show_links);
+CTL_COMMAND(show_topology);
+CTL_COMMAND(show_drains);
+CTL_COMMAND(show_traffic);
+/* duetctl_events.c */
+CTL_COMMAND(show_events);
+CTL_COMMAND(show_audit);
+/* duetctl_whatif.c, duetctl_trace.c */
+CTL_COMMAND(show_whatif);
+CTL_COMMAND(show_trace);
+/* duetctl_config.c: the configuration as a whole */
+CTL_COMMAND(config_export);
+CTL_COMMAND(config_diff);
+CTL_COMMAND(config_apply);
+/* duetctl_change.c */
+CTL_COMMAND(change_assign);
+CTL_COMMAND(change_plan);
+CTL_COMMAND(change_move);
+CTL_COMMAND(change_delete);
+CTL_COMMAND(change_drain);
+CTL_COMMAND(change_undrain);
+CTL_COMMAND(change_stop);
+CTL_COMMAND(change_resume);
+CTL_COMMAND(change_abort);
+CTL_COMMAND(change_settings);
+CTL_COMMAND(change_backup);
+CTL_COMMAND(token_list);
+CTL_COMMAND(token_add);
+CTL_COMMAND(token_delete);
+
+/* ctl_follow - print a change's answer and, with --wait, what its moves come to; takes the answer's reference */
+int ctl_follow(const struct ctl *c, json_t *answer);
 
 #endif

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* duetctl's changes: configuration, assignment, moves; and waiting for them. */
+/* duetctl's changes: assignment, moves, drains, settings, tokens; and waiting for moves. */
 #include "duetctl.h"
 
 #include <stdio.h>
@@ -19,20 +19,22 @@ static unsigned long long now_ms(void)
 	return ts.tv_sec * 1000ull + ts.tv_nsec / 1000000;
 }
 
-/* wait_move - until it is over; 0 if it was done, else 1 after a sentence */
+/* wait_move - until it is over; CTL_OK if it was done, else another after a sentence */
 static int wait_move(const struct ctl *c, long long id, unsigned long long deadline)
 {
 	const struct timespec pause = { .tv_nsec = ASK_EVERY_MS * 1000000 };
 	char path[64];
 	json_t *m;
+	int ret;
 
 	snprintf(path, sizeof(path), "/v1/moves/%lld", id);
 	for (;;) {
 		const char *state;
 		bool over, done;
 
-		if (ctl_call(c, "GET", path, NULL, &m))
-			return 1;
+		ret = ctl_call(c, "GET", path, NULL, &m);
+		if (ret)
+			return ret;
 		state = text_of(m, "state");
 		over = json_is_true(json_object_get(m, "over"));
 		done = !strcmp(state, "done");
@@ -44,7 +46,7 @@ static int wait_move(const struct ctl *c, long long id, unsigned long long deadl
 				id, text_of(m, "vip"), state, c->timeout_s,
 				*text_of(m, "note") ? ": " : "", text_of(m, "note"));
 			json_decref(m);
-			return 1;
+			return CTL_REFUSED;
 		}
 		if (over && done && !c->json)
 			printf("VIP %s: %s to %s in %lld ms\n", text_of(m, "vip"),
@@ -52,13 +54,18 @@ static int wait_move(const struct ctl *c, long long id, unsigned long long deadl
 			       number_of(m, "changed-ms") - number_of(m, "created-ms"));
 		json_decref(m);
 		if (over)
-			return !done;
+			return done ? CTL_OK : CTL_REFUSED;
 		nanosleep(&pause, NULL);
 	}
 }
 
-/* follow - what an answer's moves come to; the answer's reference is taken */
-static int follow(const struct ctl *c, json_t *answer)
+static void worst(int *ret, int one)
+{
+	if (one > *ret)
+		*ret = one;
+}
+
+int ctl_follow(const struct ctl *c, json_t *answer)
 {
 	unsigned long long deadline = now_ms() + c->timeout_s * 1000ull;
 	json_t *moves = json_object_get(answer, "moves"), *id;
@@ -72,125 +79,217 @@ static int follow(const struct ctl *c, json_t *answer)
 		json_decref(answer);
 	if (c->wait)
 		json_array_foreach(moves, i, id)
-			ret |= wait_move(c, json_integer_value(id), deadline);
+			worst(&ret, wait_move(c, json_integer_value(id), deadline));
 	else if (!c->json && json_array_size(moves))
 		printf("%zu moves under way: duetctl moves\n", json_array_size(moves));
 	json_decref(moves);
 	return ret;
 }
 
-int change_apply(const struct ctl *c)
-{
-	json_t *config, *answer;
-	json_error_t error;
-
-	if (!strcmp(c->file, "-"))
-		config = json_loadf(stdin, JSON_REJECT_DUPLICATES, &error);
-	else
-		config = json_load_file(c->file, JSON_REJECT_DUPLICATES, &error);
-	if (!config) {
-		if (error.line > 0)
-			fprintf(stderr, "duetctl: %s:%d:%d: %s\n", c->file, error.line,
-				error.column, error.text);
-		else
-			fprintf(stderr, "duetctl: %s\n", error.text);
-		return 1;
-	}
-	if (ctl_call(c, "PUT", "/v1/config", config, &answer))
-		return 1;
-	if (!c->json)
-		printf("%zu VIPs added, %zu changed, %zu removed, %lld unchanged\n",
-		       json_array_size(json_object_get(answer, "added")),
-		       json_array_size(json_object_get(answer, "changed")),
-		       json_array_size(json_object_get(answer, "removed")),
-		       number_of(answer, "unchanged"));
-	return follow(c, answer);
-}
-
-int change_assign(const struct ctl *c)
+static int assign(const struct ctl *c, bool dry_run)
 {
 	json_t *answer;
+	int ret = ctl_call(c, "POST", dry_run ? "/v1/assign?dry_run=1" : "/v1/assign", json_object(), &answer);
 
-	if (ctl_call(c, "POST", c->dry_run ? "/v1/assign?dry_run=1" : "/v1/assign", json_object(),
-		     &answer))
-		return 1;
-	if (!c->json)
+	if (ret)
+		return ret;
+	if (!c->json) {
 		print_plan(json_object_get(answer, "assignment"));
-	return follow(c, answer);
+		printf("\nMRU %.3f\n", json_number_value(json_object_get(answer, "mru")));
+	}
+	return ctl_follow(c, answer);
 }
 
-int change_move(const struct ctl *c, const char *vip, const char *to)
+CTL_COMMAND(change_assign)
+{
+	return assign(c, c->dry_run);
+}
+
+CTL_COMMAND(change_plan)
+{
+	return assign(c, true);
+}
+
+CTL_COMMAND(change_move)
 {
 	unsigned long long deadline = now_ms() + c->timeout_s * 1000ull;
 	json_t *answer;
 	long long id;
-	int ret;
+	int ret = ctl_call(c, "POST", "/v1/moves", json_pack("{s:s, s:s}", "vip", args[0], "to", args[1]), &answer);
 
-	if (ctl_call(c, "POST", "/v1/moves", json_pack("{s:s, s:s}", "vip", vip, "to", to),
-		     &answer))
-		return 1;
+	if (ret)
+		return ret;
 	id = number_of(answer, "id");
-	ret = id && c->wait ? wait_move(c, id, deadline) : 0;
+	ret = id && c->wait ? wait_move(c, id, deadline) : CTL_OK;
 	if (c->json)
 		out_json(json_incref(answer));
 	else if (!id)
-		printf("VIP %s: %s\n", vip, text_of(answer, "note"));
+		printf("VIP %s: %s\n", args[0], text_of(answer, "note"));
 	else if (!c->wait)
 		printf("move %lld is under way: duetctl moves\n", id);
 	json_decref(answer);
 	return ret;
 }
 
-int change_delete(const struct ctl *c, const char *vip)
+CTL_COMMAND(change_delete)
 {
-	char path[256], *escaped = ctl_escape(vip);
+	char path[256];
 	json_t *answer;
+	int ret = ctl_call(c, "DELETE", ctl_path(path, sizeof(path), "/v1/vips/%s", args[0]), NULL, &answer);
 
-	snprintf(path, sizeof(path), "/v1/vips/%.200s", escaped);
-	free(escaped);
-	if (ctl_call(c, "DELETE", path, NULL, &answer))
-		return 1;
-	return follow(c, answer);
+	return ret ? ret : ctl_follow(c, answer);
 }
 
 /* done - ask for it; with -j what was answered, else the sentence */
 static int done(const struct ctl *c, const char *method, const char *path, json_t *body, const char *sentence)
 {
 	json_t *answer;
+	int ret = ctl_call(c, method, path, body, &answer);
 
-	if (ctl_call(c, method, path, body, &answer))
-		return 1;
+	if (ret)
+		return ret;
 	if (c->json)
 		out_json(answer);
 	else
 		json_decref(answer);
 	if (!c->json)
 		puts(sentence);
-	return 0;
+	return CTL_OK;
 }
 
-int change_drain(const struct ctl *c, bool on, const char *kind, const char *name)
+static int drain(const struct ctl *c, const char *method, char **args, const char *sentence)
 {
-	char path[256], *k = ctl_escape(kind), *n = ctl_escape(name);
+	char path[256], kind[128];
 
-	snprintf(path, sizeof(path), "/v1/drains/%.60s/%.120s", k, n);
-	free(k);
-	free(n);
-	return done(c, on ? "PUT" : "DELETE", path, NULL,
-		    on ? "it is being drained: duetctl assignment shows what is left" : "it is in use again");
+	ctl_path(kind, sizeof(kind) - 3, "/v1/drains/%s", args[0]);
+	strcat(kind, "/%s");
+	return done(c, method, ctl_path(path, sizeof(path), kind, args[1]), NULL, sentence);
 }
 
-int change_stop(const struct ctl *c, bool stop)
+CTL_COMMAND(change_drain)
 {
-	return done(c, "PUT", "/v1/control", json_pack("{s:b}", "stop", stop),
-		    stop ? "nothing moves until duetctl resume; health goes on" : "moves go on");
+	return drain(c, "PUT", args, "it is being drained: duetctl drains shows what is left");
 }
 
-int change_abort(const struct ctl *c, const char *id)
+CTL_COMMAND(change_undrain)
 {
-	char path[128], *escaped = ctl_escape(id);
+	return drain(c, "DELETE", args, "it is in use again");
+}
 
-	snprintf(path, sizeof(path), "/v1/moves/%.80s", escaped);
-	free(escaped);
-	return done(c, "DELETE", path, NULL, "it goes back: duetctl moves");
+CTL_COMMAND(change_stop)
+{
+	return done(c, "PUT", "/v1/control", json_pack("{s:b}", "stop", 1),
+		    "nothing moves until duetctl resume; health goes on");
+}
+
+CTL_COMMAND(change_resume)
+{
+	return done(c, "PUT", "/v1/control", json_pack("{s:b}", "stop", 0), "moves go on");
+}
+
+CTL_COMMAND(change_abort)
+{
+	bool wave = !strcmp(args[-1], "wave");
+	char path[256];
+
+	return done(c, "DELETE", ctl_path(path, sizeof(path), wave ? "/v1/waves/%s" : "/v1/moves/%s", args[0]), NULL,
+		    "it goes back: duetctl moves");
+}
+
+CTL_COMMAND(change_settings)
+{
+	json_t *body = json_object(), *s, *v;
+	const char *name;
+	int ret, i;
+
+	for (i = 0; i < n; i++) {
+		char *value = strchr(args[i], '=');
+
+		if (!value || value == args[i]) {
+			fprintf(stderr, "duetctl: a setting is NAME=VALUE, not %s\n", args[i]);
+			json_decref(body);
+			return CTL_USAGE;
+		}
+		*value++ = 0;
+		v = json_loads(value, JSON_DECODE_ANY, NULL);
+		json_object_set_new(body, args[i], v ? v : json_string(value));
+	}
+	ret = ctl_call(c, n ? "PUT" : "GET", "/v1/control", n ? body : NULL, &s);
+	if (!n)
+		json_decref(body);
+	if (ret)
+		return ret;
+	if (c->json) {
+		out_json(s);
+		return CTL_OK;
+	}
+	json_object_foreach(s, name, v) {
+		char *text = json_dumps(v, JSON_ENCODE_ANY);
+
+		printf("%s=%s\n", name, text ? text : "");
+		free(text);
+	}
+	json_decref(s);
+	return CTL_OK;
+}
+
+CTL_COMMAND(change_backup)
+{
+	json_t *answer;
+	int ret = ctl_call(c, "POST", "/v1/backup", json_pack("{s:s}", "name", args[0]), &answer);
+
+	if (ret)
+		return ret;
+	if (!c->json)
+		puts(text_of(answer, "file"));
+	else
+		out_json(json_incref(answer));
+	json_decref(answer);
+	return CTL_OK;
+}
+
+CTL_COMMAND(token_list)
+{
+	struct table *t;
+	char when[48];
+	json_t *s, *o;
+	size_t i;
+	int ret = ctl_get(c, "/v1/tokens", &s);
+
+	if (ret)
+		return ctl_end(ret);
+	t = table_new("TOKEN", "ROLE", "SINCE", NULL);
+	json_array_foreach(json_object_get(s, "tokens"), i, o) {
+		clock_text(number_of(o, "created-ms"), when, sizeof(when));
+		table_cell(t, "%s", text_of(o, "name"));
+		table_cell(t, "%s", text_of(o, "role"));
+		table_cell(t, "%s", when);
+	}
+	table_print(t);
+	json_decref(s);
+	return CTL_OK;
+}
+
+CTL_COMMAND(token_add)
+{
+	char path[256];
+	json_t *answer;
+	int ret = ctl_call(c, "PUT", ctl_path(path, sizeof(path), "/v1/tokens/%s", args[0]),
+			   json_pack("{s:s}", "role", args[1]), &answer);
+
+	if (ret)
+		return ret;
+	if (!c->json)
+		puts(text_of(answer, "token")); /* alone, so that it can go into a file */
+	else
+		out_json(json_incref(answer));
+	json_decref(answer);
+	return CTL_OK;
+}
+
+CTL_COMMAND(token_delete)
+{
+	char path[256];
+
+	return done(c, "DELETE", ctl_path(path, sizeof(path), "/v1/tokens/%s", args[0]), NULL, "it is good for nothing any more");
 }

@@ -1,15 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
 /* duetctl's connection to the controller: one request after the other. */
 #include "duetctl.h"
-#include "http.h"
 
 #include <curl/curl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+
+#define PAGE	    1000
+#define CONNECT_MS  5000L
+#define TIMEOUT_MS  120000L
+#define SILENCE_S   45 /* a stream has a comment every 15 s at least */
 
 /* One handle for the life of the program, so that --wait reuses the connection. */
 static CURL *handle;
+static char error[CURL_ERROR_SIZE];
 
 static int refused(const struct ctl *c, const char *method, const char *path, long status,
 		   json_t *answer)
@@ -21,20 +27,40 @@ static int refused(const struct ctl *c, const char *method, const char *path, lo
 	else
 		fprintf(stderr, "duetctl: %s%s answered %s with status %ld\n", c->url, path, method,
 			status);
-	return 1;
+	return CTL_REFUSED;
 }
 
-int ctl_call(const struct ctl *c, const char *method, const char *path, json_t *body,
-	     json_t **answer)
+/* hint - what such an end of a conversation usually means */
+static const char *hint(const struct ctl *c, CURLcode code)
 {
-	char url[1024], error[CURL_ERROR_SIZE] = "";
-	struct curl_slist *headers = NULL;
-	struct http_text reply = {};
-	char *text = NULL;
-	json_t *json = NULL;
-	long status = 0;
-	CURLcode code;
-	int ret = 1;
+	bool tls = !strncmp(c->url, "https://", 8);
+
+	switch (code) {
+	case CURLE_SSL_CONNECT_ERROR:
+		return ": does it speak http:// perhaps, or not know the CA of our certificate?";
+	case CURLE_GOT_NOTHING:
+	case CURLE_RECV_ERROR:
+	case CURLE_SEND_ERROR:
+	case CURLE_WEIRD_SERVER_REPLY:
+	case CURLE_UNSUPPORTED_PROTOCOL:
+		return tls ? ": does it know the CA of our certificate?" : ": does it speak https:// perhaps?";
+	case CURLE_PEER_FAILED_VERIFICATION:
+		return ": its certificate is of another CA than tls-ca, or of another name than the URL's";
+	default:
+		return "";
+	}
+}
+
+static int unreachable(const struct ctl *c, CURLcode code)
+{
+	fprintf(stderr, "duetctl: controller %s: %s%s\n", c->url, error[0] ? error : curl_easy_strerror(code), hint(c, code));
+	return CTL_UNREACHABLE;
+}
+
+/* prepare - a handle for path, and headers to be freed */
+static int prepare(const struct ctl *c, const char *path, struct curl_slist **headers)
+{
+	char url[2048], text[320];
 
 	if (!handle)
 		handle = curl_easy_init();
@@ -42,28 +68,48 @@ int ctl_call(const struct ctl *c, const char *method, const char *path, json_t *
 		curl_easy_reset(handle);
 	if (!handle) {
 		fputs("duetctl: no memory\n", stderr);
-		return 1;
+		return CTL_REFUSED;
 	}
-	snprintf(url, sizeof(url), "%.500s%.500s", c->url, path);
-	curl_easy_setopt(handle, CURLOPT_URL, url);
-	curl_easy_setopt(handle, CURLOPT_CUSTOMREQUEST, method);
+	error[0] = 0;
+	snprintf(url, sizeof(url), "%.900s%.1100s", c->url, path);
+	http_easy_url(handle, url, strncmp(c->url, "https://", 8) ? NULL : &c->tls);
+	curl_easy_setopt(handle, CURLOPT_PATH_AS_IS, 1L); /* a name may be ".." */
 	curl_easy_setopt(handle, CURLOPT_ERRORBUFFER, error);
+	curl_easy_setopt(handle, CURLOPT_CONNECTTIMEOUT_MS, CONNECT_MS);
+	if (c->token) {
+		snprintf(text, sizeof(text), "Authorization: Bearer %s", c->token);
+		*headers = curl_slist_append(*headers, text);
+	}
+	return CTL_OK;
+}
+
+int ctl_call(const struct ctl *c, const char *method, const char *path, json_t *body,
+	     json_t **answer)
+{
+	char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
+	struct curl_slist *headers = NULL;
+	struct http_text reply = {};
+	json_t *json = NULL;
+	long status = 0;
+	CURLcode code;
+	int ret;
+
+	ret = prepare(c, path, &headers);
+	if (ret)
+		goto out;
+	curl_easy_setopt(handle, CURLOPT_CUSTOMREQUEST, method);
 	curl_easy_setopt(handle, CURLOPT_WRITEFUNCTION, http_easy_text);
 	curl_easy_setopt(handle, CURLOPT_WRITEDATA, &reply);
-	curl_easy_setopt(handle, CURLOPT_CONNECTTIMEOUT_MS, 5000L);
-	curl_easy_setopt(handle, CURLOPT_TIMEOUT_MS, 120000L);
-	curl_easy_setopt(handle, CURLOPT_NOPROXY, "*");
+	curl_easy_setopt(handle, CURLOPT_TIMEOUT_MS, TIMEOUT_MS);
 	if (body) {
-		text = json_dumps(body, JSON_COMPACT);
 		headers = curl_slist_append(headers, "Content-Type: application/json");
 		headers = curl_slist_append(headers, "Expect:");
 		curl_easy_setopt(handle, CURLOPT_POSTFIELDS, text ? text : "");
-		curl_easy_setopt(handle, CURLOPT_HTTPHEADER, headers);
 	}
+	curl_easy_setopt(handle, CURLOPT_HTTPHEADER, headers);
 	code = curl_easy_perform(handle);
 	if (code != CURLE_OK) {
-		fprintf(stderr, "duetctl: controller %s: %s\n", c->url,
-			error[0] ? error : curl_easy_strerror(code));
+		ret = unreachable(c, code);
 		goto out;
 	}
 	curl_easy_getinfo(handle, CURLINFO_RESPONSE_CODE, &status);
@@ -74,13 +120,131 @@ int ctl_call(const struct ctl *c, const char *method, const char *path, json_t *
 	}
 	if (answer)
 		*answer = json ? json_incref(json) : json_object();
-	ret = 0;
 out:
 	json_decref(json);
 	json_decref(body);
 	curl_slist_free_all(headers);
 	free(text);
 	free(reply.data);
+	return ret;
+}
+
+/* next_path - the page after this one */
+static void next_path(char *buf, size_t size, const char *path, unsigned int limit, json_t *next)
+{
+	char number[24], *after = NULL;
+
+	snprintf(number, sizeof(number), "%lld", (long long)json_integer_value(next));
+	if (next)
+		after = ctl_escape(json_is_string(next) ? json_string_value(next) : number);
+	snprintf(buf, size, "%s%climit=%u%s%s", path, strchr(path, '?') ? '&' : '?', limit, after ? "&after=" : "",
+		 after ? after : "");
+	free(after);
+}
+
+int ctl_list(const struct ctl *c, const char *path, const char *key, unsigned int most, json_t **answer)
+{
+	json_t *all = NULL, *list = NULL, *page, *next = NULL;
+	char at[512];
+	int ret;
+
+	do {
+		size_t have = json_array_size(list);
+
+		next_path(at, sizeof(at), path, most && most - have < PAGE ? most - have : PAGE, next);
+		ret = ctl_call(c, "GET", at, NULL, &page);
+		json_decref(next);
+		if (ret) {
+			json_decref(all);
+			return ret;
+		}
+		next = json_incref(json_object_get(page, "next"));
+		if (!all) {
+			all = page;
+			list = json_object_get(all, key);
+		} else {
+			json_array_extend(list, json_object_get(page, key));
+			json_decref(page);
+		}
+		if (json_array_size(list) == have)
+			break;
+	} while (next && (!most || json_array_size(list) < most));
+	json_decref(next);
+	json_object_del(all, "next");
+	*answer = all;
+	return CTL_OK;
+}
+
+/* struct piece - a stream's hands: whom it goes to, and when it last said something */
+struct piece {
+	bool (*got)(const char *data, size_t len, void *ctx);
+	void *ctx;
+	time_t heard;
+	bool enough;
+	struct http_text refusal;
+};
+
+static size_t on_piece(char *data, size_t size, size_t n, void *ctx)
+{
+	struct piece *p = ctx;
+	long status = 0;
+
+	p->heard = time(NULL);
+	curl_easy_getinfo(handle, CURLINFO_RESPONSE_CODE, &status);
+	if (status / 100 != 2)
+		return http_easy_text(data, size, n, &p->refusal);
+	p->enough = !p->got(data, size * n, p->ctx);
+	return p->enough ? 0 : size * n;
+}
+
+static int on_progress(void *ctx, curl_off_t total, curl_off_t now, curl_off_t up_total, curl_off_t up)
+{
+	const struct piece *p = ctx;
+
+	return time(NULL) - p->heard > SILENCE_S;
+}
+
+int ctl_stream(const struct ctl *c, const char *path, const char *last, bool (*got)(const char *data, size_t len, void *ctx),
+	       void *ctx, const char **why)
+{
+	struct piece p = { .got = got, .ctx = ctx, .heard = time(NULL) };
+	struct curl_slist *headers = NULL;
+	json_t *problem = NULL;
+	long status = 0;
+	char text[80];
+	CURLcode code;
+	int ret;
+
+	ret = prepare(c, path, &headers);
+	if (ret)
+		goto out;
+	headers = curl_slist_append(headers, "Accept: text/event-stream");
+	snprintf(text, sizeof(text), "Last-Event-ID: %.40s", last ? last : "");
+	if (last)
+		headers = curl_slist_append(headers, text);
+	curl_easy_setopt(handle, CURLOPT_HTTPHEADER, headers);
+	curl_easy_setopt(handle, CURLOPT_WRITEFUNCTION, on_piece);
+	curl_easy_setopt(handle, CURLOPT_WRITEDATA, &p);
+	curl_easy_setopt(handle, CURLOPT_NOPROGRESS, 0L);
+	curl_easy_setopt(handle, CURLOPT_XFERINFOFUNCTION, on_progress);
+	curl_easy_setopt(handle, CURLOPT_XFERINFODATA, &p);
+	code = curl_easy_perform(handle);
+	curl_easy_getinfo(handle, CURLINFO_RESPONSE_CODE, &status);
+	if (code == CURLE_OK && status / 100 != 2)
+		problem = json_loads(p.refusal.data ? p.refusal.data : "", 0, NULL);
+	if (code == CURLE_OK && status / 100 == 5) { /* a standby whose leader has gone: it may be back */
+		snprintf(error, sizeof(error), "%s", text_of(problem, "detail"));
+		*why = error;
+	} else if (code == CURLE_OK && status / 100 != 2) {
+		ret = refused(c, "GET", path, status, problem);
+	} else if (!p.enough) {
+		*why = code == CURLE_OK ? "the stream has ended" : code == CURLE_ABORTED_BY_CALLBACK ? "nothing is heard of it" :
+		       error[0] ? error : curl_easy_strerror(code);
+	}
+out:
+	json_decref(problem);
+	free(p.refusal.data);
+	curl_slist_free_all(headers);
 	return ret;
 }
 
@@ -102,4 +266,14 @@ char *ctl_escape(const char *text)
 		exit(1);
 	}
 	return copy;
+}
+
+const char *ctl_path(char *buf, size_t size, const char *format, const char *text)
+{
+	char *escaped = ctl_escape(text);
+	const char *at = strstr(format, "%s");
+
+	snprintf(buf, size, "%.*s%.200s%s", (int)(at - format), format, escaped, at + 2);
+	free(escaped);
+	return buf;
 }

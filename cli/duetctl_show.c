@@ -23,8 +23,7 @@ long long number_of(json_t *object, const char *key)
 	return json_is_number(v) ? (long long)json_number_value(v) : 0;
 }
 
-/* get - 0 and the answer; -1: it has been printed as JSON; 1: failed */
-static int get(const struct ctl *c, const char *path, json_t **answer)
+int ctl_get(const struct ctl *c, const char *path, json_t **answer)
 {
 	int ret = ctl_call(c, "GET", path, NULL, answer);
 
@@ -34,13 +33,22 @@ static int get(const struct ctl *c, const char *path, json_t **answer)
 	return -1;
 }
 
-static int failed(int ret)
+int ctl_get_list(const struct ctl *c, const char *path, const char *key, unsigned int most, json_t **answer)
 {
-	return ret > 0;
+	int ret = ctl_list(c, path, key, most, answer);
+
+	if (ret || !c->json)
+		return ret;
+	out_json(*answer);
+	return -1;
 }
 
-/* joined - strings of a list, "-" if empty; to be used before the next call */
-static const char *joined(json_t *list)
+int ctl_end(int ret)
+{
+	return ret > 0 ? ret : CTL_OK;
+}
+
+const char *joined(json_t *list)
 {
 	static char buf[512];
 	size_t i, n = 0;
@@ -53,7 +61,7 @@ static const char *joined(json_t *list)
 	return buf[0] ? buf : "-";
 }
 
-static void clock_text(long long ms, char *buf, size_t size)
+void clock_text(long long ms, char *buf, size_t size)
 {
 	time_t t = ms / 1000;
 	struct tm tm;
@@ -64,14 +72,14 @@ static void clock_text(long long ms, char *buf, size_t size)
 	snprintf(buf + n, size - n, ".%03d", (int)(ms % 1000));
 }
 
-int show_status(const struct ctl *c)
+CTL_COMMAND(show_status)
 {
 	json_t *s, *o, *item;
 	size_t i;
-	int ret = get(c, "/v1/status", &s);
+	int ret = ctl_get(c, "/v1/status", &s);
 
 	if (ret)
-		return failed(ret);
+		return ctl_end(ret);
 	printf("%s at %s, version %s, epoch %lld\n", text_of(s, "name"), c->url,
 	       text_of(s, "version"), number_of(s, "epoch"));
 	o = json_object_get(s, "vips");
@@ -93,18 +101,18 @@ int show_status(const struct ctl *c)
 	json_array_foreach(o, i, item)
 		printf("fault: %s\n", json_string_value(item));
 	json_decref(s);
-	return 0;
+	return CTL_OK;
 }
 
-int show_vips(const struct ctl *c)
+CTL_COMMAND(show_vips)
 {
 	struct table *t;
 	json_t *s, *v, *r;
 	size_t i, k;
-	int ret = get(c, "/v1/vips", &s);
+	int ret = ctl_get_list(c, "/v1/vips", "vips", 0, &s);
 
 	if (ret)
-		return failed(ret);
+		return ctl_end(ret);
 	t = table_new("VIP", "NAME", ">RULES", ">DIPS", ">DOWN", ">MBPS", "ON", "STATE", "EXPORTED BY", NULL);
 	json_array_foreach(json_object_get(s, "vips"), i, v) {
 		json_t *status = json_object_get(v, "status"), *rules = json_object_get(v, "rules");
@@ -124,7 +132,7 @@ int show_vips(const struct ctl *c)
 	}
 	table_print(t);
 	json_decref(s);
-	return 0;
+	return CTL_OK;
 }
 
 /* dip_state - of a DIP in a VIP's view: what the operator said, then health */
@@ -183,35 +191,32 @@ static void dip_rows(struct table *t, json_t *vip)
 	}
 }
 
-int show_dips(const struct ctl *c)
+CTL_COMMAND(show_dips)
 {
 	struct table *t;
 	json_t *s, *v;
 	size_t i;
-	int ret = get(c, "/v1/vips", &s);
+	int ret = ctl_get_list(c, "/v1/vips", "vips", 0, &s);
 
 	if (ret)
-		return failed(ret);
+		return ctl_end(ret);
 	t = table_new("VIP", "RULE", "DIP", ">WEIGHT", "STATE", "WHY", NULL);
 	json_array_foreach(json_object_get(s, "vips"), i, v)
 		dip_rows(t, v);
 	table_print(t);
 	json_decref(s);
-	return 0;
+	return CTL_OK;
 }
 
-int show_vip(const struct ctl *c, const char *vip)
+CTL_COMMAND(show_vip)
 {
-	char path[256], *escaped = ctl_escape(vip);
-	struct table *t;
 	json_t *v, *status, *mru;
-	int ret;
+	struct table *t;
+	char path[256];
+	int ret = ctl_get(c, ctl_path(path, sizeof(path), "/v1/vips/%s", args[0]), &v);
 
-	snprintf(path, sizeof(path), "/v1/vips/%.200s", escaped);
-	free(escaped);
-	ret = get(c, path, &v);
 	if (ret)
-		return failed(ret);
+		return ctl_end(ret);
 	status = json_object_get(v, "status");
 	mru = json_object_get(status, "mru");
 	printf("VIP %s %s\n", text_of(v, "vip"), text_of(v, "name"));
@@ -226,74 +231,7 @@ int show_vip(const struct ctl *c, const char *vip)
 	dip_rows(t, v);
 	table_print(t);
 	json_decref(v);
-	return 0;
-}
-
-int show_muxes(const struct ctl *c)
-{
-	struct table *t;
-	json_t *s, *m;
-	size_t i;
-	int ret = get(c, "/v1/muxes", &s);
-
-	if (ret)
-		return failed(ret);
-	t = table_new("MUX", "MODE", "ADDRESS", "STATE", ">VIPS", ">TUNNELS", ">OF", ">REFUSED",
-		      "BIRD", "WHY", NULL);
-	json_array_foreach(json_object_get(s, "muxes"), i, m) {
-		json_t *used = json_object_get(m, "used"), *limits = json_object_get(m, "limits");
-
-		table_cell(t, "%s", text_of(m, "name"));
-		table_cell(t, "%s", text_of(m, "mode"));
-		table_cell(t, "%s", text_of(m, "local"));
-		table_cell(t, "%s", text_of(m, "state"));
-		table_cell(t, "%lld", number_of(m, "vips"));
-		table_cell(t, "%lld", number_of(used, "tunnels"));
-		if (number_of(limits, "tunnels"))
-			table_cell(t, "%lld", number_of(limits, "tunnels"));
-		else
-			table_cell(t, "-");
-		table_cell(t, "%zu", json_object_size(json_object_get(m, "refused")));
-		table_cell(t, "%s", text_of(json_object_get(m, "bird"), "state"));
-		table_cell(t, "%s", text_of(m, "why"));
-	}
-	table_print(t);
-	json_decref(s);
-	return 0;
-}
-
-int show_hosts(const struct ctl *c)
-{
-	struct table *t;
-	json_t *s, *h, *d;
-	size_t i, k;
-	int ret = get(c, "/v1/hosts", &s);
-
-	if (ret)
-		return failed(ret);
-	t = table_new("HOST", "ADDRESS", "RACK", "STATE", ">HEARD", ">DIPS", ">DOWN", "TOLD", "WHY", NULL);
-	json_array_foreach(json_object_get(s, "hosts"), i, h) {
-		json_t *dips = json_object_get(h, "dips");
-		size_t down = 0;
-
-		json_array_foreach(dips, k, d)
-			down += !strcmp(text_of(d, "state"), "down");
-		table_cell(t, "%s", text_of(h, "name"));
-		table_cell(t, "%s", text_of(h, "address"));
-		table_cell(t, "%s", text_of(h, "switch"));
-		table_cell(t, "%s", text_of(h, "state"));
-		if (json_object_get(h, "age-ms"))
-			table_cell(t, "%.1f s", number_of(h, "age-ms") / 1000.0);
-		else
-			table_cell(t, "-");
-		table_cell(t, "%zu", json_array_size(dips));
-		table_cell(t, "%zu", down);
-		table_cell(t, "%s", json_is_true(json_object_get(h, "told")) ? "yes" : "no");
-		table_cell(t, "%s", text_of(h, "why"));
-	}
-	table_print(t);
-	json_decref(s);
-	return 0;
+	return CTL_OK;
 }
 
 void print_plan(json_t *list)
@@ -316,30 +254,28 @@ void print_plan(json_t *list)
 	table_print(t);
 }
 
-int show_assignment(const struct ctl *c)
+CTL_COMMAND(show_assignment)
 {
 	json_t *s;
-	int ret = get(c, "/v1/assignment", &s);
+	int ret = ctl_get_list(c, "/v1/assignment", "assignment", 0, &s);
 
 	if (ret)
-		return failed(ret);
+		return ctl_end(ret);
 	print_plan(json_object_get(s, "assignment"));
 	json_decref(s);
-	return 0;
+	return CTL_OK;
 }
 
-int show_moves(const struct ctl *c)
+CTL_COMMAND(show_moves)
 {
-	char path[64], when[48];
 	struct table *t;
+	char when[48];
 	json_t *s, *m;
 	size_t i;
-	int ret;
+	int ret = ctl_get_list(c, "/v1/moves", "moves", c->limit, &s);
 
-	snprintf(path, sizeof(path), "/v1/moves?limit=%u", c->limit);
-	ret = get(c, path, &s);
 	if (ret)
-		return failed(ret);
+		return ctl_end(ret);
 	t = table_new(">MOVE", ">WAVE", "SINCE", "VIP", "KIND", "FROM", "TO", "STATE", ">MS", "NOTE", NULL);
 	json_array_foreach(json_object_get(s, "moves"), i, m) {
 		clock_text(number_of(m, "created-ms"), when, sizeof(when));
@@ -356,66 +292,24 @@ int show_moves(const struct ctl *c)
 	}
 	table_print(t);
 	json_decref(s);
-	return 0;
+	return CTL_OK;
 }
 
-int show_events(const struct ctl *c)
+CTL_COMMAND(show_move)
 {
-	char path[64], when[48];
-	struct table *t;
-	json_t *s, *e;
-	size_t i;
-	int ret;
-
-	snprintf(path, sizeof(path), "/v1/events?limit=%u", c->limit);
-	ret = get(c, path, &s);
-	if (ret)
-		return failed(ret);
-	t = table_new("TIME", "EVENT", "OF", "WHAT", NULL);
-	json_array_foreach(json_object_get(s, "events"), i, e) {
-		clock_text(number_of(e, "at-ms"), when, sizeof(when));
-		table_cell(t, "%s", when);
-		table_cell(t, "%s", text_of(e, "kind"));
-		table_cell(t, "%s", text_of(e, "subject"));
-		table_cell(t, "%s", text_of(e, "text"));
-	}
-	table_print(t);
-	json_decref(s);
-	return 0;
-}
-
-int show_topology(const struct ctl *c)
-{
-	json_t *s, *o;
-	struct table *t;
-	size_t i;
-	int ret = get(c, "/v1/topology", &s);
+	char path[256], when[48];
+	json_t *m;
+	int ret = ctl_get(c, ctl_path(path, sizeof(path), "/v1/moves/%s", args[0]), &m);
 
 	if (ret)
-		return failed(ret);
-	t = table_new("SWITCH", "ROLE", "CONTAINER", "MUX ADDRESS", ">TUNNELS", "AGENT", NULL);
-	json_array_foreach(json_object_get(s, "switches"), i, o) {
-		table_cell(t, "%s", text_of(o, "name"));
-		table_cell(t, "%s", text_of(o, "role"));
-		if (json_object_get(o, "container"))
-			table_cell(t, "%lld", number_of(o, "container"));
-		else
-			table_cell(t, "-");
-		table_cell(t, "%s", text_of(o, "local"));
-		table_cell(t, "%lld", number_of(json_object_get(o, "tables"), "tunnels"));
-		table_cell(t, "%s", text_of(o, "agent"));
-	}
-	table_print(t);
-	putchar('\n');
-	t = table_new("LINK", "TO", ">MBPS", NULL);
-	json_array_foreach(json_object_get(s, "links"), i, o) {
-		table_cell(t, "%s %s", text_of(o, "a"), text_of(o, "port-a"));
-		table_cell(t, "%s %s", text_of(o, "b"), text_of(o, "port-b"));
-		table_cell(t, "%lld", number_of(o, "mbps"));
-	}
-	table_print(t);
-	printf("\n%zu SMuxes, %zu servers\n", json_array_size(json_object_get(s, "smuxes")),
-	       json_array_size(json_object_get(s, "servers")));
-	json_decref(s);
-	return 0;
+		return ctl_end(ret);
+	clock_text(number_of(m, "created-ms"), when, sizeof(when));
+	printf("move %lld of VIP %s (%s), wave %lld: %s to %s\n", number_of(m, "id"), text_of(m, "vip"), text_of(m, "kind"),
+	       number_of(m, "wave"), text_of(m, "from"), text_of(m, "to"));
+	printf("since    %s\n%s   %s, in %lld ms\n", when, json_is_true(json_object_get(m, "over")) ? "over " : "state",
+	       text_of(m, "state"), number_of(m, "changed-ms") - number_of(m, "created-ms"));
+	if (*text_of(m, "note"))
+		printf("note     %s\n", text_of(m, "note"));
+	json_decref(m);
+	return CTL_OK;
 }

@@ -78,7 +78,7 @@ def commands(tap, place):
         text = getattr(got, where)
         return tap.ok(got.returncode == code and all(w in text for w in words), what, got.returncode, got.stdout, got.stderr)
 
-    ok("no controller: exit code 1 and a sentence", ctl("status"), url, code=1, where="stderr")
+    ok("no controller: exit code 3 and a sentence", ctl("status"), url, code=3, where="stderr")
     child = place.run(f"{BIN}/duet-controller", "-c", conf)
     until(lambda: rest("GET", url + "/v1/status")["muxes"]["total"] == 11)
     ok("status says what is missing", ctl("status"), "no configuration")
