@@ -15,6 +15,7 @@ struct listener {
 	struct MHD_Daemon *mhd;
 	sd_event_source *io, *timer;
 	bool tls, local;
+	bool kicked;			/* something was resumed, perhaps while it ran */
 };
 
 enum conn_phase { CONN_WAITS, CONN_SENDS, CONN_ASKED, CONN_TAKES };

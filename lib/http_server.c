@@ -40,14 +40,18 @@ void conn_phase(struct http_conn *conn, enum conn_phase phase)
 }
 
 /* run - let libmicrohttpd work, then arm the timer it asks for: its epoll is
- * edge-triggered, so without the timer it could wait for ever
+ * edge-triggered, so without the timer it could wait for ever. Of connections
+ * resumed while it runs (a request's event wakes the streams) it doesn't say.
  */
 static void run(struct listener *l)
 {
 	MHD_UNSIGNED_LONG_LONG ms;
 
+	l->kicked = false;
 	MHD_run(l->mhd);
-	if (MHD_get_timeout(l->mhd, &ms) == MHD_YES) {
+	if (l->kicked) {
+		listener_kick(l);
+	} else if (MHD_get_timeout(l->mhd, &ms) == MHD_YES) {
 		sd_event_source_set_time_relative(l->timer, ms * 1000);
 		sd_event_source_set_enabled(l->timer, SD_EVENT_ONESHOT);
 	} else {
@@ -59,6 +63,7 @@ void listener_kick(struct listener *l)
 {
 	if (l->server->stopping)
 		return;
+	l->kicked = true;
 	sd_event_source_set_time_relative(l->timer, 0);
 	sd_event_source_set_enabled(l->timer, SD_EVENT_ONESHOT);
 }
