@@ -132,20 +132,32 @@ static bool gone(json_t *without, const char *name)
 	return false;
 }
 
-/* drop_links - those that are down, and those of switches that are supposed to be gone */
-static void drop_links(struct assign *a, json_t *model, bool as_is)
+/* mark_failed - links that are down, and switches that nothing leads to or that are supposed
+ * to be gone: their clients are silent, their DIPs' traffic is the other DIPs'
+ */
+static void mark_failed(const struct assign *a, json_t *model, bool as_is)
 {
+	static const char *const ends[] = { "a", "b" };
+	json_t *linked = json_object(), *reached = json_object(), *o;
 	json_t *without = as_is ? NULL : a->without;
-	json_t *links = json_object_get(model, "links");
-	size_t i = json_array_size(links);
+	size_t i, k;
 
-	while (i--) {
-		json_t *l = json_array_get(links, i);
+	json_array_foreach(json_object_get(model, "links"), i, o) {
+		bool down = !strcmp(link_state(a->ctl->updater, o, NULL), "down");
 
-		if (gone(without, get_str(l, "a", "")) || gone(without, get_str(l, "b", "")) ||
-		    !strcmp(link_state(a->ctl->updater, l, NULL), "down"))
-			json_array_remove(links, i);
+		if (down)
+			json_object_set_new(o, "failed", json_true());
+		for (k = 0; k < 2; k++)
+			json_object_set_new(down ? linked : reached, get_str(o, ends[k], ""), json_true());
 	}
+	json_array_foreach(json_object_get(model, "switches"), i, o) {
+		const char *name = get_str(o, "name", "");
+
+		if (gone(without, name) || (json_object_get(linked, name) && !json_object_get(reached, name)))
+			json_object_set_new(o, "failed", json_true());
+	}
+	json_decref(linked);
+	json_decref(reached);
 }
 
 /* supposed - a definition with the traffic that is measured, or what-if's */
@@ -206,7 +218,7 @@ static void ask(struct assign *a, json_t *model, bool as_is, void (*done)(const 
 		json_array_append_new(vips, supposed(as_is ? NULL : a->vips, v, v->move && v->move->def ? v->move->def : v->def));
 		json_object_set_new(current, v->text, json_string(vip_wanted(v)));
 	}
-	drop_links(a, model, as_is);
+	mark_failed(a, model, as_is);
 	options = as_is ? json_pack("{s:[]}", "only") : options_of(a);
 	if (a->what_if && !as_is) {
 		a->told.vips = json_incref(vips);

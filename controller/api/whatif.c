@@ -32,6 +32,32 @@ static int check_vip(struct updater *u, const char *name, json_t *what, json_t *
 	return 0;
 }
 
+static bool is_without(const char *name, void *without)
+{
+	json_t *s;
+	size_t i;
+
+	json_array_foreach((json_t *)without, i, s)
+		if (!strcmp(json_string_value(s), name))
+			return true;
+	return false;
+}
+
+/* with_racks - a switch that goes takes the SMuxes of its rack along; new reference */
+static json_t *with_racks(struct updater *u, json_t *without)
+{
+	json_t *all = json_copy(without);
+	unsigned int i;
+
+	for (i = 0; i < u->n_muxes; i++) {
+		const struct mux *m = &u->muxes[i];
+
+		if (m->smux && !is_without(m->name, all) && is_without(api_rack_of(u, m->name), without))
+			json_array_append_new(all, json_string(m->name));
+	}
+	return all;
+}
+
 int what_if_check(struct updater *u, json_t *body, json_t **normal, struct err *e)
 {
 	json_t *without = json_object_get(body, "without"), *vips = json_object_get(body, "vips"),
@@ -64,7 +90,7 @@ int what_if_check(struct updater *u, json_t *body, json_t **normal, struct err *
 	}
 	*normal = json_pack("{s:o}", "vips", list);
 	if (without)
-		json_object_set(*normal, "without", without);
+		json_object_set_new(*normal, "without", with_racks(u, without));
 	if (options)
 		json_object_set(*normal, "options", options);
 	return 0;
@@ -72,17 +98,6 @@ int what_if_check(struct updater *u, json_t *body, json_t **normal, struct err *
 err_list:
 	json_decref(list);
 	return ret;
-}
-
-static bool is_without(const char *name, void *without)
-{
-	json_t *s;
-	size_t i;
-
-	json_array_foreach((json_t *)without, i, s)
-		if (!strcmp(json_string_value(s), name))
-			return true;
-	return false;
 }
 
 /* most_used - in words */

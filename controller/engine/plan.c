@@ -108,14 +108,14 @@ static int read_switches(struct input *in, json_t *model, json_t *options, struc
 		s->members = get_u64(tables, "members", 0);
 		s->tunnels = get_u64(tables, "tunnels", 0);
 		s->tier = tier_of(get_str(item, "role", ""));
-		if (s->tier == ENGINE_CORE)
+		if (s->tier == ENGINE_CORE && !s->failed)
 			in->cores[in->n_cores++] = i;
 		if (s->tier == ENGINE_BORDER)
 			border = i;
 		json_object_set_new(in->switches, s->name, json_integer(i));
 	}
 	in->model.n_switches = n;
-	/* a border router is where the Internet enters; without one, at the cores */
+	/* a border router is where the Internet enters; without one, at the cores that are there */
 	if (border >= 0) {
 		in->cores[0] = border;
 		in->n_cores = 1;
