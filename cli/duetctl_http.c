@@ -3,10 +3,12 @@
 #include "duetctl.h"
 
 #include <curl/curl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #define PAGE	    1000
 #define CONNECT_MS  5000L
@@ -199,9 +201,12 @@ static size_t on_piece(char *data, size_t size, size_t n, void *ctx)
 
 static int on_progress(void *ctx, curl_off_t total, curl_off_t now, curl_off_t up_total, curl_off_t up)
 {
-	const struct piece *p = ctx;
+	struct pollfd out = { .fd = STDOUT_FILENO };
+	struct piece *p = ctx;
 
-	return time(NULL) - p->heard > SILENCE_S;
+	/* who reads may go while there is nothing to write */
+	p->enough = poll(&out, 1, 0) > 0 && (out.revents & POLLERR);
+	return p->enough || time(NULL) - p->heard > SILENCE_S;
 }
 
 int ctl_stream(const struct ctl *c, const char *path, const char *last, bool (*got)(const char *data, size_t len, void *ctx),
