@@ -58,22 +58,40 @@ char *ctl_escape(const char *text);
 /* ctl_path - "/v1/moves/%s" with text escaped, in buf, which is returned */
 const char *ctl_path(char *buf, size_t size, const char *format, const char *text);
 
+/* duetctl_list.c */
 /* members of an object, "" and 0 if absent */
 const char *text_of(json_t *object, const char *key);
 long long number_of(json_t *object, const char *key);
-/* ctl_get - CTL_OK and the answer; -1: it has been printed as JSON; else an exit code */
-int ctl_get(const struct ctl *c, const char *path, json_t **answer);
-/* ctl_get_list - the same of all pages of a list, or of most (0: all) of it */
-int ctl_get_list(const struct ctl *c, const char *path, const char *key, unsigned int most, json_t **answer);
-/* ctl_end - the exit code when ctl_get() has given none to print */
-int ctl_end(int ret);
 /* joined - strings of a list, "-" if empty; to be used before the next call */
 const char *joined(json_t *list);
 /* clock_text - a time of day of ms since 1970 */
 void clock_text(long long ms, char *buf, size_t size);
 
-/* print_plan - VIP, place, MRU, reason of a list */
-void print_plan(json_t *list);
+enum ctl_kind {
+	COLUMN_TEXT,	/* or a list of texts */
+	COLUMN_NUMBER,	/* "-": absent */
+	COLUMN_LIMIT,	/* "-": absent or 0 */
+	COLUMN_TENTHS, COLUMN_SHARE,
+	COLUMN_CLOCK,
+	COLUMN_COUNT,	/* of what is in it */
+	COLUMN_YES,
+};
+/* struct ctl_column - its heading (as table_new() takes it), and what of a row stands in it */
+struct ctl_column {
+	const char *heading, *path;
+	enum ctl_kind kind;
+};
+/* print_list - rows; columns end with an empty one */
+void print_list(json_t *list, const struct ctl_column *columns);
+/* show_list - GET a list, all its pages or the first rows (most; 0: all), and print it */
+int show_list(const struct ctl *c, const char *path, const char *key, unsigned int most, const struct ctl_column *columns);
+/* ctl_get - CTL_OK and the answer; -1: it has been printed as JSON; else an exit code */
+int ctl_get(const struct ctl *c, const char *path, json_t **answer);
+/* ctl_end - the exit code when ctl_get() has given nothing to print */
+int ctl_end(int ret);
+
+/* duetctl_show.c: VIP, place, MRU, reason */
+extern const struct ctl_column plan_columns[];
 
 /* Commands: args are the words after those that name it; they return the exit code */
 #define CTL_COMMAND(name) int name(const struct ctl *c, int n, char **args)

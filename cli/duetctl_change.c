@@ -94,7 +94,7 @@ static int assign(const struct ctl *c, bool dry_run)
 	if (ret)
 		return ret;
 	if (!c->json) {
-		print_plan(json_object_get(answer, "assignment"));
+		print_list(json_object_get(answer, "assignment"), plan_columns);
 		printf("\nMRU %.3f\n", json_number_value(json_object_get(answer, "mru")));
 	}
 	return ctl_follow(c, answer);
@@ -233,58 +233,41 @@ CTL_COMMAND(change_settings)
 	return CTL_OK;
 }
 
-CTL_COMMAND(change_backup)
+/* say - ask for it, and print this member of the answer alone, so that it can go into a file */
+static int say(const struct ctl *c, const char *method, const char *path, json_t *body, const char *key)
 {
 	json_t *answer;
-	int ret = ctl_call(c, "POST", "/v1/backup", json_pack("{s:s}", "name", args[0]), &answer);
+	int ret = ctl_call(c, method, path, body, &answer);
 
 	if (ret)
 		return ret;
 	if (!c->json)
-		puts(text_of(answer, "file"));
+		puts(text_of(answer, key));
 	else
 		out_json(json_incref(answer));
 	json_decref(answer);
 	return CTL_OK;
 }
 
+CTL_COMMAND(change_backup)
+{
+	return say(c, "POST", "/v1/backup", json_pack("{s:s}", "name", args[0]), "file");
+}
+
 CTL_COMMAND(token_list)
 {
-	struct table *t;
-	char when[48];
-	json_t *s, *o;
-	size_t i;
-	int ret = ctl_get(c, "/v1/tokens", &s);
+	static const struct ctl_column columns[] = {
+		{ "TOKEN", "name" }, { "ROLE", "role" }, { "SINCE", "created-ms", COLUMN_CLOCK }, {}
+	};
 
-	if (ret)
-		return ctl_end(ret);
-	t = table_new("TOKEN", "ROLE", "SINCE", NULL);
-	json_array_foreach(json_object_get(s, "tokens"), i, o) {
-		clock_text(number_of(o, "created-ms"), when, sizeof(when));
-		table_cell(t, "%s", text_of(o, "name"));
-		table_cell(t, "%s", text_of(o, "role"));
-		table_cell(t, "%s", when);
-	}
-	table_print(t);
-	json_decref(s);
-	return CTL_OK;
+	return show_list(c, "/v1/tokens", "tokens", 0, columns);
 }
 
 CTL_COMMAND(token_add)
 {
 	char path[256];
-	json_t *answer;
-	int ret = ctl_call(c, "PUT", ctl_path(path, sizeof(path), "/v1/tokens/%s", args[0]),
-			   json_pack("{s:s}", "role", args[1]), &answer);
 
-	if (ret)
-		return ret;
-	if (!c->json)
-		puts(text_of(answer, "token")); /* alone, so that it can go into a file */
-	else
-		out_json(json_incref(answer));
-	json_decref(answer);
-	return CTL_OK;
+	return say(c, "PUT", ctl_path(path, sizeof(path), "/v1/tokens/%s", args[0]), json_pack("{s:s}", "role", args[1]), "token");
 }
 
 CTL_COMMAND(token_delete)

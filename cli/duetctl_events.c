@@ -114,25 +114,11 @@ static int follow(const struct ctl *c, unsigned long long last)
 	return ret;
 }
 
-static void print_events(json_t *events)
-{
-	struct table *t = table_new("TIME", "EVENT", "OF", "WHAT", NULL);
-	char when[48];
-	json_t *e;
-	size_t i;
-
-	json_array_foreach(events, i, e) {
-		clock_text(number_of(e, "at-ms"), when, sizeof(when));
-		table_cell(t, "%s", when);
-		table_cell(t, "%s", text_of(e, "kind"));
-		table_cell(t, "%s", text_of(e, "subject"));
-		table_cell(t, "%s", text_of(e, "text"));
-	}
-	table_print(t);
-}
-
 CTL_COMMAND(show_events)
 {
+	static const struct ctl_column columns[] = {
+		{ "TIME", "at-ms", COLUMN_CLOCK }, { "EVENT", "kind" }, { "OF", "subject" }, { "WHAT", "text" }, {}
+	};
 	unsigned long long last = 0;
 	json_t *s, *list, *e;
 	char path[64];
@@ -150,32 +136,16 @@ CTL_COMMAND(show_events)
 			print_event(c, e);
 	}
 	if (!c->json && !c->wait)
-		print_events(list);
+		print_list(list, columns);
 	json_decref(s);
 	return c->wait ? follow(c, last) : CTL_OK;
 }
 
 CTL_COMMAND(show_audit)
 {
-	char path[64], when[48];
-	struct table *t;
-	json_t *s, *a;
-	size_t i;
-	int ret;
+	static const struct ctl_column columns[] = {
+		{ "TIME", "at-ms", COLUMN_CLOCK }, { "WHO", "who" }, { "DID", "what" }, { "WHAT", "subject" }, {}
+	};
 
-	snprintf(path, sizeof(path), "/v1/audit?limit=%u", c->limit);
-	ret = ctl_get(c, path, &s);
-	if (ret)
-		return ctl_end(ret);
-	t = table_new("TIME", "WHO", "DID", "WHAT", NULL);
-	json_array_foreach(json_object_get(s, "audit"), i, a) {
-		clock_text(number_of(a, "at-ms"), when, sizeof(when));
-		table_cell(t, "%s", when);
-		table_cell(t, "%s", text_of(a, "who"));
-		table_cell(t, "%s", text_of(a, "what"));
-		table_cell(t, "%s", text_of(a, "subject"));
-	}
-	table_print(t);
-	json_decref(s);
-	return CTL_OK;
+	return show_list(c, "/v1/audit", "audit", c->limit, columns);
 }

@@ -9,101 +9,64 @@
 
 CTL_COMMAND(show_muxes)
 {
-	struct table *t;
-	json_t *s, *m;
-	size_t i;
-	int ret = ctl_get_list(c, "/v1/muxes", "muxes", 0, &s);
+	static const struct ctl_column columns[] = {
+		{ "MUX", "name" }, { "MODE", "mode" }, { "ADDRESS", "local" }, { "STATE", "state" },
+		{ ">VIPS", "vips", COLUMN_NUMBER }, { ">TUNNELS", "used.tunnels", COLUMN_NUMBER },
+		{ ">OF", "limits.tunnels", COLUMN_LIMIT }, { ">REFUSED", "refused", COLUMN_COUNT },
+		{ "BIRD", "bird.state" }, { "DRAINED", "drained", COLUMN_YES }, { "WHY", "why" }, {}
+	};
 
-	if (ret)
-		return ctl_end(ret);
-	t = table_new("MUX", "MODE", "ADDRESS", "STATE", ">VIPS", ">TUNNELS", ">OF", ">REFUSED",
-		      "BIRD", "WHY", NULL);
-	json_array_foreach(json_object_get(s, "muxes"), i, m) {
-		json_t *used = json_object_get(m, "used"), *limits = json_object_get(m, "limits");
-
-		table_cell(t, "%s", text_of(m, "name"));
-		table_cell(t, "%s", text_of(m, "mode"));
-		table_cell(t, "%s", text_of(m, "local"));
-		table_cell(t, "%s", text_of(m, "state"));
-		table_cell(t, "%lld", number_of(m, "vips"));
-		table_cell(t, "%lld", number_of(used, "tunnels"));
-		if (number_of(limits, "tunnels"))
-			table_cell(t, "%lld", number_of(limits, "tunnels"));
-		else
-			table_cell(t, "-");
-		table_cell(t, "%zu", json_object_size(json_object_get(m, "refused")));
-		table_cell(t, "%s", text_of(json_object_get(m, "bird"), "state"));
-		table_cell(t, "%s", text_of(m, "why"));
-	}
-	table_print(t);
-	json_decref(s);
-	return CTL_OK;
+	return show_list(c, "/v1/muxes", "muxes", 0, columns);
 }
 
 CTL_COMMAND(show_hosts)
 {
-	struct table *t;
-	json_t *s, *h, *d;
+	static const struct ctl_column columns[] = {
+		{ "HOST", "name" }, { "ADDRESS", "address" }, { "RACK", "switch" }, { "STATE", "state" },
+		{ ">HEARD", "s", COLUMN_TENTHS }, { ">DIPS", "dips", COLUMN_COUNT }, { ">DOWN", "down", COLUMN_NUMBER },
+		{ "TOLD", "told", COLUMN_YES }, { "WHY", "why" }, {}
+	};
+	json_t *answer, *h, *d;
 	size_t i, k;
-	int ret = ctl_get_list(c, "/v1/hosts", "hosts", 0, &s);
+	int ret = ctl_list(c, "/v1/hosts", "hosts", 0, &answer);
 
 	if (ret)
-		return ctl_end(ret);
-	t = table_new("HOST", "ADDRESS", "RACK", "STATE", ">HEARD", ">DIPS", ">DOWN", "TOLD", "WHY", NULL);
-	json_array_foreach(json_object_get(s, "hosts"), i, h) {
-		json_t *dips = json_object_get(h, "dips");
-		size_t down = 0;
-
-		json_array_foreach(dips, k, d)
-			down += !strcmp(text_of(d, "state"), "down");
-		table_cell(t, "%s", text_of(h, "name"));
-		table_cell(t, "%s", text_of(h, "address"));
-		table_cell(t, "%s", text_of(h, "switch"));
-		table_cell(t, "%s", text_of(h, "state"));
-		if (json_object_get(h, "age-ms"))
-			table_cell(t, "%.1f s", number_of(h, "age-ms") / 1000.0);
-		else
-			table_cell(t, "-");
-		table_cell(t, "%zu", json_array_size(dips));
-		table_cell(t, "%zu", down);
-		table_cell(t, "%s", json_is_true(json_object_get(h, "told")) ? "yes" : "no");
-		table_cell(t, "%s", text_of(h, "why"));
+		return ret;
+	if (c->json) {
+		out_json(answer);
+		return CTL_OK;
 	}
-	table_print(t);
-	json_decref(s);
+	json_array_foreach(json_object_get(answer, "hosts"), i, h) {
+		unsigned int down = 0;
+
+		json_array_foreach(json_object_get(h, "dips"), k, d)
+			down += !strcmp(text_of(d, "state"), "down");
+		json_object_set_new(h, "down", json_integer(down));
+		if (json_object_get(h, "age-ms"))
+			json_object_set_new(h, "s", json_real(number_of(h, "age-ms") / 1000.0));
+	}
+	print_list(json_object_get(answer, "hosts"), columns);
+	json_decref(answer);
 	return CTL_OK;
 }
 
 CTL_COMMAND(show_topology)
 {
-	json_t *s, *o;
-	struct table *t;
-	size_t i;
+	static const struct ctl_column switches[] = {
+		{ "SWITCH", "name" }, { "ROLE", "role" }, { "CONTAINER", "container", COLUMN_NUMBER }, { "MUX ADDRESS", "local" },
+		{ ">TUNNELS", "tables.tunnels", COLUMN_NUMBER }, { "AGENT", "agent" }, {}
+	};
+	static const struct ctl_column links[] = {
+		{ "LINK", "a" }, { "PORT", "port-a" }, { "TO", "b" }, { "PORT", "port-b" }, { ">MBPS", "mbps", COLUMN_NUMBER }, {}
+	};
+	json_t *s;
 	int ret = ctl_get(c, "/v1/topology", &s);
 
 	if (ret)
 		return ctl_end(ret);
-	t = table_new("SWITCH", "ROLE", "CONTAINER", "MUX ADDRESS", ">TUNNELS", "AGENT", NULL);
-	json_array_foreach(json_object_get(s, "switches"), i, o) {
-		table_cell(t, "%s", text_of(o, "name"));
-		table_cell(t, "%s", text_of(o, "role"));
-		if (json_object_get(o, "container"))
-			table_cell(t, "%lld", number_of(o, "container"));
-		else
-			table_cell(t, "-");
-		table_cell(t, "%s", text_of(o, "local"));
-		table_cell(t, "%lld", number_of(json_object_get(o, "tables"), "tunnels"));
-		table_cell(t, "%s", text_of(o, "agent"));
-	}
-	table_print(t);
+	print_list(json_object_get(s, "switches"), switches);
 	putchar('\n');
-	t = table_new("LINK", "TO", ">MBPS", NULL);
-	json_array_foreach(json_object_get(s, "links"), i, o) {
-		table_cell(t, "%s %s", text_of(o, "a"), text_of(o, "port-a"));
-		table_cell(t, "%s %s", text_of(o, "b"), text_of(o, "port-b"));
-		table_cell(t, "%lld", number_of(o, "mbps"));
-	}
-	table_print(t);
+	print_list(json_object_get(s, "links"), links);
 	printf("\n%zu SMuxes, %zu servers\n", json_array_size(json_object_get(s, "smuxes")),
 	       json_array_size(json_object_get(s, "servers")));
 	json_decref(s);
@@ -169,7 +132,9 @@ CTL_COMMAND(show_mux)
 
 static void print_host(json_t *h)
 {
-	struct table *t = table_new("VIP", ">RULE", "DIP", "STATE", "WHY", NULL);
+	static const struct ctl_column columns[] = {
+		{ "VIP", "vip" }, { ">RULE", "rule", COLUMN_NUMBER }, { "DIP", "dip" }, { "STATE", "state" }, { "WHY", "reason" }, {}
+	};
 	json_t *d;
 	size_t i;
 
@@ -179,14 +144,9 @@ static void print_host(json_t *h)
 	if (*text_of(h, "why"))
 		printf("because  %s\n", text_of(h, "why"));
 	putchar('\n');
-	json_array_foreach(json_object_get(h, "dips"), i, d) {
-		table_cell(t, "%s", text_of(d, "vip"));
-		table_cell(t, "%lld", number_of(d, "rule") + 1);
-		table_cell(t, "%s", text_of(d, "dip"));
-		table_cell(t, "%s", text_of(d, "state"));
-		table_cell(t, "%s", text_of(d, "reason"));
-	}
-	table_print(t);
+	json_array_foreach(json_object_get(h, "dips"), i, d)	/* people count from 1 */
+		json_object_set_new(d, "rule", json_integer(number_of(d, "rule") + 1));
+	print_list(json_object_get(h, "dips"), columns);
 }
 
 CTL_COMMAND(show_host)
@@ -197,8 +157,13 @@ CTL_COMMAND(show_host)
 /* show_switches - the topology's, each with what its mux agent says of its tables */
 CTL_COMMAND(show_switches)
 {
+	static const struct ctl_column columns[] = {
+		{ "SWITCH", "name" }, { "ROLE", "role" }, { "CONTAINER", "container", COLUMN_NUMBER }, { "STATE", "mux.state" },
+		{ "DRAINED", "mux.drained", COLUMN_YES }, { ">VIPS", "mux.vips", COLUMN_NUMBER },
+		{ ">EXPORTED", "mux.exported", COLUMN_NUMBER }, { ">TUNNELS", "mux.used.tunnels", COLUMN_NUMBER },
+		{ ">OF", "tables.tunnels", COLUMN_LIMIT }, { "WHY", "mux.why" }, {}
+	};
 	json_t *topology = NULL, *s = NULL, *list, *o, *m;
-	struct table *t;
 	size_t i, k;
 	int ret = ctl_call(c, "GET", "/v1/topology", NULL, &topology);
 
@@ -215,24 +180,7 @@ CTL_COMMAND(show_switches)
 		out_json(json_pack("{s:O}", "switches", list));
 		goto out;
 	}
-	t = table_new("SWITCH", "ROLE", "CONTAINER", "STATE", ">VIPS", ">EXPORTED", ">TUNNELS", ">OF", "WHY", NULL);
-	json_array_foreach(list, i, o) {
-		m = json_object_get(o, "mux");
-		table_cell(t, "%s", text_of(o, "name"));
-		table_cell(t, "%s", text_of(o, "role"));
-		if (json_object_get(o, "container"))
-			table_cell(t, "%lld", number_of(o, "container"));
-		else
-			table_cell(t, "-");
-		table_cell(t, "%s%s", m ? text_of(m, "state") : "no mux agent",
-			   json_is_true(json_object_get(m, "drained")) ? ", drained" : "");
-		table_cell(t, "%lld", number_of(m, "vips"));
-		table_cell(t, "%lld", number_of(m, "exported"));
-		table_cell(t, "%lld", number_of(json_object_get(m, "used"), "tunnels"));
-		table_cell(t, "%lld", number_of(json_object_get(o, "tables"), "tunnels"));
-		table_cell(t, "%s", text_of(m, "why"));
-	}
-	table_print(t);
+	print_list(list, columns);
 out:
 	json_decref(topology);
 	json_decref(s);
@@ -241,67 +189,30 @@ out:
 
 CTL_COMMAND(show_links)
 {
-	struct table *t;
-	json_t *s, *o;
-	size_t i;
-	int ret = ctl_get_list(c, "/v1/links", "links", 0, &s);
+	static const struct ctl_column columns[] = {
+		{ "LINK", "a" }, { "PORT", "port-a" }, { "TO", "b" }, { "PORT", "port-b" },
+		{ ">MBPS", "mbps", COLUMN_NUMBER }, { "STATE", "state" }, { "SAYS", "told-by" }, {}
+	};
 
-	if (ret)
-		return ctl_end(ret);
-	t = table_new("LINK", "TO", ">MBPS", "STATE", "SAYS", NULL);
-	json_array_foreach(json_object_get(s, "links"), i, o) {
-		table_cell(t, "%s %s", text_of(o, "a"), text_of(o, "port-a"));
-		table_cell(t, "%s %s", text_of(o, "b"), text_of(o, "port-b"));
-		table_cell(t, "%lld", number_of(o, "mbps"));
-		table_cell(t, "%s", text_of(o, "state"));
-		table_cell(t, "%s", text_of(o, "told-by"));
-	}
-	table_print(t);
-	json_decref(s);
-	return CTL_OK;
+	return show_list(c, "/v1/links", "links", 0, columns);
 }
 
 CTL_COMMAND(show_drains)
 {
-	struct table *t;
-	char when[48];
-	json_t *s, *o;
-	size_t i;
-	int ret = ctl_get(c, "/v1/drains", &s);
+	static const struct ctl_column columns[] = {
+		{ "KIND", "kind" }, { "NAME", "name" }, { "SINCE", "at-ms", COLUMN_CLOCK }, { "BY", "by" },
+		{ ">VIPS LEFT", "vips-left", COLUMN_NUMBER }, {}
+	};
 
-	if (ret)
-		return ctl_end(ret);
-	t = table_new("KIND", "NAME", "SINCE", "BY", ">VIPS LEFT", NULL);
-	json_array_foreach(json_object_get(s, "drains"), i, o) {
-		clock_text(number_of(o, "at-ms"), when, sizeof(when));
-		table_cell(t, "%s", text_of(o, "kind"));
-		table_cell(t, "%s", text_of(o, "name"));
-		table_cell(t, "%s", when);
-		table_cell(t, "%s", text_of(o, "by"));
-		table_cell(t, "%lld", number_of(o, "vips-left"));
-	}
-	table_print(t);
-	json_decref(s);
-	return CTL_OK;
+	return show_list(c, "/v1/drains", "drains", 0, columns);
 }
 
 CTL_COMMAND(show_traffic)
 {
-	struct table *t;
-	json_t *s, *o;
-	size_t i;
-	int ret = ctl_get(c, "/v1/traffic", &s);
+	static const struct ctl_column columns[] = {
+		{ "VIP", "vip" }, { ">MBPS", "mbps", COLUMN_TENTHS }, { ">EWMA", "ewma-mbps", COLUMN_TENTHS },
+		{ ">PEAK", "peak-mbps", COLUMN_TENTHS }, {}
+	};
 
-	if (ret)
-		return ctl_end(ret);
-	t = table_new("VIP", ">MBPS", ">EWMA", ">PEAK", NULL);
-	json_array_foreach(json_object_get(s, "traffic"), i, o) {
-		table_cell(t, "%s", text_of(o, "vip"));
-		table_cell(t, "%.1f", json_number_value(json_object_get(o, "mbps")));
-		table_cell(t, "%.1f", json_number_value(json_object_get(o, "ewma-mbps")));
-		table_cell(t, "%.1f", json_number_value(json_object_get(o, "peak-mbps")));
-	}
-	table_print(t);
-	json_decref(s);
-	return CTL_OK;
+	return show_list(c, "/v1/traffic", "traffic", 0, columns);
 }

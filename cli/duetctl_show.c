@@ -5,72 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "out.h"
-
-const char *text_of(json_t *object, const char *key)
-{
-	const char *s = json_string_value(json_object_get(object, key));
-
-	return s ? s : "";
-}
-
-long long number_of(json_t *object, const char *key)
-{
-	json_t *v = json_object_get(object, key);
-
-	return json_is_number(v) ? (long long)json_number_value(v) : 0;
-}
-
-int ctl_get(const struct ctl *c, const char *path, json_t **answer)
-{
-	int ret = ctl_call(c, "GET", path, NULL, answer);
-
-	if (ret || !c->json)
-		return ret;
-	out_json(*answer);
-	return -1;
-}
-
-int ctl_get_list(const struct ctl *c, const char *path, const char *key, unsigned int most, json_t **answer)
-{
-	int ret = ctl_list(c, path, key, most, answer);
-
-	if (ret || !c->json)
-		return ret;
-	out_json(*answer);
-	return -1;
-}
-
-int ctl_end(int ret)
-{
-	return ret > 0 ? ret : CTL_OK;
-}
-
-const char *joined(json_t *list)
-{
-	static char buf[512];
-	size_t i, n = 0;
-	json_t *item;
-
-	buf[0] = 0;
-	json_array_foreach(list, i, item)
-		if (n < sizeof(buf))
-			n += snprintf(buf + n, sizeof(buf) - n, "%s%s", i ? " " : "", json_string_value(item));
-	return buf[0] ? buf : "-";
-}
-
-void clock_text(long long ms, char *buf, size_t size)
-{
-	time_t t = ms / 1000;
-	struct tm tm;
-	size_t n;
-
-	localtime_r(&t, &tm);
-	n = strftime(buf, size, "%F %T", &tm);
-	snprintf(buf + n, size - n, ".%03d", (int)(ms % 1000));
-}
 
 CTL_COMMAND(show_status)
 {
@@ -104,12 +40,23 @@ CTL_COMMAND(show_status)
 	return CTL_OK;
 }
 
+/* all_vips - as ctl_get(), of all pages */
+static int all_vips(const struct ctl *c, json_t **answer)
+{
+	int ret = ctl_list(c, "/v1/vips", "vips", 0, answer);
+
+	if (ret || !c->json)
+		return ret;
+	out_json(*answer);
+	return -1;
+}
+
 CTL_COMMAND(show_vips)
 {
 	struct table *t;
 	json_t *s, *v, *r;
 	size_t i, k;
-	int ret = ctl_get_list(c, "/v1/vips", "vips", 0, &s);
+	int ret = all_vips(c, &s);
 
 	if (ret)
 		return ctl_end(ret);
@@ -196,7 +143,7 @@ CTL_COMMAND(show_dips)
 	struct table *t;
 	json_t *s, *v;
 	size_t i;
-	int ret = ctl_get_list(c, "/v1/vips", "vips", 0, &s);
+	int ret = all_vips(c, &s);
 
 	if (ret)
 		return ctl_end(ret);
@@ -234,64 +181,36 @@ CTL_COMMAND(show_vip)
 	return CTL_OK;
 }
 
-void print_plan(json_t *list)
-{
-	struct table *t = table_new("VIP", "NAME", "ON", ">MRU", "BECAUSE", NULL);
-	json_t *v, *mru;
-	size_t i;
-
-	json_array_foreach(list, i, v) {
-		mru = json_object_get(v, "mru");
-		table_cell(t, "%s", text_of(v, "vip"));
-		table_cell(t, "%s", text_of(v, "name"));
-		table_cell(t, "%s", text_of(v, "mux"));
-		if (json_is_number(mru))
-			table_cell(t, "%.3f", json_number_value(mru));
-		else
-			table_cell(t, "-");
-		table_cell(t, "%s", text_of(v, "reason"));
-	}
-	table_print(t);
-}
+const struct ctl_column plan_columns[] = {
+	{ "VIP", "vip" }, { "NAME", "name" }, { "ON", "mux" }, { ">MRU", "mru", COLUMN_SHARE }, { "BECAUSE", "reason" }, {}
+};
 
 CTL_COMMAND(show_assignment)
 {
-	json_t *s;
-	int ret = ctl_get_list(c, "/v1/assignment", "assignment", 0, &s);
-
-	if (ret)
-		return ctl_end(ret);
-	print_plan(json_object_get(s, "assignment"));
-	json_decref(s);
-	return CTL_OK;
+	return show_list(c, "/v1/assignment", "assignment", 0, plan_columns);
 }
 
 CTL_COMMAND(show_moves)
 {
-	struct table *t;
-	char when[48];
-	json_t *s, *m;
+	static const struct ctl_column columns[] = {
+		{ ">MOVE", "id", COLUMN_NUMBER }, { ">WAVE", "wave", COLUMN_NUMBER }, { "SINCE", "created-ms", COLUMN_CLOCK },
+		{ "VIP", "vip" }, { "KIND", "kind" }, { "FROM", "from" }, { "TO", "to" }, { "STATE", "state" },
+		{ ">MS", "ms", COLUMN_NUMBER }, { "NOTE", "note" }, {}
+	};
+	json_t *answer, *m;
 	size_t i;
-	int ret = ctl_get_list(c, "/v1/moves", "moves", c->limit, &s);
+	int ret = ctl_list(c, "/v1/moves", "moves", c->limit, &answer);
 
 	if (ret)
-		return ctl_end(ret);
-	t = table_new(">MOVE", ">WAVE", "SINCE", "VIP", "KIND", "FROM", "TO", "STATE", ">MS", "NOTE", NULL);
-	json_array_foreach(json_object_get(s, "moves"), i, m) {
-		clock_text(number_of(m, "created-ms"), when, sizeof(when));
-		table_cell(t, "%lld", number_of(m, "id"));
-		table_cell(t, "%lld", number_of(m, "wave"));
-		table_cell(t, "%s", when);
-		table_cell(t, "%s", text_of(m, "vip"));
-		table_cell(t, "%s", text_of(m, "kind"));
-		table_cell(t, "%s", text_of(m, "from"));
-		table_cell(t, "%s", text_of(m, "to"));
-		table_cell(t, "%s", text_of(m, "state"));
-		table_cell(t, "%lld", number_of(m, "changed-ms") - number_of(m, "created-ms"));
-		table_cell(t, "%s", text_of(m, "note"));
+		return ret;
+	if (c->json) {
+		out_json(answer);
+		return CTL_OK;
 	}
-	table_print(t);
-	json_decref(s);
+	json_array_foreach(json_object_get(answer, "moves"), i, m)
+		json_object_set_new(m, "ms", json_integer(number_of(m, "changed-ms") - number_of(m, "created-ms")));
+	print_list(json_object_get(answer, "moves"), columns);
+	json_decref(answer);
 	return CTL_OK;
 }
 

@@ -51,30 +51,13 @@ static int question(int n, char **args, json_t *body)
 	return CTL_OK;
 }
 
-static void print_list(json_t *list, bool moves)
-{
-	struct table *t = moves ? table_new("VIP", "NAME", ">MBPS", "FROM", "TO", ">MRU", "BECAUSE", NULL) :
-				  table_new("VIP", "NAME", ">MBPS", "BECAUSE", NULL);
-	json_t *v, *mru;
-	size_t i;
-
-	json_array_foreach(list, i, v) {
-		table_cell(t, "%s", text_of(v, "vip"));
-		table_cell(t, "%s", text_of(v, "name"));
-		table_cell(t, "%.0f", json_number_value(json_object_get(v, "mbps")));
-		mru = json_object_get(v, "mru");
-		if (moves) {
-			table_cell(t, "%s", text_of(v, "from"));
-			table_cell(t, "%s", text_of(v, "to"));
-			if (json_is_number(mru))
-				table_cell(t, "%.3f", json_number_value(mru));
-			else
-				table_cell(t, "-");
-		}
-		table_cell(t, "%s", text_of(v, "reason"));
-	}
-	table_print(t);
-}
+static const struct ctl_column move_columns[] = {
+	{ "VIP", "vip" }, { "NAME", "name" }, { ">MBPS", "mbps", COLUMN_NUMBER }, { "FROM", "from" }, { "TO", "to" },
+	{ ">MRU", "mru", COLUMN_SHARE }, { "BECAUSE", "reason" }, {}
+};
+static const struct ctl_column none_columns[] = {
+	{ "VIP", "vip" }, { "NAME", "name" }, { ">MBPS", "mbps", COLUMN_NUMBER }, { "BECAUSE", "reason" }, {}
+};
 
 static void print_smuxes(json_t *s)
 {
@@ -100,11 +83,11 @@ static void print_answer(json_t *a)
 	printf("moves    %zu\nno HMux  %zu\n", json_array_size(moves), json_array_size(none));
 	if (json_array_size(moves)) {
 		puts("\nVIPs that would move:");
-		print_list(moves, true);
+		print_list(moves, move_columns);
 	}
 	if (json_array_size(none)) {
 		puts("\nVIPs that would have no HMux:");
-		print_list(none, false);
+		print_list(none, none_columns);
 	}
 }
 

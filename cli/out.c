@@ -48,24 +48,32 @@ static void add(struct table *t, char *text)
 		t->width[column] = strlen(text);
 }
 
-struct table *table_new(const char *heading, ...)
+struct table *table_of(const char *const *headings, unsigned int n)
 {
 	struct table *t = calloc(1, sizeof(*t));
-	const char *headings[COLUMNS], *one;
 	unsigned int i;
-	va_list ap;
 
 	if (!t)
 		out_of_memory();
-	va_start(ap, heading);
-	for (one = heading; one && t->columns < COLUMNS; one = va_arg(ap, const char *))
-		headings[t->columns++] = one;
-	va_end(ap);
+	t->columns = n < COLUMNS ? n : COLUMNS;
 	for (i = 0; i < t->columns; i++) {
 		t->right[i] = headings[i][0] == '>';
 		add(t, strdup(headings[i] + t->right[i]));
 	}
 	return t;
+}
+
+struct table *table_new(const char *heading, ...)
+{
+	const char *headings[COLUMNS], *one;
+	unsigned int n = 0;
+	va_list ap;
+
+	va_start(ap, heading);
+	for (one = heading; one && n < COLUMNS; one = va_arg(ap, const char *))
+		headings[n++] = one;
+	va_end(ap);
+	return table_of(headings, n);
 }
 
 void table_cell(struct table *t, const char *fmt, ...)

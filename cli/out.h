@@ -14,6 +14,8 @@ struct table;
  * with '>' (not printed) makes a column of numbers, aligned right
  */
 struct table *table_new(const char *heading, ...) __attribute__((sentinel));
+/* table_of - the same of n headings */
+struct table *table_of(const char *const *headings, unsigned int n);
 /* table_cell - the next cell, row by row */
 void table_cell(struct table *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* table_print - print and release */

@@ -189,7 +189,7 @@ def views(tap, lab, ctl):
     lab.host["srv1"].report(lab.url, [("203.0.113.1", 0, "up")])
     ctl.ok("host show", ctl("host", "show", "srv1"), "srv1 on tor1", "203.0.113.1", "up")
     ctl.refused("of none", ctl("host", "show", "srv99"), "srv99")
-    ctl.ok("link list", ctl("link", "list"), "tor1 swp1", "10000")
+    ctl.ok("link list", ctl("link", "list"), "tor1  swp1", "10000")
     ctl.ok("plan", ctl("plan"), "203.0.113.1", "MRU")
     moves = ctl.json("moves", "-n", "3")["moves"]
     tap.ok(len(moves) == 3, "moves -n 3", moves)
