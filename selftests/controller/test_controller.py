@@ -4,8 +4,10 @@
 testbed as namespaces, each with its BIRD and a real duet-mux-agent whose data
 plane is simulated, so that no module is needed. What counts is what stands in
 the switches' kernels. Root."""
+import json
 import os
 import signal
+import subprocess
 import sys
 import time
 import traceback
@@ -197,6 +199,29 @@ def hosts(tap, lab):
            lab.get("/v1/status")["faults"])
 
 
+def command_line(tap, lab):
+    """duetctl on the controller's node, on real agents and hosts"""
+    bed = lab.bed
+    env = dict(os.environ, DUETCTL_URL=f"http://{config.CONTROLLER}")
+
+    def ctl(*args):
+        got = bed.run_in("ctl", [program("duetctl"), "-j", *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env, timeout=60)
+        return json.loads(got.stdout) if not got.returncode else got.stderr
+    places, servers, bad = lab.places(), {n.address: n.name for n in bed.topo.dips}, []
+    for vip, mux in places.items():
+        for sport in range(1000, 1010):
+            got = ctl("trace", f"192.0.2.9:{sport}", f"{vip}:80")
+            muxes = [m["name"] for m in got["muxes"]]
+            if (got["host"] != servers[got["dip"]] or got["host-state"] != "told" or not got["way-in"] or not got["way-out"]
+                    or muxes != ([mux] if mux != "smux" else [n.name for n in bed.topo.of("smux")])):
+                bad.append(got)
+    tap.ok(not bad, "duetctl trace: every VIP's flows go by its mux to a server of its own", *bad[:2])
+    home = next(m for m in places.values() if m != "smux")
+    got = ctl("whatif", "switch", home)
+    tap.ok({m["vip"] for m in got["moves"]} >= {v for v, m in places.items() if m == home} and got["before"]["mru"] > 0 and lab.places() == places,
+           f"duetctl whatif switch {home}: its VIPs would move, and none does", got)
+
+
 def main():
     if os.geteuid():
         print("1..0 # SKIP the testbed needs root")
@@ -207,6 +232,7 @@ def main():
         lab.up()
         steps(tap, lab)
         hosts(tap, lab)
+        command_line(tap, lab)
     except (AssertionError, LookupError, OSError, Failed, StopIteration, TypeError, ValueError):
         tap.ok(False, "the test runs to its end", traceback.format_exc())
     finally:

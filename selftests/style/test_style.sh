@@ -29,6 +29,7 @@ for f in "${files[@]}"; do
 	case $f in
 	*.c|*.h) code+=("$f"); c+=("$f") ;;
 	*.py|*.mk|Makefile|Kbuild|*.yaml) code+=("$f") ;;
+	*.bash) code+=("$f"); shell+=("$f") ;;
 	*)
 		case $(head -c 32 "$f" | head -n 1) in
 		'#!/bin/bash'*|'#!/bin/sh'*) code+=("$f"); shell+=("$f") ;;
