@@ -77,7 +77,7 @@ class inside:
 def rest(ns, port, method, path, body=None):
     """(status, JSON or text) of a daemon that listens on 127.0.0.1 in ns."""
     with inside(ns):
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         connection.connect()
     try:
         data = body if isinstance(body, (str, type(None))) else json.dumps(body)

@@ -463,6 +463,20 @@ def clamped():
     equal(mss(ip4(CLIENT, VIP, 6, syn(CLIENT, VIP, socket.AF_INET)), False), 1500 - 20 - 40, "MSS of an IPv4 VIP, IPv4 tunnel")
     equal(mss(ip6(CLIENT6, VIP6, 6, syn(CLIENT6, VIP6, socket.AF_INET6)), True), 1500 - 40 - 60, "MSS of an IPv6 VIP, IPv6 tunnel")
     check(W.agent.counter("mss-clamped") >= 2, "counted")
+
+    def leaves(options):
+        """the options of a SYN after the program at egress; its sum is right"""
+        tcp = struct.pack("!HHIIBBHHH", 80, 4000, 1, 0, 0x50 + len(options) * 4, 2, 65535, 0, 0) + options
+        pseudo = socket.inet_aton(VIP) + socket.inet_aton(CLIENT) + struct.pack("!HH", 6, len(tcp))
+        packet = ip4(VIP, CLIENT, 6, tcp[:16] + struct.pack("!H", csum(pseudo + tcp)) + tcp[18:])
+        out = prog_run("duet_egress", bytes(12) + b"\x08\x00" + packet)[1][34:]
+        equal(csum(pseudo + out), 0, f"TCP checksum with options {options.hex()}")
+        return out[20:].hex()
+
+    for options, want in (("020405b4", "020405a0"), ("01020405b4010101", "01020405a0010101"), ("0303070101020405b4010101", "0303070101020405a0010101"),
+                          ("02040200", "02040200"), ("01010101", "01010101"), ("0000000002040fff", "0000000002040fff"),
+                          ("0301020405b40000", "0301020405b40000"), ("020305b4", "020305b4"), ("01" * 36 + "020405b4", "01" * 36 + "020405a0")):
+        equal(leaves(bytes.fromhex(options)), want, f"options {options}")
     for l in listeners:
         l.close()
 

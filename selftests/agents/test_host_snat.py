@@ -365,7 +365,7 @@ def exhausted():
             s.close()   # we close first: TIME_WAIT is here
         until(lambda: run("ip", "netns", "exec", HOSTS[0], "ss", "-Htan", "state", "time-wait", "src", VIP).count(remote) == len(good),
               "all in TIME_WAIT")
-    check(time.monotonic() - started < 20, "it fails fast")
+    check(time.monotonic() - started < (60 if REAL else 20), "it fails fast")
     equal(counts(0)["exhausted"] - before["exhausted"], 2, "exhausted")
     s = opened(HOSTS[0], REMOTES[18])
     equal(s.getsockname()[0], VIP, "another destination has ports")
