@@ -129,15 +129,18 @@ def xdp():
     pairs()
 
 
+NUMBERS = {}    # of programs, by name and by what the agent says is attached
+
+
 def prog_run(program, frame):
     """A frame through an attached program by BPF_PROG_TEST_RUN: its verdict and the frame it leaves."""
-    shown = json.loads(sh("bpftool", "-j", "prog", "show", ns=HOST))
-    ids = [p["id"] for p in shown if p.get("name") == program]
     held = W.agent.status()["decapsulator"]["program"]
-    number = held if held in ids else max(ids)
+    if (program, held) not in NUMBERS:
+        ids = [p["id"] for p in json.loads(sh("bpftool", "-j", "prog", "show", ns=HOST)) if p.get("name") == program]
+        NUMBERS[program, held] = held if held in ids else max(ids)
     with open("/tmp/dha-frame", "wb") as f:
         f.write(frame)
-    said = json.loads(sh("bpftool", "-j", "prog", "run", "id", str(number), "data_in", "/tmp/dha-frame", "data_out", "/tmp/dha-out", ns=HOST))
+    said = json.loads(sh("bpftool", "-j", "prog", "run", "id", str(NUMBERS[program, held]), "data_in", "/tmp/dha-frame", "data_out", "/tmp/dha-out", ns=HOST))
     with open("/tmp/dha-out", "rb") as f:
         out = f.read()
     for name in ("frame", "out"):
