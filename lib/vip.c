@@ -270,3 +270,26 @@ int proto_parse(const char *s, uint8_t *proto)
 	*proto = n;
 	return 0;
 }
+
+const struct vip_rule *vip_rule_at(const struct vip *vip, uint8_t proto, unsigned int port, unsigned int *last)
+{
+	const struct vip_rule *of_proto = NULL, *any = NULL;
+	unsigned int i;
+
+	for (i = 0; i < vip->n_rules; i++) {
+		const struct vip_rule *r = &vip->rules[i];
+
+		if (r->proto && r->proto != proto)
+			continue;
+		if (!r->port) {
+			*(r->proto ? &of_proto : &any) = r;
+		} else if (port >= r->port && port <= r->port_last) {
+			if (*last > r->port_last)
+				*last = r->port_last;
+			return r;
+		} else if (port < r->port && *last >= r->port) {
+			*last = r->port - 1;
+		}
+	}
+	return of_proto ?: any;
+}

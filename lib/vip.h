@@ -65,6 +65,11 @@ json_t *vip_to_json(const struct vip *vip, bool with_state);
 void vip_free(struct vip *vip);
 struct vip *vip_dup(const struct vip *vip);
 
+/* vip_rule_at - the rule that muxes take for this port (uapi/linux/duet.h), or
+ * NULL; *last becomes the last port, not above what it was, for which that is so
+ */
+const struct vip_rule *vip_rule_at(const struct vip *vip, uint8_t proto, unsigned int port, unsigned int *last);
+
 enum vip_diff { VIP_SAME, VIP_STATES, VIP_CONFIG };
 /* vip_compare - same; only states of DIPs differ; or rules, DIPs or weights do */
 enum vip_diff vip_compare(const struct vip *a, const struct vip *b);

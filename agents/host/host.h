@@ -263,6 +263,7 @@ bool checks_down(const struct checks *checks, const struct decap_key *key, const
 /* ---- state.c: making it true ---- */
 struct report;
 struct snat;			/* snat.h */
+struct usage;
 struct release;			/* release.h */
 
 struct host {
@@ -274,6 +275,7 @@ struct host {
 	struct checks *checks;
 	struct report *report;
 	struct snat *snat;
+	struct usage *usage;
 	struct release *release;
 	struct desired held;		/* what this process was told last; zeros: nothing yet */
 	char failed[sizeof(((struct err *)0)->text)];	/* why the last state is not all made */

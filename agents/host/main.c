@@ -118,7 +118,9 @@ static int run(struct host *host, struct err *e)
 		err_set(e, ret, "programs of sockets: %s", strerror(-ret));
 		goto out_release;
 	}
-	ret = report_start(host, &host->report);
+	ret = usage_start(host, &host->usage);
+	if (!ret)
+		ret = report_start(host, &host->report);
 	if (ret) {
 		err_set(e, ret, "reports: %s", strerror(-ret));
 		goto out_snat;
@@ -131,6 +133,7 @@ static int run(struct host *host, struct err *e)
 out_report:
 	report_stop(host->report);
 out_snat:
+	usage_stop(host->usage);
 	snat_stop(host->snat);
 out_release:
 	release_stop(host->release);

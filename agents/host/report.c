@@ -115,14 +115,15 @@ static json_t *traffic(struct dataplane *dp)
 void report_now(struct report *r)
 {
 	struct host *host = r->host;
-	json_t *body;
+	json_t *body, *snat;
 
 	/* one under way is older than this one: whole reports need no order but the last */
 	http_cancel(r->call);
+	snat = snat_json(host->snat);
+	json_object_set_new(snat, "vips", usage_json(host->usage));
 	body = json_pack("{s:s, s:s, s:I, s:b, s:o, s:o, s:o}", "host", host->conf.name, "instance", daemon_instance(),
 			 "seq", (json_int_t)++r->seq, "synced", host->synced,
-			 "dips", checks_json(host->checks, NULL, true), "traffic", traffic(host->dp), "snat",
-			 snat_json(host->snat));
+			 "dips", checks_json(host->checks, NULL, true), "traffic", traffic(host->dp), "snat", snat);
 	r->call = http_call(r->client, "POST", r->url, body, TIMEOUT_MS, on_done, r);
 	if (!r->call)
 		arm(r, INTERVAL_MS);

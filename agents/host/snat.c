@@ -155,30 +155,6 @@ out:
 	return ret;
 }
 
-/* rule_of - the rule that muxes take for this port (uapi/linux/duet.h), and the last port for which that is so */
-static const struct vip_rule *rule_of(const struct vip *vip, uint8_t proto, unsigned int port, unsigned int *last)
-{
-	const struct vip_rule *of_proto = NULL, *any = NULL;
-	unsigned int i;
-
-	for (i = 0; i < vip->n_rules; i++) {
-		const struct vip_rule *r = &vip->rules[i];
-
-		if (r->proto && r->proto != proto)
-			continue;
-		if (!r->port) {
-			*(r->proto ? &of_proto : &any) = r;
-		} else if (port >= r->port && port <= r->port_last) {
-			if (*last > r->port_last)
-				*last = r->port_last;
-			return r;
-		} else if (port < r->port && *last >= r->port) {
-			*last = r->port - 1;
-		}
-	}
-	return of_proto ?: any;
-}
-
 /* source_add - the ports of one range, cut where muxes take another rule */
 static int source_add(struct snat *s, struct snat_source *source, const struct pair_def *p, const struct snat_def *def,
 		      uint8_t proto, struct err *e)
@@ -191,7 +167,7 @@ static int source_add(struct snat *s, struct snat_source *source, const struct p
 		const struct vip_rule *rule;
 
 		last = def->last;
-		rule = rule_of(p->rules, proto, first, &last);
+		rule = vip_rule_at(p->rules, proto, first, &last);
 		if (!rule)
 			continue;
 		if (source->ranges == SNAT_RANGES)
@@ -343,7 +319,7 @@ static void end_lost(const struct desired *d)
 				const struct vip_rule *rule;
 
 				last = d->snat[k].last;
-				rule = rule_of(p->rules, IPPROTO_TCP, first, &last);
+				rule = vip_rule_at(p->rules, IPPROTO_TCP, first, &last);
 				if (!rule)
 					continue;
 				tables[n] = (struct flow_table){ vip, first, last, rule->fields, ours_of(rule, &dip, true) };

@@ -26,7 +26,24 @@ struct flow_table {
 
 /* flows_end - end the connections that are in none of these (flows.c) */
 void flows_end(const struct desired *d, const struct flow_table *tables, unsigned int n);
+/* A socket that has another end. */
+struct flow {
+	struct addr local, remote;
+	uint16_t port, remote_port;
+	uint8_t proto;
+};
+
+/* flows_each - with local ports from first to last; those in TIME_WAIT too */
+int flows_each(unsigned int first, unsigned int last, void (*each)(const struct flow *f, void *ctx), void *ctx);
 json_t *snat_json(const struct snat *snat);
+
+/* ---- usage.c: how many ports are in use; host->held and host->snat are borrowed ---- */
+int usage_start(struct host *host, struct usage **usage);
+void usage_stop(struct usage *usage);
+/* usage_state - the ports may be others now */
+void usage_state(struct usage *usage);
+/* usage_json - of each VIP with ports here, for a report */
+json_t *usage_json(struct usage *usage);
 
 /* ---- forward.c: of targets behind the host ---- */
 struct forward;

@@ -256,6 +256,7 @@ void put_state(struct http_request *req, json_t *body, void *ctx)
 	host->failed[0] = '\0';
 	desired_free(&host->held);
 	host->held = d;
+	usage_state(host->usage);
 	if (!host->synced || c.muxes || c.added || c.removed || c.addresses || c.checks) {
 		log_info("state %llu/%llu: %u VIPs (%u added, %u removed), %u muxes, %u checks (%u changed)",
 			 d.meta.epoch, d.meta.generation, d.n_pairs, c.added, c.removed, d.n_muxes, d.n_checks, c.checks);
