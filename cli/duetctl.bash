@@ -13,7 +13,7 @@ _duetctl_names()
 _duetctl()
 {
 	local cur=${COMP_WORDS[COMP_CWORD]} program=${COMP_WORDS[0]} options words="" where=() args=() i
-	local commands="status vip dip switch link mux host traffic topology assignment plan assign whatif trace export diff
+	local commands="status vip dip switch link mux host traffic snat topology assignment plan assign whatif trace export diff
 		apply move moves migrations abort drain undrain drains stop resume settings events audit token backup"
 
 	COMPREPLY=()
@@ -45,6 +45,7 @@ _duetctl()
 	1:vip) words="list show delete" ;;
 	1:dip|1:switch|1:link) words=list ;;
 	1:mux|1:host) words="list show" ;;
+	1:snat) words=show ;;
 	1:token) words="list add delete" ;;
 	1:drain|1:undrain) words="switch rack smux" ;;
 	1:abort) words=wave ;;

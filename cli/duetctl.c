@@ -20,6 +20,7 @@ static const char usage_text[] =
 	"  mux list | mux show MUX     the mux agents\n"
 	"  host list | host show HOST  the host agents\n"
 	"  traffic                     what each VIP receives\n"
+	"  snat show                   ports of connections that hosts open as a VIP\n"
 	"  topology                    switches and links as in topology.dot\n"
 	"  assignment                  which switch serves which VIP, and why\n"
 	"  plan                        what an assignment computed now would be\n"
@@ -71,6 +72,7 @@ static const struct command {
 	{ "host", "list", show_hosts },
 	{ "host", "show", show_host, 1, 1, "a host" },
 	{ "traffic", NULL, show_traffic },
+	{ "snat", "show", show_snat },
 	{ "topology", NULL, show_topology },
 	{ "assignment", NULL, show_assignment },
 	{ "plan", NULL, change_plan },

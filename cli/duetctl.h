@@ -114,6 +114,8 @@ CTL_COMMAND(show_links);
 CTL_COMMAND(show_topology);
 CTL_COMMAND(show_drains);
 CTL_COMMAND(show_traffic);
+/* duetctl_snat.c */
+CTL_COMMAND(show_snat);
 /* duetctl_events.c */
 CTL_COMMAND(show_events);
 CTL_COMMAND(show_audit);

@@ -173,7 +173,14 @@ CTL_COMMAND(show_vip)
 	printf("\nbecause  %s", text_of(status, "reason"));
 	if (json_is_real(mru))
 		printf(", MRU %.3f", json_real_value(mru));
-	printf("\nexported %s\n\n", joined(json_object_get(status, "exported-by")));
+	printf("\nexported %s\n", joined(json_object_get(status, "exported-by")));
+	if (json_is_object(json_object_get(status, "snat"))) {
+		json_t *snat = json_object_get(status, "snat");
+
+		printf("SNAT     ports %lld-%lld in blocks of %lld, at most %lld a host\n", number_of(snat, "first"),
+		       number_of(snat, "last"), number_of(snat, "block"), number_of(snat, "max_blocks"));
+	}
+	putchar('\n');
 	t = table_new("VIP", "RULE", "DIP", ">WEIGHT", "STATE", "WHY", NULL);
 	dip_rows(t, v);
 	table_print(t);

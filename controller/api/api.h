@@ -10,6 +10,15 @@
  */
 int vip_check(const struct updater *u, json_t *vip, json_t **def, struct err *e);
 
+/* checks.c: members that nobody knows, numbers out of bounds; absent is good */
+int api_members(json_t *object, const char *const *known, const char *where, struct err *e);
+int api_number(json_t *object, const char *key, json_int_t low, json_int_t high, const char *where, struct err *e);
+/* snat.c: "snat" of a definition, or NULL */
+int snat_check(json_t *snat, json_t *def, const struct vip *vip, const char *where, struct err *e);
+void snat_faults(struct updater *u, json_t *faults);
+struct metrics;
+void snat_metrics(const struct updater *u, struct metrics *m);
+
 /* page.c: ?limit= and ?after= of lists; what a list has no room for begins after "next" */
 struct page {
 	unsigned int limit;
@@ -28,6 +37,9 @@ void api_audit(struct updater *u, struct http_request *req, const char *subject)
 void api_not_kept(struct updater *u, struct http_request *req);
 struct move *api_move_running(struct updater *u, uint64_t id);
 const char *api_rack_of(const struct updater *u, const char *smux);
+
+/* api_fault - a sentence more of what somebody should look at */
+void api_fault(json_t *list, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* links.c: a link of the model: up, down, unknown; who says so in *by (may be NULL) */
 const char *link_state(const struct updater *u, json_t *link, const char **by);
@@ -96,8 +108,9 @@ API_HANDLER(api_token_put);
 API_HANDLER(api_token_delete);
 API_HANDLER(api_export_get);
 API_HANDLER(api_backup_post);
-/* trace.c */
+/* trace.c, snat.c */
 API_HANDLER(api_trace_get);
+API_HANDLER(api_snat_get);
 /* status.c */
 API_HANDLER(api_status_get);
 API_HANDLER(api_healthz_get);

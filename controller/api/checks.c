@@ -13,14 +13,13 @@
 #define PATH_MAX_LEN 255 /* what a host agent takes at least */
 
 static const char *const members[] = { "vip", "name", "traffic", "rules", "status", "fragments", "oversize",
-					   "all_down", NULL };
+					   "all_down", "snat", NULL };
 static const char *const rule_members[] = { "proto", "port", "fields", "dips", "check", NULL };
 static const char *const dip_members[] = { "address", "weight", "state", NULL };
 static const char *const check_members[] = { "type",	   "port", "path", "expect", "interval_ms",
 					     "timeout_ms", "rise", "fall", NULL };
 
-static int unknown_member(json_t *object, const char *const *known, const char *where,
-			  struct err *e)
+int api_members(json_t *object, const char *const *known, const char *where, struct err *e)
 {
 	const char *key;
 	json_t *value;
@@ -36,10 +35,9 @@ static int unknown_member(json_t *object, const char *const *known, const char *
 	return 0;
 }
 
-static int check_number(json_t *check, const char *key, json_int_t low, json_int_t high,
-			const char *where, struct err *e)
+int api_number(json_t *object, const char *key, json_int_t low, json_int_t high, const char *where, struct err *e)
 {
-	json_t *v = json_object_get(check, key);
+	json_t *v = json_object_get(object, key);
 
 	if (!v ||
 	    (json_is_integer(v) && json_integer_value(v) >= low && json_integer_value(v) <= high))
@@ -71,19 +69,19 @@ static int check_health_check(json_t *check, json_t *rule, const char *where, st
 		return err_set(e, -EINVAL,
 			       "%s: the check has no \"port\", and the rule has none to take",
 			       where);
-	ret = unknown_member(check, check_members, where, e);
+	ret = api_members(check, check_members, where, e);
 	if (!ret)
-		ret = check_number(check, "port", 1, 65535, where, e);
+		ret = api_number(check, "port", 1, 65535, where, e);
 	if (!ret)
-		ret = check_number(check, "expect", 100, 599, where, e);
+		ret = api_number(check, "expect", 100, 599, where, e);
 	if (!ret)
-		ret = check_number(check, "interval_ms", 10, 3600000, where, e);
+		ret = api_number(check, "interval_ms", 10, 3600000, where, e);
 	if (!ret)
-		ret = check_number(check, "timeout_ms", 1, 3600000, where, e);
+		ret = api_number(check, "timeout_ms", 1, 3600000, where, e);
 	if (!ret)
-		ret = check_number(check, "rise", 1, 100, where, e);
+		ret = api_number(check, "rise", 1, 100, where, e);
 	if (!ret)
-		ret = check_number(check, "fall", 1, 100, where, e);
+		ret = api_number(check, "fall", 1, 100, where, e);
 	return ret;
 }
 
@@ -144,11 +142,11 @@ static int normal_rule(const struct updater *u, json_t *rule, const char *where,
 	size_t i;
 	int ret;
 
-	ret = unknown_member(rule, rule_members, where, e);
+	ret = api_members(rule, rule_members, where, e);
 	if (ret)
 		return ret;
 	json_array_foreach(json_object_get(rule, "dips"), i, dip) {
-		ret = unknown_member(dip, dip_members, where, e);
+		ret = api_members(dip, dip_members, where, e);
 		if (ret)
 			return ret;
 		addr_parse(get_str(dip, "address", ""), &a);
@@ -175,9 +173,12 @@ int vip_check(const struct updater *u, json_t *json, json_t **out, struct err *e
 	if (ret)
 		return ret;
 	a = vip->addr;
-	vip_free(vip);
 	addr_str(&a, text);
 	snprintf(where, sizeof(where), "VIP %s", text);
+	ret = snat_check(json_object_get(json, "snat"), json, vip, where, e);
+	vip_free(vip);
+	if (ret)
+		return ret;
 	if (!addr_is_v4(&a) && !u->ctl->conf.aggregate6_text)
 		return err_set(e, -EINVAL, "%s is IPv6, and [controller] aggregate6 is not set", where);
 	if (!prefix_holds(addr_is_v4(&a) ? &u->ctl->conf.aggregate : &u->ctl->conf.aggregate6, &a))
@@ -186,7 +187,7 @@ int vip_check(const struct updater *u, json_t *json, json_t **out, struct err *e
 			       addr_is_v4(&a) ? u->ctl->conf.aggregate_text : u->ctl->conf.aggregate6_text);
 	if (json_object_get(json, "name") && !get_str(json, "name", NULL))
 		return err_set(e, -EINVAL, "%s: its \"name\" is a string", where);
-	ret = unknown_member(json, members, where, e);
+	ret = api_members(json, members, where, e);
 	if (!ret)
 		ret = check_traffic(u, json_object_get(json, "traffic"), where, e);
 	if (ret)

@@ -146,8 +146,10 @@ static void change_end(struct change *c, struct http_request *req, unsigned int 
 		return;
 	}
 	first_configuration(u);
-	if (c->settings)
+	if (c->settings) {
 		assign_schedule(u);
+		snat_settings(u);
+	}
 	moves_run(u);
 	if (news && u->control.assign_on_change)
 		assign_soon(u, "change");

@@ -50,6 +50,7 @@ void api_control_put(struct http_request *req, json_t *body, void *ctx)
 	if (kept(u, req, text ? text : "")) {
 		http_reply(req, 200, control_json(u));
 		assign_schedule(u);
+		snat_settings(u);
 		moves_run(u);
 	}
 	free(text);

@@ -41,6 +41,7 @@ const struct gate_route gate_routes[] = {
 	{ UPD, RIGHT_READ, { "GET", "/v1/audit", api_audit_get } },
 	{ UPD, RIGHT_READ, { "GET", "/v1/status", api_status_get } },
 	{ UPD, RIGHT_READ, { "GET", "/v1/trace", api_trace_get } },
+	{ UPD, RIGHT_READ, { "GET", "/v1/snat", api_snat_get } },
 	{ UPD, RIGHT_READ, { "GET", "/v1/control", api_control_get } },
 	{ UPD, RIGHT_OPERATE, { "PUT", "/v1/control", api_control_put } },
 	{ UPD, RIGHT_READ, { "GET", "/v1/drains", api_drains_get } },

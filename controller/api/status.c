@@ -13,8 +13,7 @@
 #include "daemon.h"
 #include "metrics.h"
 
-static void fault(json_t *list, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-static void fault(json_t *list, const char *fmt, ...)
+void api_fault(json_t *list, const char *fmt, ...)
 {
 	char text[512];
 	va_list ap;
@@ -52,7 +51,7 @@ static void compare_tables(struct updater *u, json_t *faults)
 			if (!known)
 				json_object_set_new(first, v->text, json_pack("[s, O]", m->name, digest));
 			else if (!json_equal(json_array_get(known, 1), digest))
-				fault(faults, "VIP %s: %s and %s have different tables for it", v->text,
+				api_fault(faults, "VIP %s: %s and %s have different tables for it", v->text,
 				      json_string_value(json_array_get(known, 0)), m->name);
 		}
 	}
@@ -67,18 +66,18 @@ static void told_faults(const struct mux *m, json_t *faults)
 	const char *trouble = get_str(m->status, "trouble", NULL), *text;
 
 	if (trouble)
-		fault(faults, "mux %s: %s", m->name, trouble);
+		api_fault(faults, "mux %s: %s", m->name, trouble);
 	if (strcmp(get_str(bird, "state", "up"), "up"))
-		fault(faults, "mux %s: BIRD is %s%s%s", m->name, get_str(bird, "state", ""),
+		api_fault(faults, "mux %s: BIRD is %s%s%s", m->name, get_str(bird, "state", ""),
 		      *get_str(bird, "detail", "") ? ": " : "", get_str(bird, "detail", ""));
 	if (m->smux && !m->drained && m->u->n_vips && mux_state(m) == MUX_IN_SYNC &&
 	    json_is_false(json_object_get(aggregate, "exported")))
-		fault(faults, "SMux %s does not export the aggregate", m->name);
+		api_fault(faults, "SMux %s does not export the aggregate", m->name);
 	json_object_foreach(m->smux ? NULL : m->exported, text, vip) {
 		struct uvip *v = vip_find(m->u, text);
 
 		if (v && settled(v, m) && desired_hold(m, v) != HOLD_ANNOUNCED)
-			fault(faults, "VIP %s: %s exports it and should not", v->text, m->name);
+			api_fault(faults, "VIP %s: %s exports it and should not", v->text, m->name);
 	}
 }
 
@@ -93,9 +92,9 @@ static void mux_faults(struct updater *u, json_t *faults)
 		json_t *why;
 
 		if (state == MUX_UNREACHABLE || state == MUX_FENCED || m->why[0])
-			fault(faults, "mux %s is %s: %s", m->name, mux_state_name(state), m->why);
+			api_fault(faults, "mux %s is %s: %s", m->name, mux_state_name(state), m->why);
 		json_object_foreach(m->refused, vip, why)
-			fault(faults, "mux %s refuses VIP %s: %s", m->name, vip, json_string_value(why));
+			api_fault(faults, "mux %s refuses VIP %s: %s", m->name, vip, json_string_value(why));
 		if (!m->lost_ms && m->status)
 			told_faults(m, faults);
 	}
@@ -107,10 +106,10 @@ static void host_faults(struct updater *u, json_t *faults)
 
 	for (i = 0; i < u->n_hosts; i++) {
 		if (u->hosts[i].silent)
-			fault(faults, "host %s is silent; its DIPs are taken to be as it last said",
+			api_fault(faults, "host %s is silent; its DIPs are taken to be as it last said",
 			      u->hosts[i].name);
 		else if (u->hosts[i].why[0])
-			fault(faults, "host %s can't be told its VIPs: %s", u->hosts[i].name, u->hosts[i].why);
+			api_fault(faults, "host %s can't be told its VIPs: %s", u->hosts[i].name, u->hosts[i].why);
 	}
 }
 
@@ -128,12 +127,12 @@ static void place_faults(struct updater *u, json_t *faults)
 		struct mux *m = mux_find(u, v->mux);
 
 		if (v->move && v->move->note[0])
-			fault(faults, "VIP %s: move %llu waits: %s", v->text,
+			api_fault(faults, "VIP %s: move %llu waits: %s", v->text,
 			      (unsigned long long)v->move->id, v->move->note);
 		if (!m || !settled(v, m) || mux_refusal(m, v))
 			continue;
 		if (!exports(m, v))
-			fault(faults, "VIP %s: %s does not export it; the SMuxes serve it", v->text, m->name);
+			api_fault(faults, "VIP %s: %s does not export it; the SMuxes serve it", v->text, m->name);
 	}
 }
 
@@ -173,18 +172,19 @@ void api_status_get(struct http_request *req, json_t *body, void *ctx)
 	json_t *faults = json_array(), *o;
 
 	if (!u->model)
-		fault(faults, "the topology is not known yet");
+		api_fault(faults, "the topology is not known yet");
 	else if (!u->configured)
-		fault(faults, "there has been no configuration yet: agents are looked at, not told anything");
+		api_fault(faults, "there has been no configuration yet: agents are looked at, not told anything");
 	if (*store_trouble(u->store))
-		fault(faults, "the store can't be written: %s", store_trouble(u->store));
+		api_fault(faults, "the store can't be written: %s", store_trouble(u->store));
 	if (u->control.stop)
-		fault(faults, "moves are stopped by the operator");
+		api_fault(faults, "moves are stopped by the operator");
 	mux_faults(u, faults);
 	link_faults(u, faults);
 	host_faults(u, faults);
 	place_faults(u, faults);
 	compare_tables(u, faults);
+	snat_faults(u, faults);
 	o = json_pack("{s:s, s:s, s:I, s:I, s:I, s:s, s:b}",
 		"name", ctl->conf.name, "version", DUET_VERSION, "epoch", (json_int_t)u->epoch,
 		"generation", (json_int_t)u->generation, "seed", (json_int_t)u->seed,
@@ -250,6 +250,7 @@ void api_metrics_get(struct http_request *req, json_t *body, void *ctx)
 		metrics_add(m, c.silent, "state", "silent", NULL);
 		metrics_family(m, "duet_controller_dips_down", "gauge", "DIPs of rules that are down");
 		metrics_add(m, c.down, NULL);
+		snat_metrics(u, m);
 	}
 	http_reply_text(req, 200, "text/plain; version=0.0.4", metrics_text(m));
 	metrics_free(m);

@@ -2,6 +2,7 @@
 /* What is shown of VIPs, places, moves, muxes, hosts and events. */
 #include "api.h"
 #include "gate.h"
+#include "../updater/snat.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -46,6 +47,7 @@ static json_t *place_of(const struct updater *u, const struct uvip *v)
 static json_t *vip_to_view(const struct updater *u, const struct uvip *v)
 {
 	json_t *o = json_deep_copy(v->def), *status = place_of(u, v), *down = json_array(), *why;
+	struct snat_conf snat;
 	const char *key;
 
 	json_object_foreach(v->down, key, why) {
@@ -58,6 +60,9 @@ static json_t *vip_to_view(const struct updater *u, const struct uvip *v)
 			"since-ms", (json_int_t)get_u64(why, "since-ms", 0)));
 	}
 	json_object_set_new(status, "down", down);
+	if (snat_conf(v->def, &snat))
+		json_object_set_new(status, "snat", json_pack("{s:i, s:i, s:i, s:i}", "first", snat.first, "last", snat.last,
+							      "block", snat.block, "max_blocks", snat.max));
 	json_object_set_new(status, "generation", json_integer(v->generation));
 	json_object_set_new(o, "status", status);
 	return o;

@@ -94,6 +94,20 @@ static bool states_equal(json_t *a, json_t *b)
 	return true;
 }
 
+/* take_snat - what of a report is about ports; true: it is news. A host that holds none says nothing of it. */
+static bool take_snat(struct mhost *h, json_t *snat)
+{
+	json_t *vips = json_object_get(snat, "vips"), *now = NULL;
+	bool news;
+
+	if (json_array_size(vips))
+		now = json_pack("{s:O, s:I}", "vips", vips, "exhausted", (json_int_t)get_u64(snat, "exhausted", 0));
+	news = now ? !h->snat || !json_equal(now, h->snat) : h->snat != NULL;
+	json_decref(h->snat);
+	h->snat = now;
+	return news;
+}
+
 static json_t *report_answer(const struct monitor *m)
 {
 	return json_pack("{s:I, s:I, s:i}", "epoch", (json_int_t)m->epoch, "generation", (json_int_t)m->generation,
@@ -107,7 +121,7 @@ void monitor_report_post(struct http_request *req, json_t *body, void *ctx)
 	uint64_t seq = get_u64(body, "seq", 0);
 	json_t *index, *dips;
 	struct mhost *h;
-	bool first, news;
+	bool first, news, ports;
 	struct err e;
 
 	if (report_check(body, &e)) {
@@ -127,6 +141,7 @@ void monitor_report_post(struct http_request *req, json_t *body, void *ctx)
 	dips = json_object_get(body, "dips");
 	dips = dips ? json_incref(dips) : json_array();
 	first = !h->heard_ms || strcmp(h->instance, instance);
+	ports = take_snat(h, json_object_get(body, "snat"));
 	news = first || h->silent || !states_equal(h->dips, dips);
 	m->n_heard += !h->heard_ms;
 	traffic_add(m, h, json_object_get(body, "traffic"), !strcmp(h->instance, instance));
@@ -136,8 +151,8 @@ void monitor_report_post(struct http_request *req, json_t *body, void *ctx)
 	h->silent = false;
 	json_decref(h->dips);
 	h->dips = dips;
-	if (news)
-		tell_host(h, !first);
+	if (news || ports)
+		tell_host(h, news && !first);
 	http_reply(req, 200, report_answer(m));
 }
 
@@ -154,6 +169,8 @@ static json_t *host_to_json(const struct monitor *m, const struct mhost *h)
 		json_object_set_new(o, "age-ms", json_integer(now - h->heard_ms));
 	json_object_set_new(o, "dips", h->dips ? json_incref(h->dips) : json_array());
 	json_object_set_new(o, "traffic", traffic_host_json(h));
+	if (h->snat)
+		json_object_set(o, "snat", h->snat);
 	return o;
 }
 
@@ -248,6 +265,7 @@ void monitor_stop(struct controller *ctl)
 		return;
 	for (i = 0; i < m->n_hosts; i++) {
 		json_decref(m->hosts[i].dips);
+		json_decref(m->hosts[i].snat);
 		json_decref(m->hosts[i].counters);
 	}
 	traffic_stop(m);

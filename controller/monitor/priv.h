@@ -13,6 +13,7 @@ struct mhost {
 	char instance[NAME_SIZE];
 	uint64_t seq, heard_ms; /* mono_ms() of the last report; 0: never */
 	json_t *dips;		/* array as reported; NULL: never */
+	json_t *snat;		/* "vips": ports it holds and uses, "exhausted"; NULL: it has none */
 	json_t *counters;	/* "VIP|DIP": {"bytes", "mbps"}, of the last report */
 	uint64_t counted_ms;
 	bool silent;

@@ -57,7 +57,8 @@ static int check(json_t *dump, struct err *e)
 
 	if (!json_is_integer(json_object_get(dump, "duet-store")) || !json_is_object(tables))
 		return err_set(e, -EINVAL, "it is no export of a controller's store");
-	if (get_u64(dump, "duet-store", 0) != STORE_VERSION)
+	/* version 2 had one table less */
+	if (get_u64(dump, "duet-store", 0) != STORE_VERSION && get_u64(dump, "duet-store", 0) != 2)
 		return err_set(e, -EINVAL, "it is an export of version %llu, this program has %d",
 			       (unsigned long long)get_u64(dump, "duet-store", 0), STORE_VERSION);
 	json_object_foreach(tables, name, rows) {

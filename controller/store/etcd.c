@@ -429,7 +429,8 @@ int etcd_open(struct store *s, const struct store_conf *conf, struct err *e)
 		ret = store_get(s, "version", &version);
 		snprintf(why.text, sizeof(why.text), "it can't be read");
 	}
-	if (ret == -ENOENT && c->leader_rev) {
+	/* a new one, or of before there were SNAT blocks: an older program must not go on with it */
+	if (c->leader_rev && (ret == -ENOENT || (!ret && version < STORE_VERSION))) {
 		snprintf(text, sizeof(text), "%d", STORE_VERSION);
 		ret = fenced(c, json_pack("[o]", etcd_put(key_of(c, T_META, "version", key), text, 0)), &why);
 	} else if (ret == -ENOENT) {

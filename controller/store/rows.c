@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Rows of the store as JSON records: VIPs, moves, DIPs that are down, drains, tokens, events, audit. */
+/* Rows of the store as JSON records: VIPs, moves, DIPs that are down, drains, tokens, SNAT blocks, events, audit. */
 #include "store_priv.h"
 
 #include <errno.h>
@@ -245,7 +245,7 @@ int store_dip_each(struct store *s,
 	return scan(s, T_DIP, NULL, false, dip_row, &(struct each_dip){ each, ctx });
 }
 
-static const enum table sets[] = { [STORE_DRAINS] = T_DRAIN, [STORE_TOKENS] = T_TOKEN };
+static const enum table sets[] = { [STORE_DRAINS] = T_DRAIN, [STORE_TOKENS] = T_TOKEN, [STORE_SNAT] = T_SNAT };
 
 void store_set_put(struct store *s, enum store_set set, const char *key, json_t *value)
 {

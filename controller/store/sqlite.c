@@ -18,7 +18,7 @@ struct sqlite {
 	sqlite3_stmt *put[T_MAX], *del[T_MAX];
 };
 
-/* What an earlier version's tables become: user_version 1 had columns. */
+/* What an earlier version's tables become: user_version 1 had columns, 2 no SNAT blocks. */
 static const char from_1[] =
 	"ALTER TABLE vip RENAME TO vip1; ALTER TABLE move RENAME TO move1; ALTER TABLE event RENAME TO event1;"
 	"ALTER TABLE meta RENAME TO meta1; DROP INDEX move_running;";
@@ -216,7 +216,7 @@ static int make_tables(struct store *s, struct err *e)
 	int ret = 0;
 
 	for (i = 0; i < T_MAX && !ret; i++) {
-		snprintf(sql, sizeof(sql), "CREATE TABLE %s(key TEXT PRIMARY KEY, "
+		snprintf(sql, sizeof(sql), "CREATE TABLE IF NOT EXISTS %s(key TEXT PRIMARY KEY, "
 			 "value TEXT NOT NULL CHECK(json_valid(value))) STRICT, WITHOUT ROWID", store_tables[i]);
 		ret = exec(s, sql, e);
 	}

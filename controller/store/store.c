@@ -19,6 +19,7 @@
 const char *const store_tables[T_MAX] = {
 	[T_META] = "meta",   [T_VIP] = "vip",	  [T_MOVE] = "move",   [T_DONE] = "done",   [T_DIP] = "dip",
 	[T_EVENT] = "event", [T_AUDIT] = "audit", [T_DRAIN] = "drain", [T_TOKEN] = "token",
+	[T_SNAT] = "snat",
 };
 
 bool store_is_etcd(const char *spec)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * What must survive the controller: VIPs, where they live, moves under way,
- * which DIPs are down, drains, tokens, events, audit, epoch and seed. Rows of
+ * which DIPs are down, drains, tokens, SNAT ports, events, audit, epoch and seed. Rows of
  * JSON in a few tables; SQLite or etcd below, one interface, one behaviour.
  */
 #ifndef DUET_CONTROLLER_STORE_H
@@ -86,8 +86,8 @@ int store_dip_each(struct store *store,
 		   void (*each)(const char *vip, const char *dip, unsigned int rule, const char *reason,
 				uint64_t since_ms, void *ctx), void *ctx);
 
-/* Small tables of objects by name: drains, tokens. value NULL: delete. */
-enum store_set { STORE_DRAINS, STORE_TOKENS };
+/* Small tables of objects by name: drains, tokens, blocks of SNAT ports. value NULL: delete. */
+enum store_set { STORE_DRAINS, STORE_TOKENS, STORE_SNAT };
 void store_set_put(struct store *store, enum store_set set, const char *key, json_t *value);
 json_t *store_set_all(struct store *store, enum store_set set);	/* {key: value}; new reference or NULL */
 

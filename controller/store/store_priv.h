@@ -5,11 +5,11 @@
 
 #include "store.h"
 
-enum table { T_META, T_VIP, T_MOVE, T_DONE, T_DIP, T_EVENT, T_AUDIT, T_DRAIN, T_TOKEN, T_MAX };
+enum table { T_META, T_VIP, T_MOVE, T_DONE, T_DIP, T_EVENT, T_AUDIT, T_DRAIN, T_TOKEN, T_SNAT, T_MAX };
 extern const char *const store_tables[T_MAX];
 
 #define STORE_KEY_SIZE 128
-#define STORE_VERSION  2	/* of tables and records, in both backends and exports */
+#define STORE_VERSION  3	/* of tables and records, in both backends and exports */
 
 struct op {
 	enum table table;

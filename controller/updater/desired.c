@@ -53,16 +53,24 @@ static json_t *desired_rule(const struct updater *u, const struct uvip *v, json_
 	return out;
 }
 
-json_t *desired_vip(const struct updater *u, const struct uvip *v, enum hold hold)
+json_t *desired_rules(const struct updater *u, const struct uvip *v)
 {
-	static const char *const policies[] = { "kind", "fragments", "oversize", "all_down" };
-	json_t *out, *value, *rules = json_array(), *rule;
+	json_t *rules = json_array(), *rule;
 	size_t i;
 
 	json_array_foreach(json_object_get(v->def, "rules"), i, rule)
 		json_array_append_new(rules, desired_rule(u, v, rule, i));
+	return rules;
+}
+
+json_t *desired_vip(const struct updater *u, const struct uvip *v, enum hold hold)
+{
+	static const char *const policies[] = { "kind", "fragments", "oversize", "all_down" };
+	json_t *out, *value;
+	size_t i;
+
 	out = json_pack("{s:s, s:s, s:o}", "vip", v->text, "announce", hold == HOLD_ANNOUNCED ? "yes" : "no",
-			"rules", rules);
+			"rules", desired_rules(u, v));
 	for (i = 0; i < sizeof(policies) / sizeof(*policies); i++) {
 		value = json_object_get(v->def, policies[i]);
 		if (value)
@@ -121,7 +129,7 @@ static bool host_checks(json_t *def, const char *address, json_t *checks)
 json_t *desired_host(const struct host *h)
 {
 	const struct updater *u = h->u;
-	json_t *vips = json_array(), *muxes = json_array(), *value;
+	json_t *vips = json_array(), *muxes = json_array(), *blocks = json_array(), *value, *vip;
 	unsigned int i;
 	const char *key;
 	void *next;
@@ -134,12 +142,14 @@ json_t *desired_host(const struct host *h)
 		json_t *checks = json_array();
 
 		if (v && (host_checks(v->def, h->address, checks) ||
-			  (v->move && v->move->def && host_checks(v->move->def, h->address, checks))))
-			json_array_append_new(vips, json_pack("{s:s, s:s, s:O}", "vip", v->text, "dip", h->address,
-							      "checks", checks));
-		else
+			  (v->move && v->move->def && host_checks(v->move->def, h->address, checks)))) {
+			vip = json_pack("{s:s, s:s, s:O}", "vip", v->text, "dip", h->address, "checks", checks);
+			snat_desired(h, v, vip, blocks);
+			json_array_append_new(vips, vip);
+		} else {
 			json_object_del(h->vips, key);
+		}
 		json_decref(checks);
 	}
-	return json_pack("{s:o, s:o}", "muxes", muxes, "vips", vips);
+	return json_pack("{s:I, s:o, s:o, s:o}", "seed", (json_int_t)u->seed, "muxes", muxes, "vips", vips, "snat", blocks);
 }

@@ -93,6 +93,8 @@ void drains_apply(struct updater *u)
 			for (k = 0; v && k < u->n_muxes; k++)
 				if (desired_hold(&u->muxes[k], v) != HOLD_NOT)
 					mux_touch(&u->muxes[k], v);
+			if (v)
+				snat_follow(u, v);
 		}
 	}
 }

@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../fault.h"
+
 #define PUSH_TIMEOUT_MS 10000
 #define BACKOFF_MIN_MS	100
 #define BACKOFF_MAX_MS	5000
@@ -47,8 +49,12 @@ static void pushed(const struct http_result *r, void *ctx)
 
 	h->push = NULL;
 	h->u->pushing_hosts--;
+	fault("host-acked");
 	hosts_next(h->u);
 	if (r->status / 100 == 2) {
+		h->acked = h->sent;
+		h->lost_ms = 0;
+		snat_acked(h->u, h);
 		h->synced = !h->dirty;
 		h->why[0] = 0;
 		h->backoff_ms = 0;
@@ -63,6 +69,10 @@ static void pushed(const struct http_result *r, void *ctx)
 		store_event(h->u->store, "host-not-told", h->name, "%s",
 			    r->error ? r->error : "no answer");
 	snprintf(h->why, sizeof(h->why), "%s", r->error ? r->error : "no answer");
+	if (!h->lost_ms) {
+		h->lost_ms = mono_ms();
+		snat_acked(h->u, h);
+	}
 	h->dirty = true;
 	h->backoff_ms = h->backoff_ms ? h->backoff_ms * 2 : BACKOFF_MIN_MS;
 	if (h->backoff_ms > BACKOFF_MAX_MS)
@@ -87,9 +97,11 @@ void host_kick(struct host *h)
 	h->wanted = false;
 	state = desired_host(h);
 	json_object_set_new(state, "epoch", json_integer(h->u->epoch));
-	json_object_set_new(state, "generation", json_integer(++h->u->generation));
+	h->sent = ++h->u->generation;
+	json_object_set_new(state, "generation", json_integer(h->sent));
 	snprintf(url, sizeof(url), "%s/v1/state", h->url);
 	h->dirty = false;
+	fault("host-sent");
 	h->push = http_call(h->u->ctl->client, "PUT", url, state, PUSH_TIMEOUT_MS, pushed, h);
 	if (!h->push)
 		h->dirty = true;

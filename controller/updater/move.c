@@ -78,8 +78,11 @@ void move_forget(struct move *mv)
 		TAILQ_REMOVE(&u->queue, mv, list);
 		u->n_queued--;
 	}
-	if (mv->vip && mv->vip->move == mv)
+	if (mv->vip && mv->vip->move == mv) {
 		mv->vip->move = NULL;
+		if (!u->stopping)
+			snat_changed(u, mv->vip);
+	}
 	if (mv->call && !u->stopping)
 		http_cancel(mv->call);
 	sd_event_source_disable_unref(mv->timer);

@@ -11,6 +11,7 @@
 
 struct updater;
 struct move;
+struct snat_pool;
 
 /* One VIP. mux is the one HMux that may announce it, or SMUX: never two. */
 struct uvip {
@@ -25,6 +26,7 @@ struct uvip {
 	uint64_t generation;	/* of the definition: the configuration's when it was last changed */
 	json_t *sources;		/* switch: share, as measured; or NULL */
 	double measured, peak;	/* Mbps as the monitor told; < 0: not known */
+	struct snat_pool *snat;	/* its blocks of ports; NULL: there have been none */
 };
 
 enum mux_state { MUX_UNKNOWN, MUX_UNREACHABLE, MUX_SYNCING, MUX_IN_SYNC, MUX_REFUSING, MUX_FENCED };
@@ -81,6 +83,10 @@ struct host {
 	char why[256];
 	unsigned int backoff_ms;
 	sd_event_source *retry;
+	uint64_t sent, acked;		/* generations: of the push under way, of the last it took */
+	uint64_t lost_ms;		/* mono_ms() since when it can't be told; 0: it can */
+	uint64_t snat_refused;		/* connections it had no port for, as it told last */
+	bool snat_heard, snat_leaving;	/* leaving: a block is taken from it */
 };
 
 enum move_kind { MOVE_MOVE, MOVE_CHANGE, MOVE_DELETE };
@@ -114,6 +120,7 @@ struct move {
 };
 
 TAILQ_HEAD(moves, move);
+TAILQ_HEAD(snat_pools, snat_pool);
 
 /* What the operator sets, PUT /v1/control. */
 struct control {
@@ -123,6 +130,10 @@ struct control {
 	unsigned int smux_percent;	/* of the SMuxes' capacity that may be in use */
 	unsigned int assign_every_s;	/* 0: only on demand */
 	bool assign_on_change;
+	/* SNAT blocks: how long nobody has one that was given back; how long a host that can't be
+	 * reached keeps one; how long it may have more than it uses
+	 */
+	unsigned int snat_quarantine_s, snat_hold_s, snat_idle_s;
 };
 
 struct updater {
@@ -161,6 +172,10 @@ struct updater {
 	json_t *tokens;			/* name: {"sha256", "role"} */
 	bool stopping;			/* the client is gone, and its calls with it */
 	bool assigning;			/* one that nobody asked for is under way */
+	struct snat_pools pools;	/* SNAT blocks by VIP; of some VIPs that are gone, too */
+	uint64_t snat_number;		/* of the last block given */
+	sd_event_source *snat_timer;
+	uint64_t snat_due_ms;		/* mono_ms() that it is set for; 0: not set */
 	json_t *unkept;			/* health changes not yet in the store */
 	sd_event_source *keep_timer;
 };
@@ -217,6 +232,7 @@ enum hold desired_hold(const struct mux *m, const struct uvip *v);
 json_t *desired_vip(const struct updater *u, const struct uvip *v, enum hold hold);
 json_t *desired_mux(const struct mux *m);
 json_t *desired_host(const struct host *h);
+json_t *desired_rules(const struct updater *u, const struct uvip *v);	/* of its muxes */
 
 /* mux.c */
 void mux_start(struct mux *m);
@@ -246,6 +262,21 @@ void hosts_next(struct updater *u);
 void hosts_touch(struct updater *u, json_t *def);	/* those that have DIPs of a definition */
 void hosts_note(struct updater *u, const struct uvip *v, json_t *def);	/* they will have DIPs of it */
 bool hosts_ready(struct updater *u, json_t *def, const char **waits_for);
+
+/* snat.c (snat.h has what is inside) */
+int snat_load(struct updater *u, struct err *e);	/* after the VIPs */
+void snat_free(struct updater *u);
+void snat_start(struct updater *u);		/* hosts are known */
+/* snat_changed - its definition, or what is known of its DIPs; also one that is new or about to go */
+void snat_changed(struct updater *u, struct uvip *v);
+void snat_forget(struct updater *u, struct uvip *v);	/* it goes; its blocks are known on */
+/* snat_follow - its hosts must have the tables that its muxes have */
+void snat_follow(struct updater *u, struct uvip *v);
+void snat_report(struct updater *u, struct host *h, json_t *report);
+void snat_acked(struct updater *u, struct host *h);	/* it took a state, or can be reached no more */
+/* snat_desired - adds blocks and rules of a VIP to what a host is told of it */
+void snat_desired(const struct host *h, const struct uvip *v, json_t *vip, json_t *blocks);
+void snat_settings(struct updater *u);		/* they have changed */
 
 /* move.c */
 int moves_load(struct updater *u, struct err *e);

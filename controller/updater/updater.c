@@ -163,9 +163,12 @@ static int use_model(struct updater *u, json_t *model)
 	TAILQ_FOREACH(mv, &u->queue, list)
 		hosts_note(u, mv->vip, mv->def);
 	/* what hosts reported while nobody listened comes before anything is sent */
-	for (i = 0; i < u->n_hosts; i++)
+	for (i = 0; i < u->n_hosts; i++) {
 		vips_health(u, &u->hosts[i], json_object_get(json_array_get(hosts, i), "dips"));
+		snat_report(u, &u->hosts[i], json_object_get(json_array_get(hosts, i), "snat"));
+	}
 	drains_apply(u);
+	snat_start(u);
 	for (i = 0; i < u->n_muxes; i++)
 		mux_start(&u->muxes[i]);
 	for (i = 0; i < u->n_hosts; i++)
@@ -224,6 +227,7 @@ int updater_start(struct controller *ctl, struct err *e)
 	u->address_index = json_object();
 	TAILQ_INIT(&u->moves);
 	TAILQ_INIT(&u->queue);
+	TAILQ_INIT(&u->pools);
 	if (ctl->conf.seed) {
 		wanted = strtoul(ctl->conf.seed, &end, 0);
 		if (*end || !*ctl->conf.seed || !wanted || wanted > UINT32_MAX) {
@@ -312,6 +316,7 @@ void updater_stop(struct controller *ctl)
 	sd_event_source_disable_unref(u->assign_timer);
 	sd_event_source_disable_unref(u->model_timer);
 	sd_event_source_disable_unref(u->keep_timer);
+	sd_event_source_disable_unref(u->snat_timer);
 	store_close(u->store);
 	free(u);
 	ctl->updater = NULL;

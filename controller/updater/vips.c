@@ -94,6 +94,7 @@ struct uvip *vip_add(struct updater *u, json_t *def)
 	v->generation = u->config_generation;
 	hosts_note(u, v, v->def);
 	keep(u, v);
+	snat_changed(u, v);
 	return v;
 }
 
@@ -119,6 +120,7 @@ void vip_remove(struct updater *u, struct uvip *v)
 	json_decref(v->def);	/* it has no DIPs any more */
 	v->def = json_pack("{s:[]}", "rules");
 	health_forget(u, v);
+	snat_forget(u, v);
 	store_vip_del(u->store, v->text);
 	vip_free_one(v);
 }
@@ -131,6 +133,7 @@ void vip_adopt(struct updater *u, struct uvip *v, json_t *def)
 	hosts_note(u, v, def);
 	health_forget(u, v);
 	keep(u, v);
+	snat_changed(u, v);
 }
 
 void vip_place(struct updater *u, struct uvip *v, const char *mux, double mru, const char *reason)
@@ -164,6 +167,7 @@ void vips_touch(struct updater *u, struct uvip *v, bool urgent)
 		else
 			mux_touch(m, v);
 	}
+	snat_follow(u, v);
 }
 
 double vip_mbps(const struct uvip *v)
@@ -205,11 +209,12 @@ int vips_load(struct updater *u, struct err *e)
 {
 	if (store_vip_each(u->store, load_vip, u) || store_dip_each(u->store, load_dip, u))
 		return err_set(e, -EIO, "store %s: VIPs can't be read", store_name(u->store));
-	return 0;
+	return snat_load(u, e);
 }
 
 void vips_free(struct updater *u)
 {
+	snat_free(u);
 	while (u->n_vips)
 		vip_free_one(u->vips[--u->n_vips]);
 	free(u->vips);
