@@ -156,7 +156,7 @@ class World:
 W = World()
 
 
-def setup():
+def setup(listen="127.0.0.1", controller="http://127.0.0.1:9"):
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     namespace(CORE)
@@ -175,7 +175,7 @@ def setup():
         run("ip", "-n", ns, "route", "add", "default", "via", f"10.97.{i}.0")
         path = os.path.join(W.folder, f"{i}.conf")
         with open(path, "w", encoding="ascii") as f:
-            f.write(f"[agent]\nname = {ns}\nlisten = 127.0.0.1:8472\ninsecure = yes\ncontroller = http://127.0.0.1:9\n"
+            f.write(f"[agent]\nname = {ns}\nlisten = {listen}:8472\ninsecure = yes\ncontroller = {controller}\n"
                     f"[host]\ninterface = eth0\naddress = {DIPS[i]}\nmanage_sysctl = yes\n")
         W.agents.append(lib.Daemon(ns, f"host{i}", os.path.join(BIN, "duet-host-agent"), "-c", path))
         lib.CLEANUP.append(W.agents[-1].remove)
@@ -487,12 +487,12 @@ class Bed(list):
             self.pop()()
 
 
-def main():
+def main(make=setup):
     bed = lib.CLEANUP = Bed()
     W.agents = []
     try:
         if not os.geteuid():
-            setup()
+            make()
         lib.main()
     finally:
         tidy()

@@ -181,9 +181,11 @@ class Mux(Agent):
 
 
 class Host(Agent):
-    def __init__(self, name, port, address):
+    """ports: a Ports that looks at all SNAT ports it is told, or None"""
+
+    def __init__(self, name, port, address, ports=None):
         super().__init__(name, port)
-        self.address, self.seq, self.state, self.puts = address, 0, None, 0
+        self.address, self.seq, self.state, self.puts, self.ports = address, 0, None, 0, ports
 
     def handle(self, method, path, body, query):
         if self.dead:
@@ -193,18 +195,57 @@ class Host(Agent):
                 held = self.stale(body["epoch"], body["generation"])
                 if held:
                     return held
+                if self.ports:
+                    self.ports.told(self.name, body["snat"])
                 self.state = body
                 self.puts += 1
                 return 200, {}
             return 200, {"instance": self.instance}
 
-    def report(self, controller, states):
-        """states: [(VIP, rule, "up" | "down")]"""
+    def blocks(self, vip):
+        """first ports of its blocks, the first told first"""
+        return [b["first"] for b in self.state["snat"] if b["vip"] == vip] if self.state else []
+
+    def report(self, controller, states, snat=None):
+        """states: [(VIP, rule, "up" | "down")]; snat: see using()"""
         self.seq += 1
         return rest("POST", controller + "/v1/reports", {
             "host": self.name, "instance": self.instance, "seq": self.seq,
             "dips": [{"vip": v, "dip": self.address, "rule": r, "state": s, "reason": "test", "since-ms": 1}
-                     for v, r, s in states], "traffic": []})
+                     for v, r, s in states], "traffic": [], **({"snat": snat} if snat else {})})
+
+    def using(self, vip, share, exhausted=0):
+        """"snat" of a report: of each block this share of the ports is in use, towards one destination"""
+        ranges = [dict(first=b["first"], last=b["last"], used=int((b["last"] - b["first"] + 1) * share))
+                  for b in self.state["snat"] if b["vip"] == vip]
+        ports, used = sum(r["last"] - r["first"] + 1 for r in ranges), sum(r["used"] for r in ranges)
+        return {"exhausted": exhausted, "vips": [{"vip": vip, "ports": ports, "used": used, "fit": ports, "busiest": used,
+                                                  "ranges": ranges}]}
+
+
+class Ports:
+    """What must hold of SNAT ports at every moment: nobody is told one that another has, or had `quarantine` s ago."""
+
+    def __init__(self, quarantine):
+        self.lock = threading.Lock()
+        self.quarantine, self.has, self.had, self.wrong, self.gone, self.seen = quarantine, {}, {}, [], set(), 0
+
+    def told(self, host, blocks):
+        now = time.monotonic()
+        mine = {(b["vip"], port) for b in blocks for port in range(b["first"], b["last"] + 1)}
+        with self.lock:
+            for key in [k for k, h in self.has.items() if h == host and k not in mine]:
+                del self.has[key]
+                if host not in self.gone:
+                    self.had[key] = (host, now)
+            for key in mine:
+                other, (last, when) = self.has.get(key), self.had.get(key, (host, 0))
+                if other not in (None, host) and other not in self.gone:
+                    self.wrong.append(f"{host} is told port {key}, which {other} has")
+                if last != host and now - when < self.quarantine:
+                    self.wrong.append(f"{host} is told port {key}, which {last} had {now - when:.2f} s ago")
+                self.has[key] = host
+            self.seen += 1
 
 
 class Watch:
