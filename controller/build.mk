@@ -4,6 +4,7 @@ PROGRAMS += duet-controller
 duet-controller-objs := $(patsubst %.c,%.o,$(filter-out controller/sim/%,$(wildcard controller/*.c controller/*/*.c)))
 duet-controller-libs := libcgraph sqlite3 gnutls
 duet-controller-ldlibs := -lm
+$(O)/obj/controller/api/web.o: $(wildcard controller/web/*)	# it holds them, which gcc doesn't tell
 CFLAGS-controller/monitor/topology := $(shell $(PKG_CONFIG) --cflags libcgraph 2>/dev/null)
 engine-src := $(filter-out controller/engine/plan.c,$(wildcard controller/engine/*.c))
 unit-src-engine := $(engine-src)

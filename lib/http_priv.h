@@ -7,7 +7,7 @@
 #include "http.h"
 
 #define SEGMENTS	4
-#define HEADERS		4	/* of an answer, besides its type */
+#define HEADERS		8	/* of an answer, besides its type */
 
 /* One listening socket: libmicrohttpd with an epoll of its own in the loop. */
 struct listener {

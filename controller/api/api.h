@@ -60,6 +60,18 @@ void what_if_tell(struct updater *u, const struct what_if *w, json_t *without, j
  */
 json_t *way_of(struct updater *u, json_t *from, json_t *to);
 
+/* trace.c: muxes_of - who takes packets of the VIP now: [{"name", "mode", ...}] */
+json_t *muxes_of(struct updater *u, const struct uvip *v);
+/* racks_of - where the muxes of such a list stand, as names: a switch is its own place */
+json_t *racks_of(struct updater *u, json_t *muxes);
+/* enters - where packets from an address (NULL: from outside) come into the fabric; *server: whose it is, or NULL */
+json_t *enters(struct updater *u, const struct addr *src, json_t **server);
+
+/* assign_as_is - a plan that leaves everything where it is: how full things are. done() is called once,
+ * later, with the plan (borrowed) or NULL; or -ENOMEM
+ */
+int assign_as_is(struct controller *ctl, void (*done)(json_t *plan, void *ctx), void *ctx);
+
 /* config.c */
 json_t *config_latest(const struct uvip *v);	/* the definition that is or will be in force; borrowed */
 /* config_check - a whole configuration: 0 and its VIPs in normal form (new reference;
@@ -87,6 +99,9 @@ API_HANDLER(api_move_get);
 API_HANDLER(api_vips_get);
 API_HANDLER(api_vip_get);
 API_HANDLER(api_assignment_get);
+API_HANDLER(api_vip_way_get);		/* place.c */
+API_HANDLER(api_fabric_get);		/* fabric.c */
+API_HANDLER(api_web_get);		/* web.c */
 API_HANDLER(api_muxes_get);
 API_HANDLER(api_hosts_get);
 API_HANDLER(api_links_get);

@@ -28,11 +28,13 @@ struct assign {
 	json_t *model;		/* what-if: for the second plan, while the first is made */
 	struct what_if told;	/* what-if: what is to be compared */
 	json_t *plan;
+	void (*done)(json_t *plan, void *ctx);	/* as it is, for somebody in here */
+	void *done_ctx;
 };
 
 static void end(struct assign *a)
 {
-	if (!a->req && a->ctl->updater)
+	if (!a->req && !a->done && a->ctl->updater)
 		a->ctl->updater->assigning = false;
 	json_decref(a->without);
 	json_decref(a->vips);
@@ -47,6 +49,8 @@ static void end(struct assign *a)
 
 static void give_up(struct assign *a, const char *who, const char *url, const struct http_result *r)
 {
+	if (a->done)
+		a->done(NULL, a->done_ctx);
 	if (!a->req)
 		log_warn("assignment: %s (%s): %s", who, url, r && r->error ? r->error : "no answer");
 	else
@@ -245,6 +249,18 @@ static void planned_as_is(const struct http_result *r, void *ctx)
 	ask(a, model, false, planned);
 }
 
+static void told_as_is(const struct http_result *r, void *ctx)
+{
+	struct assign *a = ctx;
+
+	if (r->status != 200 || !json_is_object(r->body)) {
+		give_up(a, "engine", a->ctl->engine_url, r);
+		return;
+	}
+	a->done(r->body, a->done_ctx);
+	end(a);
+}
+
 static void modelled(const struct http_result *r, void *ctx)
 {
 	struct assign *a = ctx;
@@ -256,7 +272,9 @@ static void modelled(const struct http_result *r, void *ctx)
 	real_tables(a->ctl->updater, r->body);
 	if (a->what_if)
 		a->model = json_deep_copy(r->body);
-	if (a->model)
+	if (a->done)
+		ask(a, json_incref(r->body), true, told_as_is);
+	else if (a->model)
 		ask(a, json_incref(r->body), true, planned_as_is);
 	else
 		ask(a, json_incref(r->body), false, planned);
@@ -301,6 +319,23 @@ static void begin(struct controller *ctl, struct http_request *req, json_t *body
 	snprintf(url, sizeof(url), "%s/v1/monitor/model?only=topology", ctl->monitor_url);
 	if (!part_call(ctl, "GET", url, NULL, CALL_TIMEOUT_MS, modelled, a))
 		give_up(a, "monitor", ctl->monitor_url, NULL);
+}
+
+int assign_as_is(struct controller *ctl, void (*done)(json_t *plan, void *ctx), void *ctx)
+{
+	struct assign *a = calloc(1, sizeof(*a));
+	char url[320];
+
+	if (!a)
+		return -ENOMEM;
+	a->ctl = ctl;
+	a->done = done;
+	a->done_ctx = ctx;
+	snprintf(url, sizeof(url), "%s/v1/monitor/model?only=topology", ctl->monitor_url);
+	if (part_call(ctl, "GET", url, NULL, CALL_TIMEOUT_MS, modelled, a))
+		return 0;
+	end(a);
+	return -ENOMEM;
 }
 
 static bool ready(struct controller *ctl, struct http_request *req)

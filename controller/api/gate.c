@@ -109,7 +109,8 @@ void gate(struct http_request *req, json_t *body, void *ctx)
 {
 	struct controller *ctl = ctx;
 	const struct gate_route *r = route_of(ctl, req);
-	bool away = r && r->part == ROLE_UPDATER && !ctl->updater;
+	/* what is everybody's needs no leader */
+	bool away = r && r->part == ROLE_UPDATER && r->right != RIGHT_NONE && !ctl->updater;
 	enum right right;
 	char who[128];
 

@@ -93,8 +93,7 @@ out:
 	return ret;
 }
 
-/* muxes_of - who takes packets of the VIP now */
-static json_t *muxes_of(struct updater *u, const struct uvip *v)
+json_t *muxes_of(struct updater *u, const struct uvip *v)
 {
 	bool on_hmux = strcmp(v->mux, SMUX) && !(v->move && v->move->state == MOVE_WITHDRAWING);
 	json_t *list = json_array();
@@ -125,8 +124,7 @@ static json_t *server_at(struct updater *u, const struct addr *a)
 	return NULL;
 }
 
-/* racks_of - where the muxes of a list stand: a switch is its own place */
-static json_t *racks_of(struct updater *u, json_t *muxes)
+json_t *racks_of(struct updater *u, json_t *muxes)
 {
 	json_t *list = json_array(), *m;
 	size_t i;
@@ -139,13 +137,12 @@ static json_t *racks_of(struct updater *u, json_t *muxes)
 	return list;
 }
 
-/* enters - where packets from an address come into the fabric; *server: whose it is, or NULL */
-static json_t *enters(struct updater *u, const struct addr *src, json_t **server)
+json_t *enters(struct updater *u, const struct addr *src, json_t **server)
 {
 	json_t *list = json_array(), *s;
 	size_t i;
 
-	*server = server_at(u, src);
+	*server = src ? server_at(u, src) : NULL;
 	if (*server)
 		json_array_append(list, json_object_get(*server, "switch"));
 	else

@@ -68,6 +68,16 @@ static json_t *vip_to_view(const struct updater *u, const struct uvip *v)
 	return o;
 }
 
+/* wanted - by ?mux= (where it is or moves to) and ?find= (part of its name or address) */
+static bool wanted(struct http_request *req, const struct uvip *v)
+{
+	const char *mux = http_query(req, "mux"), *find = http_query(req, "find");
+
+	if (mux && strcmp(v->mux, mux) && strcmp(vip_wanted(v), mux))
+		return false;
+	return !find || strstr(v->text, find) || strcasestr(get_str(v->def, "name", ""), find);
+}
+
 /* page_vips - those of a page, each as one() shows it; "next" if there are more */
 static void page_vips(struct http_request *req, struct updater *u, const char *name,
 		      json_t *(*one)(const struct updater *u, const struct uvip *v))
@@ -92,7 +102,8 @@ static void page_vips(struct http_request *req, struct updater *u, const char *n
 		i += found;
 	}
 	for (; i < u->n_vips && json_array_size(list) < page.limit; i++)
-		json_array_append_new(list, one(u, u->vips[i]));
+		if (wanted(req, u->vips[i]))
+			json_array_append_new(list, one(u, u->vips[i]));
 	answer = json_pack("{s:o}", name, list);
 	if (i < u->n_vips && i)
 		json_object_set_new(answer, "next", json_string(u->vips[i - 1]->text));

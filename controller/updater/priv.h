@@ -166,6 +166,7 @@ struct updater {
 	uint64_t resting_ms;
 	struct flaps *flaps;
 	struct streams *streams;	/* of events, api/events.c */
+	struct load *load;		/* of links, api/fabric.c; NULL: nobody has asked */
 	sd_event_source *assign_timer, *reload_timer;
 	sd_event_source *tick_timer;
 	uint64_t stalled_ms;		/* no pass before: the store can't be written */
@@ -317,6 +318,7 @@ bool drained_dip(const struct updater *u, const struct uvip *v, const char *dip)
 /* ../api/events.c: event streams; ../api/assign.c: assignments by themselves */
 void streams_start(struct updater *u);
 void streams_stop(struct updater *u);
+void load_stop(struct updater *u);	/* api/fabric.c */
 void assign_schedule(struct updater *u);
 void assign_soon(struct updater *u, const char *why);
 

@@ -296,6 +296,7 @@ void updater_stop(struct controller *ctl)
 	}
 	flap_stop(u);
 	streams_stop(u);
+	load_stop(u);
 	for (i = 0; i < u->n_muxes; i++)
 		mux_stop(&u->muxes[i]);
 	for (i = 0; i < u->n_hosts; i++)

@@ -96,6 +96,16 @@ def conformance(tap, api, lab):
     api.conforms("GET", "/metrics", "/metrics", status=200)
     api.conforms("GET", f"/v1/vips/{v}", "/v1/vips/{vip}", status=200)
     api.conforms("GET", "/v1/vips/203.0.113.99", "/v1/vips/{vip}", status=404)
+    way = api.conforms("GET", f"/v1/vips/{v}/way", "/v1/vips/{vip}/way", status=200)
+    tap.ok([d["address"] for d in way["dips"]] == DIPS[:3] and way["dips"][0]["host"] == "srv1" and way["way-in"] and way["way-out"],
+           "a VIP's way: in, out, and its DIPs' servers", way)
+    api.conforms("GET", "/v1/vips/203.0.113.99/way", "/v1/vips/{vip}/way", status=404)
+    tap.ok([x["vip"] for x in api.conforms("GET", "/v1/vips?find=WEB3&mux=smux", "/v1/vips", status=200)["vips"]] == ["203.0.113.3"] and
+           not lab.get("/v1/assignment?mux=tor3&find=113.3")["assignment"], "lists by mux and by what is looked for")
+    fabric(tap, api, lab)
+    api.conforms("GET", "/", "/", status=200)
+    api.conforms("GET", "/web/page.js", "/web/{file}", status=200)
+    api.conforms("GET", "/web/nothing.js", "/web/{file}", status=404)
     api.conforms("PUT", "/v1/vips/203.0.113.9", "/v1/vips/{vip}", vip(9, DIPS[:2]), 200)
     api.conforms("PUT", "/v1/vips/203.0.113.9", "/v1/vips/{vip}", vip(9, []), 422)
     api.conforms("DELETE", "/v1/vips/203.0.113.9", "/v1/vips/{vip}", status=202)
@@ -135,6 +145,20 @@ def conformance(tap, api, lab):
     before = ask(lab, "GET", "/v1/config")[1]["ETag"]
     api.conforms("PUT", "/v1/config", "/v1/config", config, 200)
     tap.ok(ask(lab, "GET", "/v1/config")[1]["ETag"] == before, "to put what is there changes nothing, the generation neither")
+
+
+def fabric(tap, api, lab):
+    """containers in numbers, of some of them all, and the engine's load"""
+    few = api.conforms("GET", "/v1/fabric", "/v1/fabric", status=200)
+    tap.ok([(c["id"], c["switches"], c["smuxes"]) for c in few["containers"]] == [("core", 2, 0), ("1", 4, 2), ("2", 4, 1)] and not few["switches"],
+           "the fabric as three containers", few)
+    one = api.conforms("GET", "/v1/fabric?detail=core,1", "/v1/fabric", status=200)
+    tap.ok(len(one["switches"]) == 6 and len(one["links"]) == 8 and len(one["smuxes"]) == 2, "cores and one container in detail", one)
+
+    def carried():
+        answer = lab.get("/v1/fabric?detail=*")
+        return answer["load-age-ms"] is not None and len(answer["links"]) == 16 and all(x["mbps-ab"] is not None for x in answer["links"])
+    tap.ok(until(carried), "what links carry comes from the engine", lab.get("/v1/fabric?detail=*"))
 
 
 def lost_updates(tap, lab):
