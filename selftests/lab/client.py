@@ -82,7 +82,7 @@ class Probe:
         self._line(seconds, "not everything it asks answers")
         self.ready_at = time.monotonic()
 
-    def stop(self, seconds=15.0):
+    def stop(self, seconds=60.0):
         """end it; its report, without what was lost before all answered"""
         self.child.send_signal(signal.SIGTERM)
         report = self._line(seconds, "no report")

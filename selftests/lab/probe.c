@@ -31,7 +31,9 @@
 #include <unistd.h>
 
 #define MAX_CONNS	4096
-#define DRAIN_NS	(3 * 1000000000ull)	/* a TCP retransmission or two fits in */
+/* what is under way may come: pings, and lines that TCP sends again after twice the time each time */
+#define DRAIN_NS	(3 * 1000000000ull)
+#define DRAIN_TCP_NS	(25 * 1000000000ull)
 #define MAGIC		0x64756574
 
 uint64_t now_ns(void)
@@ -326,14 +328,15 @@ static bool all_answer(const struct probe *p)
 	return true;
 }
 
-static bool all_done(const struct probe *p)
+/* all_done - waited: ns since the last was sent */
+static bool all_done(const struct probe *p, uint64_t waited)
 {
 	unsigned int i;
 
-	for (i = 0; i < p->n_conns; i++)
+	for (i = 0; i < p->n_conns && waited <= DRAIN_TCP_NS; i++)
 		if (!p->conns[i].ended && p->conns[i].echoed < p->conns[i].sent)
 			return false;
-	for (i = 0; i < p->n_streams; i++)
+	for (i = 0; i < p->n_streams && waited <= DRAIN_NS; i++)
 		if (p->streams[i].answered < p->streams[i].n)
 			return false;
 	return true;
@@ -406,7 +409,7 @@ static void run(struct probe *p)
 			p->stopping = true;
 			p->stopped = now;
 		}
-		if (p->stopping && (all_done(p) || now - p->stopped > DRAIN_NS))
+		if (p->stopping && all_done(p, now - p->stopped))
 			return;
 	}
 }
@@ -428,7 +431,7 @@ int main(int argc, char **argv)
 		{ "tcp", required_argument, NULL, 't' }, { "icmp", required_argument, NULL, 'i' },
 		{ "udp", required_argument, NULL, 'u' },
 		{ "flood", required_argument, NULL, 'f' }, { "trace", required_argument, NULL, 'c' },
-	 { "ping-ms", required_argument, NULL, 'p' },
+		{ "ping-ms", required_argument, NULL, 'p' },
 		{ "line-ms", required_argument, NULL, 'l' }, { "seconds", required_argument, NULL, 's' },
 		{ "help", no_argument, NULL, 'h' }, { NULL, 0, NULL, 0 },
 	};
