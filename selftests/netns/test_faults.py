@@ -101,7 +101,7 @@ class Bench:
                 check(error.errno in (errno.ENOBUFS, errno.ENOMEM), f"{what}, allocation {n}: {error}")
                 lost = True
             left = self.nth.left()
-            if lost:        # a dump whose next part found no memory stays under way, and its socket takes no other
+            if lost or refused:     # a dump that found no memory stays under way, and its socket takes no other
                 with inside("m"):
                     self.ask = Genl("mux0")
                     self.ask.s.settimeout(60 * PATIENCE)
