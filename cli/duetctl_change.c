@@ -7,17 +7,10 @@
 #include <string.h>
 #include <time.h>
 
+#include "clock.h"
 #include "out.h"
 
 #define ASK_EVERY_MS 50
-
-static unsigned long long now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000ull + ts.tv_nsec / 1000000;
-}
 
 /* wait_move - until it is over; CTL_OK if it was done, else another after a sentence */
 static int wait_move(const struct ctl *c, long long id, unsigned long long deadline)
@@ -41,7 +34,7 @@ static int wait_move(const struct ctl *c, long long id, unsigned long long deadl
 		if (over && !done)
 			fprintf(stderr, "duetctl: move %lld of VIP %s %s: %s\n", id,
 				text_of(m, "vip"), state, text_of(m, "note"));
-		if (!over && now_ms() > deadline) {
+		if (!over && mono_ms() > deadline) {
 			fprintf(stderr, "duetctl: move %lld of VIP %s is still %s after %u s%s%s\n",
 				id, text_of(m, "vip"), state, c->timeout_s,
 				*text_of(m, "note") ? ": " : "", text_of(m, "note"));
@@ -67,7 +60,7 @@ static void worst(int *ret, int one)
 
 int ctl_follow(const struct ctl *c, json_t *answer)
 {
-	unsigned long long deadline = now_ms() + c->timeout_s * 1000ull;
+	unsigned long long deadline = mono_ms() + c->timeout_s * 1000ull;
 	json_t *moves = json_object_get(answer, "moves"), *id;
 	size_t i;
 	int ret = 0;
@@ -112,7 +105,7 @@ CTL_COMMAND(change_plan)
 
 CTL_COMMAND(change_move)
 {
-	unsigned long long deadline = now_ms() + c->timeout_s * 1000ull;
+	unsigned long long deadline = mono_ms() + c->timeout_s * 1000ull;
 	json_t *answer;
 	long long id;
 	int ret = ctl_call(c, "POST", "/v1/moves", json_pack("{s:s, s:s}", "vip", args[0], "to", args[1]), &answer);

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Small things all parts of the controller use: JSON members, clocks. */
+/* Small things all parts of the controller use: JSON members. */
 #include "common.h"
-
-#include <time.h>
 
 const char *get_str(json_t *object, const char *key, const char *fallback)
 {
@@ -24,22 +22,4 @@ double get_num(json_t *object, const char *key, double fallback)
 	json_t *v = json_object_get(object, key);
 
 	return json_is_number(v) ? json_number_value(v) : fallback;
-}
-
-static uint64_t clock_ms(clockid_t id)
-{
-	struct timespec ts;
-
-	clock_gettime(id, &ts);
-	return ts.tv_sec * 1000ull + ts.tv_nsec / 1000000;
-}
-
-uint64_t wall_ms(void)
-{
-	return clock_ms(CLOCK_REALTIME);
-}
-
-uint64_t mono_ms(void)
-{
-	return clock_ms(CLOCK_MONOTONIC);
 }

@@ -5,6 +5,7 @@
 
 #include <jansson.h>
 #include <stdint.h>
+#include "clock.h"
 #include "conf.h"
 #include "http.h"
 
@@ -16,9 +17,6 @@
 const char *get_str(json_t *object, const char *key, const char *fallback);
 uint64_t get_u64(json_t *object, const char *key, uint64_t fallback);
 double get_num(json_t *object, const char *key, double fallback);
-
-uint64_t wall_ms(void);		/* since 1970: for people */
-uint64_t mono_ms(void);		/* since boot: for deadlines */
 
 /* struct config - controller.conf, [controller] */
 struct config {

@@ -71,7 +71,6 @@ struct http_request {
 };
 
 /* http_server.c */
-uint64_t conn_now(void);
 void conn_phase(struct http_conn *conn, enum conn_phase phase);
 void listener_kick(struct listener *l);		/* let it work soon */
 

@@ -6,6 +6,7 @@
  * the one that idles longest: a thousand idlers don't keep the controller out.
  */
 #include "http_priv.h"
+#include "clock.h"
 #include "log.h"
 #include "metrics.h"
 
@@ -19,24 +20,15 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
 #define SWEEP_USEC (1000 * 1000)
 #define BACKLOG 512
 
-uint64_t conn_now(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000000ull + ts.tv_nsec / 1000;
-}
-
 void conn_phase(struct http_conn *conn, enum conn_phase phase)
 {
 	conn->phase = phase;
-	conn->since = conn_now();
+	conn->since = mono_usec();
 }
 
 /* run - let libmicrohttpd work, then arm the timer it asks for: its epoll is
@@ -104,7 +96,7 @@ static unsigned int patience(const struct http_conn *conn)
 static int on_sweep(sd_event_source *source, uint64_t usec, void *ctx)
 {
 	struct http_server *s = ctx;
-	uint64_t now = conn_now();
+	uint64_t now = mono_usec();
 	struct http_conn *conn;
 
 	for (conn = s->conns; conn; conn = conn->next) {

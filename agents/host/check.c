@@ -10,8 +10,8 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
+#include "clock.h"
 #include "log.h"
 
 static const struct probe_ops *const kinds[] = {
@@ -97,22 +97,6 @@ int check_parse(json_t *json, const char *where, struct check_def *def, struct e
 	return 0;
 }
 
-static uint64_t now_usec(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000000ull + ts.tv_nsec / 1000;
-}
-
-static uint64_t wall_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_REALTIME, &ts);
-	return ts.tv_sec * 1000ull + ts.tv_nsec / 1000000;
-}
-
 static void arm(struct check *c, uint64_t when)
 {
 	sd_event_source_set_time(c->timer, when);
@@ -136,7 +120,7 @@ static void keep(const struct check *c)
 
 void check_result(struct check *c, const char *reason)
 {
-	uint64_t now = now_usec(), next = c->started + c->def.interval_ms * 1000ull;
+	uint64_t now = mono_usec(), next = c->started + c->def.interval_ms * 1000ull;
 	char vip[ADDR_STRLEN], dip[ADDR_STRLEN];
 	bool ok = !reason[0];
 	enum check_state state = c->state;
@@ -194,7 +178,7 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *ctx)
 		check_failed(c, "no %s within %u ms", ops->awaits(c), c->def.timeout_ms);
 		return 0;
 	}
-	c->started = now_usec();
+	c->started = mono_usec();
 	c->probing = true;
 	c->connected = false;
 	c->sent = c->len = 0;

@@ -13,9 +13,9 @@
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "bpf/snat.h"
+#include "clock.h"
 #include "log.h"
 #include "snat.h"
 
@@ -49,14 +49,6 @@ struct usage {
 	bool news;			/* there are others than the last report had */
 	uint64_t headroom;		/* ports that can be picked before some VIP may be low */
 };
-
-static uint64_t now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000ull + t.tv_nsec / 1000000;
-}
 
 static const struct pair_def *pair_of(const struct desired *d, const struct addr *vip)
 {
@@ -201,7 +193,7 @@ static bool first_of(const struct usage *u, unsigned int at, unsigned int *ports
 static void count(struct usage *u)
 {
 	unsigned int i, low = 65535, high = 0, ports, used, fit, most;
-	uint64_t started = now_ms();
+	uint64_t started = mono_ms();
 	int ret;
 
 	u->n_remotes = 0;
@@ -230,7 +222,7 @@ static void count(struct usage *u)
 		if (most < fit && fit - most < u->headroom)
 			u->headroom = fit - most;
 	}
-	u->counted_ms = now_ms();
+	u->counted_ms = mono_ms();
 	u->next_ms = u->counted_ms + (u->counted_ms - started) * REST;
 }
 
@@ -239,7 +231,7 @@ static void recount(struct usage *u)
 {
 	uint64_t picked;
 
-	if (!u->n_ranges || (u->counted_ms && now_ms() < u->next_ms))
+	if (!u->n_ranges || (u->counted_ms && mono_ms() < u->next_ms))
 		return;
 	snat_count(u->host->snat, SNAT_PICKED, &picked);
 	if (!u->counted_ms || picked != u->picked || u->n_remotes)
@@ -255,7 +247,7 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *ctx)
 	sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
 	snat_count(u->host->snat, SNAT_PICKED, &picked);
 	snat_count(u->host->snat, SNAT_EXHAUSTED, &refused);
-	if (u->news || refused != u->refused || (u->counted_ms && picked - u->picked >= u->headroom && now_ms() >= u->next_ms))
+	if (u->news || refused != u->refused || (u->counted_ms && picked - u->picked >= u->headroom && mono_ms() >= u->next_ms))
 		report_now(u->host->report);
 	return 0;
 }
