@@ -94,18 +94,18 @@ duet_flow_adopt(struct duet_flow_bucket *bucket, struct duet_flow *flow,
 	u32 i;
 
 	spin_lock(&bucket->lock);
-	for (i = 0; i < set->n && duet_flow_is(flow, t); i++) {
-		if (rule->backends[i]->tunnel->id != flow->tunnel)
-			continue;
-		backend = rule->backends[i];
-		if (!touch)
-			break;
+	if (!duet_flow_is(flow, t))
+		goto unlock;	/* another took its place */
+	for (i = 0; i < set->n && !backend; i++)
+		if (rule->backends[i]->tunnel->id == flow->tunnel)
+			backend = rule->backends[i];
+	if (backend && touch) {
 		write_seqcount_begin(&flow->seq);
 		flow->slot = backend->slot;
 		flow->id = backend->id;
 		write_seqcount_end(&flow->seq);
-		break;
 	}
+unlock:
 	spin_unlock(&bucket->lock);
 	return backend;
 }
