@@ -50,6 +50,8 @@ struct what_if {
 	json_t *before;		/* the engine's, of things as they are */
 	json_t *vips, *current;	/* what the plan was made from */
 };
+/* is_without - is the mux among those that are supposed to be gone: names, or NULL */
+bool is_without(const char *name, void *without);
 /* what_if_check - the request in normal form (new reference), or -EINVAL, -ENOENT and a sentence */
 int what_if_check(struct updater *u, json_t *body, json_t **normal, struct err *e);
 /* what_if_tell - adds to a plan what it changes */
@@ -66,6 +68,8 @@ json_t *muxes_of(struct updater *u, const struct uvip *v);
 json_t *racks_of(struct updater *u, json_t *muxes);
 /* enters - where packets from an address (NULL: from outside) come into the fabric; *server: whose it is, or NULL */
 json_t *enters(struct updater *u, const struct addr *src, json_t **server);
+/* tell_server - of the topology and, if it has an agent, what is known of that; either may be NULL */
+void tell_server(json_t *o, json_t *server, const struct host *h);
 
 /* assign_as_is - a plan that leaves everything where it is: how full things are. done() is called once,
  * later, with the plan (borrowed) or NULL; or -ENOMEM

@@ -125,17 +125,6 @@ static void real_tables(struct updater *u, json_t *model)
 	}
 }
 
-static bool gone(json_t *without, const char *name)
-{
-	json_t *s;
-	size_t i;
-
-	json_array_foreach(without, i, s)
-		if (!strcmp(json_string_value(s), name))
-			return true;
-	return false;
-}
-
 /* mark_failed - links that are down, and switches that nothing leads to or that are supposed
  * to be gone: their clients are silent, their DIPs' traffic is the other DIPs'
  */
@@ -157,7 +146,7 @@ static void mark_failed(const struct assign *a, json_t *model, bool as_is)
 	json_array_foreach(json_object_get(model, "switches"), i, o) {
 		const char *name = get_str(o, "name", "");
 
-		if (gone(without, name) || (json_object_get(linked, name) && !json_object_get(reached, name)))
+		if (is_without(name, without) || (json_object_get(linked, name) && !json_object_get(reached, name)))
 			json_object_set_new(o, "failed", json_true());
 	}
 	json_decref(linked);
@@ -199,7 +188,7 @@ static json_t *options_of(const struct assign *a)
 	}
 	for (i = 0; i < u->n_muxes; i++)
 		if (!u->muxes[i].smux && (mux_lost(&u->muxes[i]) || u->muxes[i].fenced || u->muxes[i].drained ||
-					  gone(a->without, u->muxes[i].name)))
+					  is_without(u->muxes[i].name, a->without)))
 			json_array_append_new(exclude, json_string(u->muxes[i].name));
 	return options;
 }
@@ -296,11 +285,19 @@ static const struct mux *undecided(const struct updater *u)
 	return NULL;
 }
 
+/* start - with the monitor's model; false: no memory */
+static bool start(struct assign *a)
+{
+	char url[320];
+
+	snprintf(url, sizeof(url), "%s/v1/monitor/model?only=topology", a->ctl->monitor_url);
+	return part_call(a->ctl, "GET", url, NULL, CALL_TIMEOUT_MS, modelled, a);
+}
+
 /* begin - req NULL: nobody waits for it */
 static void begin(struct controller *ctl, struct http_request *req, json_t *body, bool dry_run, bool what_if)
 {
 	struct assign *a = calloc(1, sizeof(*a));
-	char url[320];
 
 	if (!a) {
 		if (req)
@@ -316,23 +313,20 @@ static void begin(struct controller *ctl, struct http_request *req, json_t *body
 	a->vips = json_incref(json_object_get(body, "vips"));
 	if (!req)
 		ctl->updater->assigning = true;
-	snprintf(url, sizeof(url), "%s/v1/monitor/model?only=topology", ctl->monitor_url);
-	if (!part_call(ctl, "GET", url, NULL, CALL_TIMEOUT_MS, modelled, a))
+	if (!start(a))
 		give_up(a, "monitor", ctl->monitor_url, NULL);
 }
 
 int assign_as_is(struct controller *ctl, void (*done)(json_t *plan, void *ctx), void *ctx)
 {
 	struct assign *a = calloc(1, sizeof(*a));
-	char url[320];
 
 	if (!a)
 		return -ENOMEM;
 	a->ctl = ctl;
 	a->done = done;
 	a->done_ctx = ctx;
-	snprintf(url, sizeof(url), "%s/v1/monitor/model?only=topology", ctl->monitor_url);
-	if (part_call(ctl, "GET", url, NULL, CALL_TIMEOUT_MS, modelled, a))
+	if (start(a))
 		return 0;
 	end(a);
 	return -ENOMEM;

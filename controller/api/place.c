@@ -61,9 +61,7 @@ static json_t *tell_dip(struct updater *u, const struct uvip *v, json_t *dip, un
 	o = json_pack("{s:s, s:i, s:I, s:s, s:s}", "address", address, "rule", rule, "weight", (json_int_t)get_u64(dip, "weight", 1),
 		      "state", state, "reason", get_str(why, "reason", ""));
 	json_object_set_new(o, "since-ms", why ? json_integer(get_u64(why, "since-ms", 0)) : json_null());
-	json_object_set_new(o, "host", server ? json_incref(json_object_get(server, "name")) : json_null());
-	json_object_set_new(o, "switch", server ? json_incref(json_object_get(server, "switch")) : json_null());
-	json_object_set_new(o, "host-state", h ? json_string(h->silent ? "silent" : h->synced ? "told" : "not told") : json_null());
+	tell_server(o, server, h);
 	if (server)
 		json_object_set_new(racks, get_str(server, "switch", ""), json_true());
 	return o;

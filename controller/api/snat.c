@@ -201,8 +201,7 @@ void snat_faults(struct updater *u, json_t *faults)
 
 	TAILQ_FOREACH(p, &u->pools, list) {
 		if (p->without || p->wanting)
-			api_fault(faults, "VIP %s: no block of SNAT ports is left: %u hosts have none, %u need more than they have",
-				  p->text, p->without, p->wanting);
+			api_fault(faults, "VIP %s: " SNAT_SHORT, p->text, p->without, p->wanting);
 		if (p->bound)
 			api_fault(faults, "VIP %s: %u hosts run out of SNAT ports and have as many blocks as one may", p->text,
 				  p->bound);

@@ -51,20 +51,6 @@ static int flow_read(struct http_request *req, struct flow *f, struct err *e)
 	return 0;
 }
 
-static const struct vip_rule *rule_of(const struct vip *vip, const struct duet_tuple *t)
-{
-	unsigned int i;
-
-	for (i = 0; i < vip->n_rules; i++) {
-		const struct vip_rule *r = &vip->rules[i];
-
-		if ((!r->proto || r->proto == t->proto) &&
-		    (!r->port || (t->dport >= r->port && t->dport <= r->port_last)))
-			return r;
-	}
-	return NULL;
-}
-
 /* choose - the DIP's index, or -errno: -ENOENT when all are down */
 static int choose(const struct vip_rule *rule, __u32 hash, __u32 *bucket)
 {
@@ -152,17 +138,22 @@ json_t *enters(struct updater *u, const struct addr *src, json_t **server)
 	return list;
 }
 
-/* tell_server - whose the DIP is, and the way there from the muxes */
-static void tell_server(struct updater *u, json_t *o, const struct addr *dip)
+void tell_server(json_t *o, json_t *server, const struct host *h)
+{
+	json_object_set_new(o, "host", server ? json_incref(json_object_get(server, "name")) : json_null());
+	json_object_set_new(o, "switch", server ? json_incref(json_object_get(server, "switch")) : json_null());
+	json_object_set_new(o, "host-state", h ? json_string(h->silent ? "silent" : h->synced ? "told" : "not told") : json_null());
+}
+
+/* tell_dip - whose it is, and the way there from the muxes */
+static void tell_dip(struct updater *u, json_t *o, const struct addr *dip)
 {
 	char text[ADDR_STRLEN];
 	const struct host *h = host_at(u, addr_str(dip, text));
 	json_t *server = server_at(u, dip), *from, *to;
 
 	json_object_set_new(o, "dip", json_string(text));
-	json_object_set_new(o, "host", server ? json_incref(json_object_get(server, "name")) : json_null());
-	json_object_set_new(o, "switch", server ? json_incref(json_object_get(server, "switch")) : json_null());
-	json_object_set_new(o, "host-state", h ? json_string(h->silent ? "silent" : h->synced ? "told" : "not told") : json_null());
+	tell_server(o, server, h);
 	if (!server)
 		return;
 	from = racks_of(u, json_object_get(o, "muxes"));
@@ -180,6 +171,7 @@ void api_trace_get(struct http_request *req, json_t *body, void *ctx)
 	struct vip *vip = NULL;
 	char text[ADDR_STRLEN];
 	json_t *desired, *o, *from, *to, *server;
+	unsigned int last = 65535;
 	struct uvip *v;
 	__u32 hash, bucket = 0;
 	struct err e;
@@ -209,7 +201,7 @@ void api_trace_get(struct http_request *req, json_t *body, void *ctx)
 	json_object_set_new(o, "way-in", way_of(u, from, to));
 	json_decref(from);
 	json_decref(to);
-	rule = rule_of(vip, &flow.tuple);
+	rule = vip_rule_at(vip, flow.tuple.proto, flow.tuple.dport, &last);
 	if (rule) {
 		hash = duet_tuple_hash(&flow.tuple, rule->fields, u->seed);
 		dip = choose(rule, hash, &bucket);
@@ -218,7 +210,7 @@ void api_trace_get(struct http_request *req, json_t *body, void *ctx)
 		json_object_set_new(o, "bucket", json_integer(bucket));
 		json_object_set_new(o, "verdict", json_string(dip >= 0 ? "encap" : "all-down"));
 		if (dip >= 0)
-			tell_server(u, o, &rule->dips[dip].addr);
+			tell_dip(u, o, &rule->dips[dip].addr);
 	} else {
 		json_object_set_new(o, "verdict", json_string("no-rule"));
 	}

@@ -32,7 +32,7 @@ static int check_vip(struct updater *u, const char *name, json_t *what, json_t *
 	return 0;
 }
 
-static bool is_without(const char *name, void *without)
+bool is_without(const char *name, void *without)
 {
 	json_t *s;
 	size_t i;

@@ -312,9 +312,7 @@ static void pool_pass(struct updater *u, struct snat_pool *p, uint64_t now)
 	free(takers);
 	if (was != (p->without || p->wanting))
 		store_event(u->store, was ? "snat-enough" : "snat-exhausted", p->text,
-			    was ? "every host has the ports it needs" :
-			    "no block of SNAT ports is left: %u hosts have none, %u need more than they have", p->without,
-			    p->wanting);
+			    was ? "every host has the ports it needs" : SNAT_SHORT, p->without, p->wanting);
 }
 
 static int run(sd_event_source *s, uint64_t usec, void *ctx)

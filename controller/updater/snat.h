@@ -57,6 +57,9 @@ struct snat_pool {
 	unsigned int bound;		/* hosts that need more than one may have */
 };
 
+/* what it is when a pool is without or wanting: those two */
+#define SNAT_SHORT "no block of SNAT ports is left: %u hosts have none, %u need more than they have"
+
 /* snat.c */
 const char *snat_state_name(enum snat_state state);
 struct snat_user *snat_user(struct snat_pool *p, struct host *h);	/* NULL: none known */
