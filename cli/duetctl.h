@@ -87,7 +87,9 @@ void print_list(json_t *list, const struct ctl_column *columns);
 int show_list(const struct ctl *c, const char *path, const char *key, unsigned int most, const struct ctl_column *columns);
 /* ctl_get - CTL_OK and the answer; -1: it has been printed as JSON; else an exit code */
 int ctl_get(const struct ctl *c, const char *path, json_t **answer);
-/* ctl_end - the exit code when ctl_get() has given nothing to print */
+/* ctl_get_list - as ctl_get(), of ctl_list() */
+int ctl_get_list(const struct ctl *c, const char *path, const char *key, unsigned int most, json_t **answer);
+/* ctl_end - the exit code when these have given nothing to print */
 int ctl_end(int ret);
 
 /* duetctl_show.c: VIP, place, MRU, reason */

@@ -114,26 +114,36 @@ void print_list(json_t *list, const struct ctl_column *columns)
 int show_list(const struct ctl *c, const char *path, const char *key, unsigned int most, const struct ctl_column *columns)
 {
 	json_t *answer;
-	int ret = ctl_list(c, path, key, most, &answer);
+	int ret = ctl_get_list(c, path, key, most, &answer);
 
 	if (ret)
-		return ret;
-	if (c->json)
-		out_json(json_incref(answer));
-	else
-		print_list(json_object_get(answer, key), columns);
+		return ctl_end(ret);
+	print_list(json_object_get(answer, key), columns);
 	json_decref(answer);
 	return CTL_OK;
+}
+
+/* got - the answer, if ret is CTL_OK: printed now if that is as JSON */
+static int got(const struct ctl *c, int ret, json_t **answer)
+{
+	if (ret || !c->json)
+		return ret;
+	out_json(*answer);
+	return -1;
 }
 
 int ctl_get(const struct ctl *c, const char *path, json_t **answer)
 {
 	int ret = ctl_call(c, "GET", path, NULL, answer);
 
-	if (ret || !c->json)
-		return ret;
-	out_json(*answer);
-	return -1;
+	return got(c, ret, answer);
+}
+
+int ctl_get_list(const struct ctl *c, const char *path, const char *key, unsigned int most, json_t **answer)
+{
+	int ret = ctl_list(c, path, key, most, answer);
+
+	return got(c, ret, answer);
 }
 
 int ctl_end(int ret)

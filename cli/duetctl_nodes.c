@@ -28,14 +28,10 @@ CTL_COMMAND(show_hosts)
 	};
 	json_t *answer, *h, *d;
 	size_t i, k;
-	int ret = ctl_list(c, "/v1/hosts", "hosts", 0, &answer);
+	int ret = ctl_get_list(c, "/v1/hosts", "hosts", 0, &answer);
 
 	if (ret)
-		return ret;
-	if (c->json) {
-		out_json(answer);
-		return CTL_OK;
-	}
+		return ctl_end(ret);
 	json_array_foreach(json_object_get(answer, "hosts"), i, h) {
 		unsigned int down = 0;
 

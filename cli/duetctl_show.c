@@ -40,23 +40,12 @@ CTL_COMMAND(show_status)
 	return CTL_OK;
 }
 
-/* all_vips - as ctl_get(), of all pages */
-static int all_vips(const struct ctl *c, json_t **answer)
-{
-	int ret = ctl_list(c, "/v1/vips", "vips", 0, answer);
-
-	if (ret || !c->json)
-		return ret;
-	out_json(*answer);
-	return -1;
-}
-
 CTL_COMMAND(show_vips)
 {
 	struct table *t;
 	json_t *s, *v, *r;
 	size_t i, k;
-	int ret = all_vips(c, &s);
+	int ret = ctl_get_list(c, "/v1/vips", "vips", 0, &s);
 
 	if (ret)
 		return ctl_end(ret);
@@ -143,7 +132,7 @@ CTL_COMMAND(show_dips)
 	struct table *t;
 	json_t *s, *v;
 	size_t i;
-	int ret = all_vips(c, &s);
+	int ret = ctl_get_list(c, "/v1/vips", "vips", 0, &s);
 
 	if (ret)
 		return ctl_end(ret);
@@ -206,14 +195,10 @@ CTL_COMMAND(show_moves)
 	};
 	json_t *answer, *m;
 	size_t i;
-	int ret = ctl_list(c, "/v1/moves", "moves", c->limit, &answer);
+	int ret = ctl_get_list(c, "/v1/moves", "moves", c->limit, &answer);
 
 	if (ret)
-		return ret;
-	if (c->json) {
-		out_json(answer);
-		return CTL_OK;
-	}
+		return ctl_end(ret);
 	json_array_foreach(json_object_get(answer, "moves"), i, m)
 		json_object_set_new(m, "ms", json_integer(number_of(m, "changed-ms") - number_of(m, "created-ms")));
 	print_list(json_object_get(answer, "moves"), columns);
