@@ -147,8 +147,8 @@ const listing = new Asks(15000, VIPS_MS, 6, async () => {
 /* Ways - of the VIP that is selected, or else under the pointer */
 let hovered = 0;
 
-async function show_way(vip, keep) {
-	const at = ++hovered;
+async function show_way(vip) {
+	const at = ++hovered, keep = vip !== null && vip === selected;
 
 	if (!vip) {
 		fabric.mark(null, selected_switch);
@@ -173,28 +173,27 @@ async function show_way(vip, keep) {
 	}
 }
 
+let hover_timer = 0;
+
 function select_vip(vip) {
+	clearTimeout(hover_timer);	/* it was under the pointer, or had the focus, until now */
 	selected = vip;
 	vips.select(vip, null);
-	show_way(vip, true);
+	show_way(vip);
 }
-
-let hover_timer = 0;
 
 function hover_vip(vip) {
 	clearTimeout(hover_timer);
 	if (vip === selected)
 		return;
-	hover_timer = setTimeout(() => show_way(vip || selected, !vip && selected), HOVER_MS);
+	hover_timer = setTimeout(() => show_way(vip || selected), HOVER_MS);
 }
 
 function select_switch(d) {
 	const mux = d.role === "smux" ? "smux" : d.name;
 
 	selected_switch = selected_switch === d.name ? null : d.name;
-	fabric.mark(null, selected_switch);
-	selected = null;
-	vips.select(null, null);
+	select_vip(null);
 	vips.only(selected_switch ? mux : null);
 }
 
@@ -212,7 +211,7 @@ function on_event(e) {
 	if (/move|wave|assign|abort|drain|vip|unconfirmed/.test(e.kind))
 		moving.soon();
 	if (selected && (e.subject === selected || e.text.includes(selected)))
-		show_way(selected, true);
+		show_way(selected);
 }
 
 const said = { live: "live", away: "connection lost, trying again", standby: "stands by" };
