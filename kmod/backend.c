@@ -3,8 +3,11 @@
  * Backends, and the slots by which flows find them.
  */
 #include "backend.h"
+#include "percpu.h"
 
 #include <linux/slab.h>
+
+struct kmem_cache *duet_backend_cache;
 
 #define DUET_SLOTS_MIN	64
 
@@ -52,17 +55,18 @@ static int duet_slot_take(struct duet_dev *dd, struct duet_backend *backend)
 struct duet_backend *duet_backend_new(struct duet_dev *dd, const u8 addr[16],
 				      u32 rule)
 {
-	struct duet_backend *backend = kzalloc(sizeof(*backend), GFP_KERNEL_ACCOUNT);
+	struct duet_backend *backend = kmem_cache_zalloc(duet_backend_cache,
+							 GFP_KERNEL_ACCOUNT);
 
 	if (!backend)
 		return NULL;
-	backend->stats = alloc_percpu_gfp(struct duet_stats, GFP_KERNEL_ACCOUNT);
+	backend->stats = duet_percpu_get(&duet_percpu_stats, &backend->stats_slot);
 	if (!backend->stats)
 		goto err_free;
 	duet_stats_init(backend->stats);
 	backend->tunnel = duet_tunnel_get(dd, addr);
 	if (!backend->tunnel)
-		goto err_free_stats;
+		goto err_put_stats;
 	backend->rule = rule;
 	backend->id = ++dd->last_backend;
 	backend->refs = 1;
@@ -72,10 +76,10 @@ struct duet_backend *duet_backend_new(struct duet_dev *dd, const u8 addr[16],
 
 err_put_tunnel:
 	duet_tunnel_put(dd, backend->tunnel);
-err_free_stats:
-	free_percpu(backend->stats);
+err_put_stats:
+	duet_percpu_put(&duet_percpu_stats, backend->stats_slot);
 err_free:
-	kfree(backend);
+	kmem_cache_free(duet_backend_cache, backend);
 	return NULL;
 }
 
@@ -83,8 +87,8 @@ static void duet_backend_rcu(struct rcu_head *rcu)
 {
 	struct duet_backend *backend = container_of(rcu, struct duet_backend, rcu);
 
-	free_percpu(backend->stats);
-	kfree(backend);
+	duet_percpu_put(&duet_percpu_stats, backend->stats_slot);
+	kmem_cache_free(duet_backend_cache, backend);
 }
 
 void duet_backend_put(struct duet_dev *dd, struct duet_backend *backend)

@@ -14,10 +14,13 @@ struct duet_backend {
 	u32 rule;				/* duet_rule.id */
 	u32 id;					/* never given twice */
 	u32 slot;				/* in duet_dev.slots */
+	u32 stats_slot;
 	u8 state;				/* enum duet_dip_state, WRITE_ONCE */
 	unsigned int refs;			/* rules, lock */
 	struct rcu_head rcu;
 };
+
+extern struct kmem_cache *duet_backend_cache;
 
 /* Where a flow finds its backend: flows outlive backends, so they name one by
  * slot and id instead of holding it. RCU; replaced by a larger one when full.

@@ -24,7 +24,7 @@
 #include "stats.h"
 
 #define DUET_VIP_HASH_BITS	14
-#define DUET_TUNNEL_HASH_BITS	9
+#define DUET_TUNNEL_HASH_BITS	12
 #define DUET_GROUP_HASH_BITS	10
 
 struct duet_net {

@@ -5,8 +5,11 @@
 #include "compat.h"
 #include "device.h"
 #include "netlink.h"
+#include "percpu.h"
+#include "vip.h"
 
 #include <linux/module.h>
+#include <linux/slab.h>
 #include <net/genetlink.h>
 #include <net/rtnetlink.h>
 
@@ -20,13 +23,37 @@ char *duet_extack_buf(void)
 }
 #endif
 
+/* duet_caches_free - of those that there are */
+static void duet_caches_free(void)
+{
+	kmem_cache_destroy(duet_vip_cache);
+	kmem_cache_destroy(duet_backend_cache);
+	kmem_cache_destroy(duet_tunnel_cache);
+	duet_percpu_exit();
+}
+
+static int __init duet_caches_init(void)
+{
+	duet_percpu_init();
+	duet_tunnel_cache = KMEM_CACHE(duet_tunnel, 0);
+	duet_backend_cache = KMEM_CACHE(duet_backend, 0);
+	duet_vip_cache = KMEM_CACHE(duet_vip, 0);
+	if (duet_tunnel_cache && duet_backend_cache && duet_vip_cache)
+		return 0;
+	duet_caches_free();
+	return -ENOMEM;
+}
+
 static int __init duet_init(void)
 {
 	int ret;
 
-	ret = duet_device_init();
+	ret = duet_caches_init();
 	if (ret)
 		return ret;
+	ret = duet_device_init();
+	if (ret)
+		goto err_caches;
 	ret = duet_nl_init();
 	if (ret)
 		goto err_device;
@@ -34,13 +61,16 @@ static int __init duet_init(void)
 
 err_device:
 	duet_device_exit();
+err_caches:
+	duet_caches_free();
 	return ret;
 }
 
 static void __exit duet_exit(void)
 {
 	duet_nl_exit();
-	duet_device_exit();
+	duet_device_exit();	/* waits for what RCU frees */
+	duet_caches_free();
 }
 
 module_init(duet_init);

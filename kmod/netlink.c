@@ -158,8 +158,7 @@ static int duet_vip_set_cmd(struct sk_buff *skb, struct genl_info *info)
 	bool changed;
 	int ret;
 
-	/* 16 KiB, most of it for larger VIPs than this one: not zeroed */
-	config = kvmalloc(sizeof(*config), GFP_KERNEL);
+	config = duet_vip_config_new(info->attrs[DUET_A_VIP]);
 	if (!config) {
 		NL_SET_ERR_MSG(info->extack, "out of memory for the request");
 		return -ENOMEM;

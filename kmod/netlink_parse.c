@@ -312,6 +312,25 @@ int duet_parse_flows(const struct nlattr *nest, struct duet_flow_config *config,
 	return 0;
 }
 
+struct duet_vip_config *duet_vip_config_new(const struct nlattr *nest)
+{
+	/* a rule is an attribute, and so is a DIP: they have a header at least */
+	u32 most = nest ? nla_len(nest) / NLA_HDRLEN : 0;
+	u32 rules = min_t(u32, most, DUET_VIP_RULES_MAX);
+	u32 dips = min_t(u32, most, DUET_VIP_DIPS_MAX);
+	struct duet_vip_config *config;
+
+	config = kvmalloc(sizeof(*config) + rules * sizeof(*config->rules) +
+			  dips * sizeof(*config->dips), GFP_KERNEL);
+	if (!config)
+		return NULL;
+	config->rules_room = rules;
+	config->dips_room = dips;
+	config->rules = (void *)(config + 1);
+	config->dips = (void *)(config->rules + rules);
+	return config;
+}
+
 int duet_parse_vip(const struct nlattr *nest,
 		   struct duet_vip_config *config,
 		   struct netlink_ext_ack *extack)
@@ -339,7 +358,7 @@ int duet_parse_vip(const struct nlattr *nest,
 		nla_for_each_nested(attr, tb[DUET_A_VIP_RULES], rem) {
 			struct duet_rule_config *rule;
 
-			if (config->n_rules == DUET_VIP_RULES_MAX) {
+			if (config->n_rules == config->rules_room) {
 				DUET_EXTACK_FMT(extack, "too many rules: a VIP has at most %u",
 						DUET_VIP_RULES_MAX);
 				return -E2BIG;
@@ -348,7 +367,7 @@ int duet_parse_vip(const struct nlattr *nest,
 			memset(rule, 0, sizeof(*rule));
 			rule->dips = config->dips + used;
 			ret = duet_parse_rule(attr, rule,
-					      DUET_VIP_DIPS_MAX - used, extack);
+					      config->dips_room - used, extack);
 			if (ret)
 				return ret;
 			used += rule->n_dips;

@@ -21,7 +21,11 @@ int duet_parse_addr(const struct nlattr *attr, const char *what,
 		    struct in6_addr *addr, struct netlink_ext_ack *extack);
 int duet_parse_vip_addr(const struct nlattr *nest, struct in6_addr *addr,
 			struct netlink_ext_ack *extack);
-/* config is zeroed by the caller; rules come out in the data path's order */
+/* duet_vip_config_new - with room for what the attribute may hold; NULL: out of
+ * memory; kvfree() it
+ */
+struct duet_vip_config *duet_vip_config_new(const struct nlattr *nest);
+/* config is of duet_vip_config_new(); rules come out in the data path's order */
 int duet_parse_vip(const struct nlattr *nest, struct duet_vip_config *config,
 		   struct netlink_ext_ack *extack);
 /* *limits: as they are; refused below what is in use */

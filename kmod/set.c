@@ -26,16 +26,19 @@ static struct hlist_head *duet_group_head(struct duet_dev *dd, u32 hash)
 	return &dd->groups[hash & ((1 << DUET_GROUP_HASH_BITS) - 1)];
 }
 
+/* duet_group_is - any of its sets tells; there is always one */
 static bool duet_group_is(const struct duet_group *group, u32 hash,
 			  const struct duet_dip *dips, u32 n)
 {
+	const struct duet_set *set;
 	u32 i;
 
 	if (group->hash != hash || group->n != n)
 		return false;
+	set = hlist_entry(group->sets.first, struct duet_set, node);
 	for (i = 0; i < n; i++)
-		if (duet_dip_cmp(&group->dips[i], &dips[i]) ||
-		    group->dips[i].weight != dips[i].weight)
+		if (duet_dip_cmp(&set->dips[i], &dips[i]) ||
+		    set->dips[i].weight != dips[i].weight)
 			return false;
 	return true;
 }
@@ -43,7 +46,6 @@ static bool duet_group_is(const struct duet_group *group, u32 hash,
 static void duet_group_release(struct duet_group *group)
 {
 	kvfree(group->base);
-	kvfree(group->dips);
 	kfree(group);
 }
 
@@ -59,7 +61,6 @@ static struct duet_group *duet_group_new(const struct duet_dip *dips, u32 n,
 	struct duet_group *group;
 	struct duet_walk *walk;
 	int ret = -ENOMEM;
-	u32 i;
 
 	group = kzalloc(sizeof(*group), GFP_KERNEL_ACCOUNT);
 	if (!group)
@@ -67,21 +68,15 @@ static struct duet_group *duet_group_new(const struct duet_dip *dips, u32 n,
 	group->hash = hash;
 	group->n = n;
 	group->n_buckets = duet_table_buckets(n);
-	group->dips = kvmalloc_array(n, sizeof(*dips), GFP_KERNEL_ACCOUNT);
 	group->base = kvmalloc_array(group->n_buckets, sizeof(*group->base),
 				     GFP_KERNEL_ACCOUNT);
 	walk = kvmalloc_array(n, sizeof(*walk), GFP_KERNEL);
-	if (!group->dips || !group->base || !walk)
+	if (!group->base || !walk)
 		goto err_free;
-	memcpy(group->dips, dips, n * sizeof(*dips));
-	for (i = 0; i < n; i++)
-		group->dips[i].down = 0;
 
-	ret = duet_table_fill(group->dips, n, walk, group->base, group->n_buckets);
+	ret = duet_table_fill(dips, n, walk, group->base, group->n_buckets);
 	if (ret == -ENOENT)
 		NL_SET_ERR_MSG(extack, "every DIP has weight 0");
-	else if (ret == -ERANGE)
-		NL_SET_ERR_MSG(extack, "a DIP would get no bucket: its weight is too small beside the largest");
 	else if (ret)
 		NL_SET_ERR_MSG(extack, "DIPs are not sorted or one is given twice");
 	if (ret)

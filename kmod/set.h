@@ -17,7 +17,6 @@ struct duet_group {
 	unsigned int refs;		/* sets */
 	u32 hash;
 	u32 n, n_buckets;
-	struct duet_dip *dips;		/* n, sorted, all up */
 	u16 *base;			/* n_buckets */
 	struct rcu_head rcu;
 };

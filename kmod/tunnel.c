@@ -3,11 +3,14 @@
  * The tunnelling table: DIP addresses and the routes to them.
  */
 #include "tunnel.h"
+#include "percpu.h"
 
 #include <linux/jhash.h>
 #include <net/ip6_route.h>
 #include <net/ipv6.h>
 #include <net/route.h>
+
+struct kmem_cache *duet_tunnel_cache;
 
 static struct hlist_head *duet_tunnel_head(struct duet_dev *dd, const u8 addr[16])
 {
@@ -45,12 +48,12 @@ struct duet_tunnel *duet_tunnel_get(struct duet_dev *dd, const u8 addr[16])
 		tunnel->refs++;
 		return tunnel;
 	}
-	tunnel = kzalloc(sizeof(*tunnel), GFP_KERNEL_ACCOUNT);
+	tunnel = kmem_cache_zalloc(duet_tunnel_cache, GFP_KERNEL_ACCOUNT);
 	if (!tunnel)
 		return NULL;
-	tunnel->route = alloc_percpu_gfp(struct duet_route, GFP_KERNEL_ACCOUNT);
+	tunnel->route = duet_percpu_get(&duet_percpu_routes, &tunnel->route_slot);
 	if (!tunnel->route) {
-		kfree(tunnel);
+		kmem_cache_free(duet_tunnel_cache, tunnel);
 		return NULL;
 	}
 	/* IDs of different CPUs start far from each other */
@@ -72,8 +75,8 @@ static void duet_tunnel_free(struct rcu_head *rcu)
 
 	for_each_possible_cpu(cpu)
 		dst_release(per_cpu_ptr(tunnel->route, cpu)->dst);
-	free_percpu(tunnel->route);
-	kfree(tunnel);
+	duet_percpu_put(&duet_percpu_routes, tunnel->route_slot);
+	kmem_cache_free(duet_tunnel_cache, tunnel);
 }
 
 void duet_tunnel_put(struct duet_dev *dd, struct duet_tunnel *tunnel)

@@ -27,10 +27,13 @@ struct duet_tunnel {
 	struct in6_addr addr;			/* IPv4 mapped */
 	bool v6;
 	u32 id;					/* never given twice */
+	u32 route_slot;
 	unsigned int refs;			/* lock */
 	struct duet_route __percpu *route;
 	struct rcu_head rcu;
 };
+
+extern struct kmem_cache *duet_tunnel_cache;
 
 /* duet_tunnel_find, duet_tunnel_get - find; find or make. Lock held. NULL:
  * none; no memory.

@@ -6,8 +6,11 @@
 #include "vip.h"
 #include "compat.h"
 #include "netlink.h"
+#include "percpu.h"
 
 #include <net/ipv6.h>
+
+struct kmem_cache *duet_vip_cache;
 
 const char *duet_addr_text(char text[DUET_ADDR_TEXT], const struct in6_addr *addr)
 {
@@ -333,13 +336,13 @@ static int duet_check_dips(struct duet_dev *dd,
 
 static struct duet_vip *duet_vip_new(const struct in6_addr *addr)
 {
-	struct duet_vip *vip = kzalloc(sizeof(*vip), GFP_KERNEL_ACCOUNT);
+	struct duet_vip *vip = kmem_cache_zalloc(duet_vip_cache, GFP_KERNEL_ACCOUNT);
 
 	if (!vip)
 		return NULL;
-	vip->stats = alloc_percpu_gfp(struct duet_stats, GFP_KERNEL_ACCOUNT);
+	vip->stats = duet_percpu_get(&duet_percpu_stats, &vip->stats_slot);
 	if (!vip->stats) {
-		kfree(vip);
+		kmem_cache_free(duet_vip_cache, vip);
 		return NULL;
 	}
 	duet_stats_init(vip->stats);
@@ -351,8 +354,8 @@ static struct duet_vip *duet_vip_new(const struct in6_addr *addr)
 
 static void duet_vip_release(struct duet_vip *vip)
 {
-	free_percpu(vip->stats);
-	kfree(vip);
+	duet_percpu_put(&duet_percpu_stats, vip->stats_slot);
+	kmem_cache_free(duet_vip_cache, vip);
 }
 
 int duet_vip_set(struct duet_dev *dd, const struct duet_vip_config *config,

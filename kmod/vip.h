@@ -44,6 +44,7 @@ struct duet_rules {
 struct duet_vip {
 	struct hlist_node node;		/* in duet_dev.vips, RCU */
 	__be32 addr4;			/* 0: an IPv6 VIP */
+	u32 stats_slot;
 	struct duet_rules __rcu *rules;
 	struct duet_stats __percpu *stats;
 	struct in6_addr addr;		/* IPv4 mapped */
@@ -51,6 +52,8 @@ struct duet_vip {
 };
 
 /* What netlink parsed, checked for everything but the device's own state. */
+extern struct kmem_cache *duet_vip_cache;
+
 struct duet_rule_config {
 	struct duet_match match;
 	u32 n_dips;
@@ -61,8 +64,9 @@ struct duet_vip_config {
 	struct in6_addr addr;
 	struct duet_policy policy;
 	u32 n_rules;
-	struct duet_rule_config rules[DUET_VIP_RULES_MAX];
-	struct duet_dip dips[DUET_VIP_DIPS_MAX];
+	u32 rules_room, dips_room;
+	struct duet_rule_config *rules;	/* behind this */
+	struct duet_dip *dips;		/* behind them */
 };
 
 static inline struct hlist_head *duet_vip_head(const struct duet_dev *dd,

@@ -91,7 +91,7 @@ enum vip_diff vip_compare(const struct vip *a, const struct vip *b)
 	return diff;
 }
 
-/* The tables of one rule; -ERANGE: a DIP would own no bucket, -ENOENT: no weight */
+/* The tables of one rule; -ENOENT: no weight */
 static int rule_digest(struct vip_rule *rule)
 {
 	uint32_t n = rule->n_dips, buckets = duet_table_buckets(n), i, b;

@@ -54,8 +54,8 @@ struct vip {
  * [{"address", "weight", "state"}]}]}. Members it does not know are left for
  * the caller ("announce", "check", "traffic", ...). Refuses, with a sentence
  * naming VIP, rule and DIP: no rules, no DIPs, a DIP twice, bad addresses, bad
- * ports, overlapping rules, weights out of range or all 0, a DIP that would
- * get no bucket, a VIP as its own DIP. On success *out is owned by the caller.
+ * ports, overlapping rules, weights out of range or all 0, a VIP as
+ * its own DIP. On success *out is owned by the caller; it has no digests.
  */
 int vip_from_json(json_t *json, struct vip **out, struct err *e);
 /* vip_to_json - the same form; with_state adds what the kernel told (digest as

@@ -172,12 +172,10 @@ static int rule_from_json(json_t *json, const struct addr *vip, const struct whe
 	return dips_from_json(json_object_get(json, "dips"), vip, w, rule, e);
 }
 
-/* rules_check - what no single rule shows: overlaps, too many DIPs, tiny weights */
-static int rules_check(struct vip *vip, const char *text, struct err *e)
+/* rules_check - what no single rule shows: overlaps, too many DIPs */
+static int rules_check(const struct vip *vip, const char *text, struct err *e)
 {
-	unsigned int i, k, dips = 0;
-	char dip[ADDR_STRLEN];
-	int ret;
+	unsigned int i, dips = 0;
 
 	for (i = 0; i < vip->n_rules; i++) {
 		const struct vip_rule *x = &vip->rules[i], *next = x + 1;
@@ -193,26 +191,7 @@ static int rules_check(struct vip *vip, const char *text, struct err *e)
 	if (dips > DUET_VIP_DIPS_MAX)
 		return err_set(e, -E2BIG, "VIP %s: %u DIPs in all its rules, and a VIP has at most %u",
 			       text, dips, DUET_VIP_DIPS_MAX);
-	ret = vip_digests(vip);
-	if (!ret)
-		return 0;
-	if (ret != -ERANGE)
-		return err_set(e, ret, "VIP %s: %s", text, strerror(-ret));
-	/* name the DIP: the one with the smallest weight is the first to get nothing */
-	for (i = 0; i < vip->n_rules; i++) {
-		const struct vip_dip *least = NULL;
-
-		if (vip->rules[i].buckets)
-			continue;
-		for (k = 0; k < vip->rules[i].n_dips; k++)
-			if (vip->rules[i].dips[k].weight &&
-			    (!least || vip->rules[i].dips[k].weight < least->weight))
-				least = &vip->rules[i].dips[k];
-		if (least)
-			return err_set(e, ret, "VIP %s: the weight %u of DIP %s is too small beside the largest: it would get no bucket",
-				       text, least->weight, addr_str(&least->addr, dip));
-	}
-	return err_set(e, ret, "VIP %s: a weight is too small", text);
+	return 0;
 }
 
 /* A policy: its member, its words in the order of the kernel's numbers. */

@@ -91,8 +91,7 @@ static int second_level(struct host *host, const struct pair_def *p, uint16_t in
 	}
 	ret = duet_table_fill(dips, p->n_locals, walk, base, buckets);
 	if (ret) {
-		err_set(e, ret, "VIP %s: %s", str_addr(&p->key.vip, vip), ret == -ENOENT ? "all targets have weight 0" :
-			"a target would get no flows: its weight is too small beside the largest");
+		err_set(e, ret, "VIP %s: %s", str_addr(&p->key.vip, vip), ret == -ENOENT ? "all targets have weight 0" : strerror(-ret));
 		goto out;
 	}
 	if (!duet_table_down(dips, p->n_locals, base, table, buckets)) {

@@ -124,8 +124,9 @@ DUET_INLINE __u32 duet_table_buckets(__u32 n)
  * @buckets: duet_table_buckets(@n)
  *
  * Returns 0; -EINVAL if the DIPs are out of order, one is there twice, or the
- * size is wrong; -ENOENT if every weight is 0; -ERANGE if a DIP with a weight
- * would own no bucket (its weight is too small beside the largest one).
+ * size is wrong; -ENOENT if every weight is 0. A DIP with a weight, however
+ * small beside the largest, owns a bucket: in round 1 every claim is due, and
+ * there are more buckets than DIPs.
  */
 DUET_INLINE int duet_table_fill(const struct duet_dip *dips, __u32 n,
 				struct duet_walk *walk, __u16 *table,
@@ -171,9 +172,6 @@ DUET_INLINE int duet_table_fill(const struct duet_dip *dips, __u32 n,
 			used++;
 		}
 	}
-	for (i = 0; i < n; i++)
-		if (dips[i].weight && !walk[i].taken)
-			return -ERANGE;
 	return 0;
 }
 
@@ -200,6 +198,10 @@ DUET_INLINE __u32 duet_table_down(const struct duet_dip *dips, __u32 n,
 	for (b = 0; b < buckets; b++) {
 		__u16 owner = base[b];
 
+		if (!dips[owner].down) {
+			table[b] = owner;
+			continue;
+		}
 		for (j = 0; dips[owner].down && j < DUET_TABLE_PROBES; j++)
 			owner = base[duet_bucket(duet_hash_final(b, j,
 								 DUET_TABLE_SEED),

@@ -16,7 +16,7 @@ import sys
 
 from bed import FLOWS, Bed, run
 from paths import PATHS
-from program import program
+from program import PROFILES, profile, program
 
 RUNS = 3
 
@@ -52,6 +52,15 @@ def net(paths):
                 row["instructions_per_packet"] - paths[base]["instructions_per_packet"], 1)
 
 
+def finish(args, result):
+    if args.profile:		# now that the modules of all paths are loaded
+        with open(os.path.join(os.path.dirname(args.out), "kallsyms"), "w", encoding="ascii") as f:
+            f.write(run("cat", "/proc/kallsyms"))
+    with open(args.out, "w", encoding="ascii") as f:
+        json.dump(result, f, indent=1, sort_keys=True)
+        f.write("\n")
+
+
 def main():
     ap = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     ap.add_argument("--out", default="out/results/datapath.json")
@@ -61,6 +70,9 @@ def main():
     args = ap.parse_args()
     subprocess.run(["modprobe", "-a", "pktgen", "dummy", "veth"], check=True)
     os.makedirs(os.path.dirname(args.out), exist_ok=True)
+    if args.profile and args.paths and set(args.paths) <= PROFILES.keys():
+        finish(args, {"order": args.paths, "paths": {name: profile(name) for name in args.paths}})
+        return 0
     names = args.paths or [n for n, p in PATHS.items() if p.short or not args.short]
     names = [b for n in names for b in ((PATHS[n].base,) if PATHS[n].base else ()) + (n,)]
     result = {"kernel": os.uname().release, "clock": "icount: 1 instruction = 1 ns", "flows": FLOWS, "paths": {}, "order": list(dict.fromkeys(names))}
@@ -68,16 +80,11 @@ def main():
         result["paths"][name] = measure(name, args.profile)
         net(result["paths"])
         row = result["paths"][name]
-        if args.profile:		# now that the modules of the path are loaded
-            with open(os.path.join(os.path.dirname(args.out), "kallsyms"), "w", encoding="ascii") as f:
-                f.write(run("cat", "/proc/kallsyms"))
         print(f"{name:20}{row['instructions_per_packet']:9.1f}{row.get('net_instructions', ''):>9}  {row['config']}", flush=True)
     if not args.short and not args.paths:
         result["program"], result["memory"] = program()
         print(json.dumps({"program": result["program"], "memory": result["memory"]}, indent=1))
-    with open(args.out, "w", encoding="ascii") as f:
-        json.dump(result, f, indent=1, sort_keys=True)
-        f.write("\n")
+    finish(args, result)
     return 0
 
 

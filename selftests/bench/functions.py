@@ -52,16 +52,18 @@ def main():
         row = result["paths"][name]
         total = counts(os.path.join(args.dir, f"profile-{n}.txt"), table)
         per_packet[name] = collections.Counter({k: v / row["packets"] for k, v in total.items()})
+    bases = {row.get("base") for row in result["paths"].values()}
     for name, row in result["paths"].items():
-        if "base" not in row:
+        if name in bases:
             continue
         net = per_packet[name].copy()
-        net.subtract(per_packet[row["base"]])
+        if "base" in row:
+            net.subtract(per_packet[row["base"]])
         print(f"\n### {name}: {row['config']}\n\n| instructions | function |\n|---:|---|")
         for function, cost in sorted(net.items(), key=lambda kv: -kv[1]):
             if abs(cost) >= args.least:
                 print(f"| {cost:.1f} | `{function}` |")
-        print(f"| **{sum(net.values()):.1f}** | in all; measured {row['net_instructions']:.1f} |")
+        print(f"| **{sum(net.values()):.1f}** | in all; measured {row.get('net_instructions', row['instructions_per_packet']):.1f} |")
 
 
 if __name__ == "__main__":

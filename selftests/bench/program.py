@@ -10,7 +10,7 @@ import json
 import resource
 import select
 
-from bed import Bed, dips
+from bed import MARK_END, MARK_PROFILE, Bed, dips, mark
 
 VIPS, FEW = 16384, 4096
 BUCKETS = 509 * 2			# of a set of four DIPs: u16 each
@@ -18,15 +18,19 @@ DYING = "10.7.99.99"
 
 
 def spent():
-    """Nanoseconds of processor time of all children that have ended."""
+    """Nanoseconds of processor time of all children that have ended: (theirs, the kernel's for them)."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return int((used.ru_utime + used.ru_stime) * 1e9)
+    return int(used.ru_utime * 1e9), int(used.ru_stime * 1e9)
+
+
+def split_cost(function, *args):
+    before = spent()
+    function(*args)
+    return [b - a for a, b in zip(before, spent())]
 
 
 def cost(function, *args):
-    before = spent()
-    function(*args)
-    return spent() - before
+    return sum(split_cost(function, *args))
 
 
 def vip(n, dip_list):
@@ -61,6 +65,38 @@ def each(bed, vip_list):
     return taken
 
 
+def marked(function, *args):
+    """Nanoseconds of the kernel for it, marked for the emulator's plugin."""
+    mark(MARK_PROFILE)
+    kernel = split_cost(function, *args)[1]
+    mark(MARK_END)
+    return kernel
+
+
+def profile_program(bed):
+    return marked(bed.vips, [vip(n, own(n)) for n in range(VIPS)]), VIPS, f"a VIP of {VIPS} in one batch, the kernel's part"
+
+
+def profile_dip_down(bed):
+    bed.vips([vip(n, own(n)) for n in range(VIPS)])
+    bed.vips([vip(n, own(n)[:3] + [{"address": DYING}]) for n in range(1000)])
+    return marked(bed.cli, "dip", "set", "mux0", DYING, "down"), 1000, "a DIP down in a VIP of 1,000, the kernel's part"
+
+
+PROFILES = {"program": profile_program, "dip_down": profile_dip_down}
+
+
+def profile(name):
+    """A row like a path's, of what the kernel does for the control plane."""
+    bed = Bed()
+    try:
+        bed.device()
+        kernel, each_of, config = PROFILES[name](bed)
+        return {"instructions_per_packet": round(kernel / each_of, 1), "packets": each_of, "config": config}
+    finally:
+        bed.close()
+
+
 def program():
     bed = Bed()
     result = {}
@@ -70,7 +106,9 @@ def program():
         before = kernel_memory()
         batch = [vip(n, own(n)) for n in range(VIPS)]
         result["vips"] = VIPS
-        result["instructions_per_vip"] = round(cost(bed.vips, batch) / VIPS)
+        user, kernel = split_cost(bed.vips, batch)
+        result["instructions_per_vip"] = round((user + kernel) / VIPS)
+        result["kernel_instructions_per_vip"] = round(kernel / VIPS)
         per_vip = (kernel_memory() - before) / VIPS
         result["replace_instructions_per_vip"] = round(cost(bed.vips, [vip(n, own(n, 1)) for n in range(1000)]) / 1000)
         result["dump_instructions_per_vip"] = round(cost(bed.cli, "-j", "vip", "show", "mux0") / VIPS)

@@ -12,6 +12,9 @@ import time
 from testbed import Failed, program
 
 
+LATE_S = 4.0	# after the last line was sent an echo is late
+
+
 def fetch(ns, vip, port=80, timeout=10.0):
     """one HTTP request from a namespace: (status, server's name, X-Peer seen there, own address:port)"""
     with ns:
@@ -42,6 +45,12 @@ def segments(ns):
     return int(tcp["OutSegs"]) + int(tcp["RetransSegs"]), int(tcp["InSegs"])
 
 
+def backlog_drops():
+    """packets this kernel has dropped because too many waited for a CPU: the machine's doing, nobody's of the testbed"""
+    with open("/proc/net/softnet_stat", encoding="ascii") as f:
+        return sum(int(line.split()[1], 16) for line in f)
+
+
 class Probe:
     """duet-probe in a client's namespace; use as a context, so that it always ends"""
 
@@ -51,6 +60,7 @@ class Probe:
         self.log = log
         self.buffer = b""
         self.ready_at = None
+        self.drops = backlog_drops()
         with ns, open(log, "ab") as errors:
             self.child = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors,
                                           start_new_session=True)
@@ -82,11 +92,15 @@ class Probe:
         self._line(seconds, "not everything it asks answers")
         self.ready_at = time.monotonic()
 
-    def stop(self, seconds=60.0):
-        """end it; its report, without what was lost before all answered"""
+    def stop(self, seconds=60.0, when_late=None):
+        """end it; its report, without what was lost before all answered; "backlog-drops": see above; when_late() is
+        called if answers are still awaited after LATE_S"""
         self.child.send_signal(signal.SIGTERM)
+        if when_late and not select.select([self.child.stdout], [], [], LATE_S)[0]:
+            when_late()
         report = self._line(seconds, "no report")
         self.child.wait()
+        report["backlog-drops"] = backlog_drops() - self.drops
         for stream in report["pings"]:
             stream["lost-runs"] = [run for run in stream["lost-runs"] if run[0] >= self.ready_at]
             stream["lost"] = sum(run[1] for run in stream["lost-runs"])
@@ -101,6 +115,12 @@ def ended(report):
 def unanswered(report):
     """connections that stand but whose last lines did not come back"""
     return [c for c in report["connections"] if c["state"] == "open" and c["echoed"] < c["sent"]]
+
+
+def excuse(report):
+    """what is to be said beside a loss, or nothing"""
+    n = report["backlog-drops"]
+    return f"; meanwhile this kernel dropped {n} packets that waited too long for a CPU" if n else ""
 
 
 def outage(report, since=0.0, until=float("inf")):

@@ -22,7 +22,7 @@ def answer_table(dips):
     try:
         table = model.Table(dips)
     except ValueError as error:
-        return {"DIPs": "EINVAL", "weights": "ENOENT"}.get(str(error), "ERANGE")
+        return {"DIPs": "EINVAL", "weights": "ENOENT"}[str(error)]
     owners = ["-"] if table.table is None else [f"{o:x}" for o in table.table]
     return " ".join([f"{table.buckets:x}", f"{table.digest():x}"] + [f"{o:x}" for o in table.base] + [":"] + owners)
 

@@ -84,8 +84,6 @@ static int answer_table(char *s)
 		return puts("EINVAL");
 	case -ENOENT:
 		return puts("ENOENT");
-	case -ERANGE:
-		return puts("ERANGE");
 	default:
 		return 0;
 	}
