@@ -354,8 +354,10 @@ static struct duet_flows *duet_flows_new(const struct duet_flow_config *config)
 {
 	u32 i, n = roundup_pow_of_two(DIV_ROUND_UP(config->max, DUET_FLOW_WAYS));
 	struct duet_flows *flows = kzalloc(sizeof(*flows), GFP_KERNEL_ACCOUNT);
-	/* as large as is asked for: a refusal says what a stack trace would */
-	gfp_t gfp = GFP_KERNEL_ACCOUNT | __GFP_NOWARN;
+	/* As large as is asked for: a refusal says what a stack trace would, and
+	 * nobody is killed for it.
+	 */
+	gfp_t gfp = GFP_KERNEL_ACCOUNT | __GFP_NOWARN | __GFP_RETRY_MAYFAIL;
 	int cpu;
 
 	if (!flows)

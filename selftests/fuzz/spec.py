@@ -112,13 +112,16 @@ class Requests:
         return tree
 
 
+MOST = 80000	# attributes, or bytes of one: more than a message can hold
+
+
 def encode(tree):
-    data = b""
+    data = bytearray()
     for number, is_nest, value in tree:
         body = value if isinstance(value, bytes) else encode(value)
         size = min(4 + len(body), 65535)
         data += struct.pack("HH", size, number | (NLA_F_NESTED if is_nest else 0)) + body[:size - 4] + b"\0" * (-size % 4)
-    return data
+    return bytes(data)
 
 
 def places(tree):
@@ -166,7 +169,7 @@ def resize(rng, _spec, tree):
     where, n = anywhere(rng, tree)
     if n is not None and isinstance(where[n][2], bytes):
         value = where[n][2]
-        where[n][2] = rng.choice((b"", value[:-1], value + b"\0", value + b"\xff" * 3, value * 2, value * 5000))
+        where[n][2] = rng.choice((b"", value[:-1], value + b"\0", value + b"\xff" * 3, value * 2, value * min(5000, MOST // (len(value) or 1))))
     return "another length"
 
 
@@ -215,7 +218,8 @@ def many(rng, _spec, tree):
     if not nests:
         return "many"
     where, n = rng.choice(nests)
-    one, count = where[n][2][0], rng.choice((65, 300, 513, 705, 3000))
+    one = where[n][2][0]
+    count = min(rng.choice((65, 300, 513, 705, 3000)), MOST // len(places([one])))	# many of many are none too many
     where[n][2] = [vary(one, i) for i in range(count)]
     return f"{count} of one"
 
