@@ -196,12 +196,8 @@ DUET_INLINE __u32 duet_table_down(const struct duet_dip *dips, __u32 n,
 		return 0;
 
 	for (b = 0; b < buckets; b++) {
-		__u16 owner = base[b];
+		__u32 owner = base[b];
 
-		if (!dips[owner].down) {
-			table[b] = owner;
-			continue;
-		}
 		for (j = 0; dips[owner].down && j < DUET_TABLE_PROBES; j++)
 			owner = base[duet_bucket(duet_hash_final(b, j,
 								 DUET_TABLE_SEED),

@@ -115,6 +115,7 @@ def program():
         result["dump_again_instructions_per_vip"] = round(cost(bed.cli, "-j", "vip", "show", "mux0") / VIPS)
         bed.vips([vip(n, own(n)[:3] + [{"address": DYING}]) for n in range(1000)])
         result["dip_down_1000_vips_instructions"] = cost(bed.cli, "dip", "set", "mux0", DYING, "down")
+        result["dip_down_again_instructions"] = cost(bed.cli, "dip", "set", "mux0", DYING, "down")	# the tool alone: nothing changes
         result["dip_up_1000_vips_instructions"] = cost(bed.cli, "dip", "set", "mux0", DYING, "up")
         bed.cli("vip", "del", "mux0", "all")
 
