@@ -87,7 +87,7 @@ vmtest-debug: deps
 	$(Q)$(MAKE) programs $(O)/kmod/$$(scripts/debug-kernel --kver)/duet.ko
 	$(Q)selftests/run vm-debug
 test: deps
-	$(Q)$(MAKE) all unit
+	$(Q)$(MAKE) all unit bench-files
 	$(Q)selftests/run all
 demo lab: deps
 	$(Q)$(MAKE) all
