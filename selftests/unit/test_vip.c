@@ -157,6 +157,8 @@ TEST(digests)
 
 	ASSERT_NE(NULL, vip);
 	rule = &vip->rules[0];
+	EXPECT_EQ(0, rule->buckets);	/* made when somebody asks */
+	ASSERT_EQ(0, vip_digests(vip));
 	EXPECT_EQ(251, rule->buckets);
 	EXPECT_EQ(0x3d05ea5bd07b41d7ull, rule->digest);
 	EXPECT_EQ(251, rule->dips[0].buckets + rule->dips[1].buckets);
@@ -485,14 +487,16 @@ static void mutate(json_t *json)
 	}
 }
 
-/* Whatever was read is whole, can be written, and reads back the same */
+/* Whatever was read is whole, has tables, can be written, and reads back the same */
 static int sane(struct vip *vip)
 {
+	int ok = !vip_digests(vip);
 	json_t *json = vip_to_json(vip, true);
 	struct vip *again = NULL;
 	struct err e;
 	unsigned int i, k;
-	int ok = !vip_from_json(json, &again, &e) && vip_compare(vip, again) == VIP_SAME && vip->n_rules;
+
+	ok = ok && !vip_from_json(json, &again, &e) && vip_compare(vip, again) == VIP_SAME && vip->n_rules;
 
 	for (i = 0; i < vip->n_rules; i++) {
 		const struct vip_rule *rule = &vip->rules[i];
