@@ -3,6 +3,7 @@
 #include "fault.h"
 
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -26,6 +27,8 @@ void fault(const char *name)
 {
 	if (!countdown || (only[0] && strcmp(only, name)))
 		return;
-	if (!--countdown)
-		kill(getpid(), SIGKILL);
+	if (--countdown)
+		return;
+	fprintf(stderr, "fault: %s\n", name);	/* where it was */
+	kill(getpid(), SIGKILL);
 }

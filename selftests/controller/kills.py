@@ -4,6 +4,7 @@
 time at another step of a plan (DUET_FAULT), restarts it, and checks that it
 ends where it was told to and that no VIP was ever without a mux. The figures
 go into FILE as JSON."""
+import collections
 import json
 import os
 import random
@@ -14,6 +15,8 @@ import time
 from fabric import BIN, Place, Refused, rest, until
 from test_moves import DIPS, Lab, vip
 
+FAR = 2.6	# steps a controller takes before it dies: up to 10 to the power of this, as many below 20 as above
+KILLS_A_PLAN = 12
 PLACES = ["tor1", "tor2", "agg1", "core1", "smux"]
 
 
@@ -36,13 +39,12 @@ def ask(lab, want):
         return False
 
 
-def one_plan(lab, rng, first, count, tally):
-    """One plan carried out, killed at point first, first + 1... of each incarnation; kills done"""
+def one_plan(lab, rng, most, tally):
+    """One plan carried out, its controller killed at most so many times, early or late in its life; kills done"""
     want = {v: rng.choice(PLACES) for v in lab.watch.must}
     taken, kills = False, 0
     while True:
-        point = first + rng.randrange(40)
-        child = run_with_fault(lab, point if tally["count"] + kills < count else 0)
+        child = run_with_fault(lab, round(10 ** rng.uniform(0, FAR)) if kills < most else 0)
         until(lambda: child.poll() is not None or rest("GET", lab.url + "/healthz"), 30)
         over = False
         deadline = time.monotonic() + 60
@@ -89,18 +91,20 @@ def kills(count, progress=False, seed=7):
         lab.watch.must = {v["vip"] for v in vips}
         lab.kill()
         while tally["count"] < count:
-            tally["count"] += one_plan(lab, rng, 1 + tally["plans"] % 60, count, tally)
+            tally["count"] += one_plan(lab, rng, min(rng.randint(1, KILLS_A_PLAN), count - tally["count"]), tally)
             tally["plans"] += 1
             if progress:
                 print(f"\r{tally['count']} of {count} kills, {tally['plans']} plans, {tally['lost']} lost ", end="", file=sys.stderr, flush=True)
         tally["without"] = len(lab.watch.wrong)
         for text in lab.watch.wrong:
             print("#", text, flush=True)
+        with open(place.path("duet-controller.log"), encoding="utf-8") as f:
+            at = collections.Counter(line.split()[1] for line in f if line.startswith("fault: "))
     finally:
         place.close()
     if progress:
         print(file=sys.stderr)
-    return {"count": tally["count"], "plans": tally["plans"], "lost_moves": tally["lost"] + tally["stuck"],
+    return {"count": tally["count"], "at": dict(at), "plans": tally["plans"], "lost_moves": tally["lost"] + tally["stuck"],
             "vip_without_mux": tally["without"], "seconds": round(time.monotonic() - started, 1)}
 
 
