@@ -13,13 +13,15 @@
 
 json_t *show_vip(struct agent *a, const struct mux_vip *v, const struct vip *counted)
 {
-	const struct vip *vip = counted ? counted : v->have ? v->have : v->want;
+	struct vip *own = v->have ? v->have : v->want;
+	const struct vip *vip = counted ? counted : own;
 	enum vip_state state = state_of(a, v);
 	char text[ADDR_STRLEN], digest[17];
 	json_t *json;
 
-	if (vip && vip == v->want)
-		vip_digests(v->want);	/* what the kernel will say */
+	/* what was read from JSON has no tables: made once, as the data plane makes them */
+	if (own && vip == own && own->n_rules && !own->rules[0].buckets)
+		vip_digests(own);
 	json = vip ? vip_to_json(vip, true) : json_pack("{s:s}", "vip", addr_str(&v->addr, text));
 	json_object_set_new(json, "state", json_string(state_name(state)));
 	json_object_set_new(json, "reason", v->reason[0] ? json_string(v->reason) : json_null());

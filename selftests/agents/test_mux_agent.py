@@ -59,6 +59,10 @@ def equal_changes_nothing():
     equal(answer["changed"]["dips"], 1, f"changes {answer}")
     check(lab.vips()[VIPS[0]]["digest"] != digest, "the digest follows")
     equal([d["state"] for d in lab.vips()[VIPS[0]]["rules"][0]["dips"]], ["up", "down", "up"], "states")
+    for down in ((), ("10.1.1.1",)):
+        told, seen = lab.put_vip(wish(VIPS[0], down=down))[1], lab.vips()[VIPS[0]]
+        for answer in (told, lab.ask("GET", f"/v1/vips/{VIPS[0]}")[1]):
+            equal((answer["digest"], answer["rules"]), (seen["digest"], seen["rules"]), "one VIP's answer has the data plane's tables")
 
 
 @test
