@@ -51,9 +51,9 @@ struct duet_vip {
 	struct rcu_head rcu;
 };
 
-/* What netlink parsed, checked for everything but the device's own state. */
 extern struct kmem_cache *duet_vip_cache;
 
+/* What netlink parsed, checked for everything but the device's own state. */
 struct duet_rule_config {
 	struct duet_match match;
 	u32 n_dips;

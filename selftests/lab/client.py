@@ -46,7 +46,7 @@ def segments(ns):
 
 
 def backlog_drops():
-    """packets this kernel has dropped because too many waited for a CPU: the machine's doing, nobody's of the testbed"""
+    """packets this kernel has dropped instead of queueing them for a CPU: too many waited, or their link was down"""
     with open("/proc/net/softnet_stat", encoding="ascii") as f:
         return sum(int(line.split()[1], 16) for line in f)
 
@@ -120,7 +120,7 @@ def unanswered(report):
 def excuse(report):
     """what is to be said beside a loss, or nothing"""
     n = report["backlog-drops"]
-    return f"; meanwhile this kernel dropped {n} packets that waited too long for a CPU" if n else ""
+    return f"; meanwhile this kernel dropped {n} packets because too many waited for a CPU or their link was down" if n else ""
 
 
 def outage(report, since=0.0, until=float("inf")):

@@ -28,10 +28,11 @@ def waiting(ns):
     return found
 
 
-def way(bed, own_port, port, seconds):
-    """["+0.0 ms tor4 swp10 >", ...]: where packets of the connection were seen, each place and direction once"""
-    pair = {struct.pack(">HH", own_port, port): ">", struct.pack(">HH", port, own_port): "<"}
-    sockets, seen, order, began = {}, set(), [], None
+def ways(bed, pairs, seconds):
+    """{(own port, port): ["+0 ms tor4 swp10 >", ...]}: where packets of the connections were seen, each place and direction once"""
+    signs = {struct.pack(">HH", *pair): (pair, ">") for pair in pairs}
+    signs |= {struct.pack(">HH", *reversed(pair)): (pair, "<") for pair in pairs}
+    sockets, seen, order, began = {}, set(), {pair: [] for pair in pairs}, {}
     for node in bed.topo.nodes.values():
         with bed.ns(node):
             s = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(ETH_P_ALL))
@@ -46,12 +47,12 @@ def way(bed, own_port, port, seconds):
                 continue
             # the ports behind one IPv4 header, or behind two
             for at in (20, 40):
-                sign = pair.get(data[at:at + 4])
-                key = (sockets[s], where[0], sign)
-                if sign and key not in seen:
+                pair, sign = signs.get(data[at:at + 4], (None, None))
+                key = (pair, sockets[s], where[0], sign)
+                if pair and key not in seen:
                     seen.add(key)
-                    began = began or time.monotonic()
-                    order.append(f"+{(time.monotonic() - began) * 1000:.0f} ms {key[0]} {key[1]} {sign}")
+                    now = time.monotonic()
+                    order[pair].append(f"+{(now - began.setdefault(pair, now)) * 1000:.0f} ms {sockets[s]} {where[0]} {sign}")
     for s in sockets:
         s.close()
     return order
@@ -59,7 +60,7 @@ def way(bed, own_port, port, seconds):
 
 def explain(bed, ns, seconds=6.0):
     """lines about connections of a client that hang, or none"""
-    lines = []
-    for vip, port, own_port, state in waiting(ns)[:MAX_TOLD]:
-        lines.append(f"{ns.name}:{own_port} to {vip}:{port} waits ({state}); seen: {', '.join(way(bed, own_port, port, seconds)) or 'nowhere'}")
-    return lines
+    some = waiting(ns)[:MAX_TOLD]
+    seen = ways(bed, [(own_port, port) for _, port, own_port, _ in some], seconds) if some else {}
+    return [f"{ns.name}:{own_port} to {vip}:{port} waits ({state}); seen: {', '.join(seen[own_port, port]) or 'nowhere'}"
+            for vip, port, own_port, state in some]
