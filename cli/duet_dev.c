@@ -127,59 +127,54 @@ static int dev_show(struct cli *cli, int n, char **args)
 	return EXIT_OK;
 }
 
-/* limits_set - "vips N rules N members N tunnels N", any of them */
-static int limits_set(int *n, char ***args, struct duet_tables *limits)
+struct number {
+	const char *key;
+	uint32_t *value;
+};
+
+/* numbers_set - "KEY N ...", keys of those known, any of them; the others keep what they are */
+static int numbers_set(int *n, char ***args, const struct number *known, size_t n_known, const char *usage)
 {
+	unsigned long value;
 	int first = *n;
+	size_t i;
 
-	limits->vips = limits->rules = limits->members = limits->tunnels = DUET_LIMIT_KEEP;
+	for (i = 0; i < n_known; i++)
+		*known[i].value = DUET_LIMIT_KEEP;
 	for (; *n >= 2; *n -= 2, *args += 2) {
-		const char *key = (*args)[0];
-		unsigned long value;
-		uint32_t *limit = !strcmp(key, "vips") ? &limits->vips :
-				  !strcmp(key, "rules") ? &limits->rules :
-				  !strcmp(key, "members") ? &limits->members :
-				  !strcmp(key, "tunnels") ? &limits->tunnels : NULL;
-
-		if (!limit)
+		for (i = 0; i < n_known && strcmp((*args)[0], known[i].key); i++)
+			;
+		if (i == n_known)
 			break;
-		if (!cli_uint(key, (*args)[1], DUET_LIMIT_KEEP - 1, &value))
+		if (!cli_uint(known[i].key, (*args)[1], DUET_LIMIT_KEEP - 1, &value))
 			return EXIT_USAGE;
-		*limit = value;
+		*known[i].value = value;
 	}
-	if (*n == first)
-		return cli_usage("limits are vips N, rules N, members N or tunnels N; 0 is no limit");
-	return EXIT_OK;
+	return *n == first ? cli_usage("%s", usage) : EXIT_OK;
 }
 
-/* flows_set - "max N rate N new S tcp S fin S other S", any of them */
+static int limits_set(int *n, char ***args, struct duet_tables *limits)
+{
+	const struct number known[] = {
+		{ "vips", &limits->vips },
+		{ "rules", &limits->rules },
+		{ "members", &limits->members },
+		{ "tunnels", &limits->tunnels },
+	};
+
+	return numbers_set(n, args, known, sizeof(known) / sizeof(known[0]),
+			   "limits are vips N, rules N, members N or tunnels N; 0 is no limit");
+}
+
 static int flows_set(int *n, char ***args, struct duet_flows *f)
 {
-	struct {
-		const char *key;
-		uint32_t *value;
-	} keys[] = {
+	const struct number known[] = {
 		{ "max", &f->max }, { "rate", &f->rate }, { "new", &f->timeout_new },
 		{ "tcp", &f->timeout_tcp }, { "fin", &f->timeout_fin }, { "other", &f->timeout_other },
 	};
-	unsigned int i, n_keys = sizeof(keys) / sizeof(keys[0]);
-	unsigned long value;
-	int first = *n;
 
-	for (i = 0; i < n_keys; i++)
-		*keys[i].value = DUET_LIMIT_KEEP;
-	for (; *n >= 2; *n -= 2, *args += 2) {
-		for (i = 0; i < n_keys && strcmp((*args)[0], keys[i].key); i++)
-			;
-		if (i == n_keys)
-			break;
-		if (!cli_uint(keys[i].key, (*args)[1], DUET_LIMIT_KEEP - 1, &value))
-			return EXIT_USAGE;
-		*keys[i].value = value;
-	}
-	if (*n == first)
-		return cli_usage("flows are max N, rate N, new S, tcp S, fin S or other S");
-	return EXIT_OK;
+	return numbers_set(n, args, known, sizeof(known) / sizeof(known[0]),
+			   "flows are max N, rate N, new S, tcp S, fin S or other S");
 }
 
 /* local_set - an address of either family, or none of both */

@@ -16,7 +16,7 @@ static const char *const members[] = { "vip", "name", "traffic", "rules", "statu
 					   "all_down", "snat", NULL };
 static const char *const rule_members[] = { "proto", "port", "fields", "dips", "check", NULL };
 static const char *const dip_members[] = { "address", "weight", "state", NULL };
-static const char *const check_members[] = { "type",	   "port", "path", "expect", "interval_ms",
+static const char *const check_members[] = { "type", "port", "path", "expect", "interval_ms",
 					     "timeout_ms", "rise", "fall", NULL };
 
 int api_members(json_t *object, const char *const *known, const char *where, struct err *e)

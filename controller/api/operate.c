@@ -170,7 +170,7 @@ void api_wave_abort(struct http_request *req, json_t *body, void *ctx)
 {
 	struct updater *u = updater_of(ctx);
 	uint64_t wave = strtoull(http_segment(req, 0), NULL, 10);
-	json_t *done = json_array(), *not = json_array();
+	json_t *done = json_array(), *cannot = json_array();
 	unsigned int i;
 	struct err e;
 
@@ -182,7 +182,7 @@ void api_wave_abort(struct http_request *req, json_t *body, void *ctx)
 		if (!mv || mv->wave != wave || mv->back)
 			continue;
 		if (move_abort(mv, &e))
-			json_array_append_new(not, json_pack("{s:I, s:s}", "id", (json_int_t)id, "why", e.text));
+			json_array_append_new(cannot, json_pack("{s:I, s:s}", "id", (json_int_t)id, "why", e.text));
 		else
 			json_array_append_new(done, json_integer(id));
 	}
@@ -191,10 +191,10 @@ void api_wave_abort(struct http_request *req, json_t *body, void *ctx)
 			    json_array_size(done));
 	if (!kept(u, req, http_segment(req, 0))) {
 		json_decref(done);
-		json_decref(not);
+		json_decref(cannot);
 		return;
 	}
-	http_reply(req, 202, json_pack("{s:o, s:o}", "aborted", done, "not", not));
+	http_reply(req, 202, json_pack("{s:o, s:o}", "aborted", done, "not", cannot));
 	moves_run(u);
 }
 

@@ -119,7 +119,7 @@ int pick_random(struct engine *e, const struct job *j, unsigned int vip)
 	for (; *name; name++)
 		h = mix(h + (unsigned char)*name + 0x9e3779b97f4a7c15ull);
 	/* a step without common divisor with n visits every switch once */
-	for (step = 1 + h % n; ; step++) {
+	for (step = 1 + h % n;; step++) {
 		uint64_t a = step, b = n, t;
 
 		for (; b; a = t) {

@@ -209,11 +209,14 @@ TEST(order_is_nothing)
 #define RULES(s) "{'vip':'203.0.113.1','rules':[" s "]}"
 #define DIPS(s)	RULE("'dips':[" s "]")
 
+/* it would make six lines of each */
+/* clang-format off */
 FIXTURE(refusal) { int unused; };
 FIXTURE_SETUP(refusal) { }
 FIXTURE_TEARDOWN(refusal) { }
 FIXTURE_VARIANT(refusal) { const char *json, *why; };
 #define REFUSE(name, j, w) FIXTURE_VARIANT_ADD(refusal, name) { .json = j, .why = w }
+/* clang-format on */
 REFUSE(no_object, "[]", "a VIP is an object with a \"vip\"");
 REFUSE(null, "null", "a VIP is an object with a \"vip\"");
 REFUSE(no_vip, "{}", "a VIP is an object with a \"vip\"");
