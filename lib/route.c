@@ -373,9 +373,12 @@ int rt_watch_fd(struct rt *rt, struct err *e)
 		return err_set(e, -ENOMEM, "no memory");
 	ret = nl_connect(rt->watch, NETLINK_ROUTE);
 	if (!ret)
-		ret = nl_socket_add_memberships(rt->watch, RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE, 0);
+		ret = nl_socket_add_memberships(rt->watch, RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE, RTNLGRP_LINK,
+						RTNLGRP_NEXTHOP, RTNLGRP_IPV4_RULE, RTNLGRP_IPV6_RULE, 0);
 	if (!ret)
 		ret = nl_socket_set_nonblocking(rt->watch);
+	if (!ret)
+		nl_socket_set_buffer_size(rt->watch, 1 << 20, 0);
 	if (ret) {
 		nl_socket_free(rt->watch);
 		rt->watch = NULL;
@@ -384,11 +387,47 @@ int rt_watch_fd(struct rt *rt, struct err *e)
 	return nl_socket_get_fd(rt->watch);
 }
 
-void rt_watch_read(struct rt *rt)
+/* of_route - the prefix and table of a message about a route; false: it is about something else */
+static bool of_route(struct nlmsghdr *nh, struct prefix *p, unsigned int *table)
 {
-	char buf[16384];
+	static const uint8_t zero[16];
+	struct nlattr *attr[RTA_MAX + 1];
+	const struct rtmsg *rtm;
+	size_t len;
 
-	/* ENOBUFS says that something changed, too */
-	while (recv(nl_socket_get_fd(rt->watch), buf, sizeof(buf), MSG_DONTWAIT) > 0 || errno == ENOBUFS || errno == EINTR)
-		errno = 0;
+	if ((nh->nlmsg_type != RTM_NEWROUTE && nh->nlmsg_type != RTM_DELROUTE) ||
+	    nlmsg_parse(nh, sizeof(*rtm), attr, RTA_MAX, NULL))
+		return false;
+	rtm = nlmsg_data(nh);
+	len = rtm->rtm_family == AF_INET ? 4 : 16;
+	*table = attr[RTA_TABLE] ? nla_get_u32(attr[RTA_TABLE]) : rtm->rtm_table;
+	p->len = rtm->rtm_dst_len;
+	if (attr[RTA_DST] && (size_t)nla_len(attr[RTA_DST]) < len)
+		return false;
+	return !addr_from_raw(attr[RTA_DST] ? nla_data(attr[RTA_DST]) : zero, len, &p->addr);
+}
+
+void rt_watch_read(struct rt *rt, void (*changed)(const struct prefix *p, unsigned int table, void *ctx), void *ctx)
+{
+	char buf[16384] __attribute__((aligned(NLMSG_ALIGNTO)));
+	unsigned int table;
+	struct prefix p;
+	ssize_t n;
+
+	for (;;) {
+		n = recv(nl_socket_get_fd(rt->watch), buf, sizeof(buf), MSG_DONTWAIT);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && errno == ENOBUFS) {
+			changed(NULL, 0, ctx);
+			continue;
+		}
+		if (n <= 0)
+			return;
+		for (struct nlmsghdr *nh = (void *)buf; NLMSG_OK(nh, (size_t)n); nh = NLMSG_NEXT(nh, n)) {
+			bool route = of_route(nh, &p, &table);
+
+			changed(route ? &p : NULL, route ? table : 0, ctx);
+		}
+	}
 }

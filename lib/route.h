@@ -48,10 +48,14 @@ struct rt_link {
 /* rt_link_get - -ENODEV: no such link */
 int rt_link_get(struct rt *rt, const char *name, struct rt_link *out, struct err *e);
 
-/* rt_watch_fd - readable when routes changed; joined on first use, closed by
- * rt_close(). rt_watch_read - take what is there; only that something changed is told.
+/* rt_watch_fd - readable when routes changed, or what routes hang on; joined on
+ * first use, closed by rt_close()
  */
 int rt_watch_fd(struct rt *rt, struct err *e);
-void rt_watch_read(struct rt *rt);
+/* rt_watch_read - takes what is there and calls back for each prefix of which a
+ * route in a table came, went or changed; p is NULL where that could be any
+ * (a link, a nexthop or a rule changed, or the kernel had to drop messages).
+ */
+void rt_watch_read(struct rt *rt, void (*changed)(const struct prefix *p, unsigned int table, void *ctx), void *ctx);
 
 #endif

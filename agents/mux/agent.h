@@ -54,7 +54,7 @@ enum vip_state {
 	VIP_REFUSED,		/* the data plane said no: reason */
 };
 
-enum routes { ROUTES_NONE, ROUTES_SOME, ROUTES_ALL };
+enum routes { ROUTES_UNKNOWN, ROUTES_NONE, ROUTES_SOME, ROUTES_ALL };
 
 struct mux_vip {
 	struct addr addr;
@@ -123,7 +123,9 @@ struct agent {
 	char trouble[512];		/* why the last run ended early; empty: it didn't */
 
 	sd_event_source *routes_io, *routes_timer;
-	bool routes_stale;		/* look at the routes before announcing */
+	struct dip_route *dips;		/* reach.c's: sorted, what the kernel said of each */
+	unsigned int n_dips;
+	bool routes_stale, dips_stale;	/* ask for all, or for some, before announcing */
 	uint64_t aggregate_held_usec;
 
 	sd_event_source *hold_timer, *look_timer, *bird_timer, *events, *keepalive_timer;
@@ -172,10 +174,8 @@ const char *state_trouble(const struct agent *a);
 /* reach.c */
 int reach_start(struct agent *a, struct err *e);
 void reach_stop(struct agent *a);
-/* reach_update - each VIP's routes, if anything changed since the last time */
+/* reach_update - the routes of VIPs that were programmed, and of those that may have lost or won some */
 int reach_update(struct agent *a, struct err *e);
-/* reach_one - one VIP's routes, without looking at all the others' */
-int reach_one(struct agent *a, struct mux_vip *v, struct err *e);
 /* reach_vip, reach_aggregate - may it be announced, as far as routes go? */
 bool reach_vip(struct agent *a, struct mux_vip *v);
 bool reach_aggregate(struct agent *a);

@@ -18,9 +18,11 @@
 #define SETTLE_USEC	(3 * 1000)		/* from a change of routes to the look: one for a burst */
 #define GRACE_USEC	(5 * 1000 * 1000)	/* so long it waits for the last DIPs */
 
+/* A DIP, and what the kernel said when it was asked. */
 struct dip_route {
 	struct addr addr;
 	bool yes;
+	bool stale;	/* a route to it came, went or changed since */
 };
 
 static int dip_cmp(const void *a, const void *b)
@@ -33,94 +35,141 @@ static bool is_up(const struct vip_dip *d)
 	return d->weight && d->state == DUET_DIP_UP;
 }
 
-/* dips_of - every DIP that is up, of all VIPs served, once; NULL: no memory */
-static struct dip_route *dips_of(const struct agent *a, size_t *n)
+/* known - what is known of it, or NULL */
+static struct dip_route *known(const struct agent *a, const struct addr *addr)
 {
-	struct dip_route *list = NULL;
-	size_t room = 0, count = 0, i;
-	unsigned int v, r, d;
+	struct dip_route key = { .addr = *addr };
+
+	return a->n_dips ? bsearch(&key, a->dips, a->n_dips, sizeof(key), dip_cmp) : NULL;
+}
+
+/* forget - ask for everything anew */
+static void forget(struct agent *a)
+{
+	unsigned int i;
+
+	a->n_dips = 0;
+	for (i = 0; i < a->n_vips; i++)
+		a->vips[i]->routes = ROUTES_UNKNOWN;
+	a->routes_stale = false;
+}
+
+/* unknown - appends DIPs that are up and of which nothing is known, of VIPs whose
+ * routes are to be found out, to those known; *n: how many. -ENOMEM
+ */
+static int unknown(struct agent *a, unsigned int *n)
+{
+	unsigned int v, r, d, room = 0;
+	struct dip_route *more;
 
 	for (v = 0; v < a->n_vips; v++)
-		for (r = 0; a->vips[v]->have && r < a->vips[v]->have->n_rules; r++)
+		for (r = 0; a->vips[v]->have && a->vips[v]->routes == ROUTES_UNKNOWN && r < a->vips[v]->have->n_rules; r++)
 			room += a->vips[v]->have->rules[r].n_dips;
-	list = calloc(room + 1, sizeof(*list));
-	if (!list)
-		return NULL;
+	*n = 0;
+	if (!room)
+		return 0;
+	more = realloc(a->dips, (a->n_dips + room) * sizeof(*more));
+	if (!more)
+		return -ENOMEM;
+	a->dips = more;
 	for (v = 0; v < a->n_vips; v++) {
 		const struct vip *vip = a->vips[v]->have;
 
-		for (r = 0; vip && r < vip->n_rules; r++)
-			for (d = 0; d < vip->rules[r].n_dips; d++)
-				if (is_up(&vip->rules[r].dips[d]))
-					list[count++].addr = vip->rules[r].dips[d].addr;
+		for (r = 0; vip && a->vips[v]->routes == ROUTES_UNKNOWN && r < vip->n_rules; r++) {
+			for (d = 0; d < vip->rules[r].n_dips; d++) {
+				const struct addr *addr = &vip->rules[r].dips[d].addr;
+
+				if (is_up(&vip->rules[r].dips[d]) && !known(a, addr))
+					a->dips[a->n_dips + (*n)++] = (struct dip_route){ .addr = *addr };
+			}
+		}
 	}
-	qsort(list, count, sizeof(*list), dip_cmp);
-	for (i = *n = 0; i < count; i++)
-		if (!i || dip_cmp(&list[i], &list[*n - 1]))
-			list[(*n)++] = list[i];
-	return list;
+	return 0;
 }
 
-static enum routes routes_of(const struct vip *vip, const struct dip_route *list, size_t n)
+static enum routes routes_of(const struct agent *a, const struct vip *vip)
 {
 	unsigned int r, d, up = 0, yes = 0;
 
 	for (r = 0; r < vip->n_rules; r++) {
 		for (d = 0; d < vip->rules[r].n_dips; d++) {
-			struct dip_route key = { .addr = vip->rules[r].dips[d].addr };
-			const struct dip_route *found;
-
 			if (!is_up(&vip->rules[r].dips[d]))
 				continue;
-			found = bsearch(&key, list, n, sizeof(*list), dip_cmp);
 			up++;
-			yes += found && found->yes;
+			yes += known(a, &vip->rules[r].dips[d].addr)->yes;
 		}
 	}
 	/* none is up: no route will mend that, and the SMuxes know no better */
 	return yes == up ? ROUTES_ALL : yes ? ROUTES_SOME : ROUTES_NONE;
 }
 
-int reach_update(struct agent *a, struct err *e)
+/* changed - DIPs behind that prefix are to be asked for again, and whose they are isn't known */
+static void changed(const struct prefix *p, unsigned int table, void *ctx)
 {
-	struct dip_route *list;
-	size_t n, i;
-	int ret = 0;
+	struct agent *a = ctx;
+	unsigned int low = 0, high = a->n_dips, i;
+	bool any = false;
 
-	if (!a->routes_stale)
-		return 0;
-	list = dips_of(a, &n);
-	if (!list)
-		return err_set(e, -ENOMEM, "no memory");
-	for (i = 0; !ret && i < n; i++)
-		ret = rt_reachable(a->rt, &list[i].addr, &list[i].yes, e);
-	for (i = 0; !ret && i < a->n_vips; i++)
-		if (a->vips[i]->have)
-			a->vips[i]->routes = routes_of(a->vips[i]->have, list, n);
-	free(list);
-	if (!ret)
-		a->routes_stale = false;
-	return ret;
+	if (p && table == a->config.table)
+		return;		/* a trigger: nothing is routed by it */
+	if (!p) {
+		a->routes_stale = true;
+		return;
+	}
+	while (low < high) {
+		unsigned int mid = (low + high) / 2;
+
+		if (addr_cmp(&a->dips[mid].addr, &p->addr) < 0)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	for (; low < a->n_dips && prefix_holds(p, &a->dips[low].addr); low++)
+		any = a->dips[low].stale = true;
+	for (i = 0; any && i < a->n_vips; i++)
+		a->vips[i]->routes = ROUTES_UNKNOWN;
+	a->dips_stale |= any;
 }
 
-int reach_one(struct agent *a, struct mux_vip *v, struct err *e)
+int reach_update(struct agent *a, struct err *e)
 {
-	unsigned int r, d, up = 0, yes = 0;
-	bool reachable;
+	unsigned int i, n, asked = 0;
 	int ret;
 
-	for (r = 0; r < v->have->n_rules; r++) {
-		for (d = 0; d < v->have->rules[r].n_dips; d++) {
-			if (!is_up(&v->have->rules[r].dips[d]))
+	/* what is told of later is known before anything is announced by what is known now */
+	rt_watch_read(a->rt, changed, a);
+	if (a->routes_stale)
+		forget(a);
+	if (unknown(a, &n))
+		return err_set(e, -ENOMEM, "no memory");
+	if (n) {
+		struct dip_route *more = a->dips + a->n_dips;
+
+		qsort(more, n, sizeof(*more), dip_cmp);
+		for (i = 0; i < n; i++) {
+			if (asked && !dip_cmp(&more[i], &more[asked - 1]))
 				continue;
-			ret = rt_reachable(a->rt, &v->have->rules[r].dips[d].addr, &reachable, e);
+			more[asked] = more[i];
+			ret = rt_reachable(a->rt, &more[asked].addr, &more[asked].yes, e);
 			if (ret)
 				return ret;
-			up++;
-			yes += reachable;
+			asked++;
 		}
+		a->n_dips += asked;
+		qsort(a->dips, a->n_dips, sizeof(*a->dips), dip_cmp);
 	}
-	v->routes = yes == up ? ROUTES_ALL : yes ? ROUTES_SOME : ROUTES_NONE;
+	for (i = 0; a->dips_stale && i < a->n_dips; i++) {
+		if (!a->dips[i].stale)
+			continue;
+		ret = rt_reachable(a->rt, &a->dips[i].addr, &a->dips[i].yes, e);
+		if (ret)
+			return ret;
+		a->dips[i].stale = false;
+	}
+	a->dips_stale = false;
+	for (i = 0; i < a->n_vips; i++)
+		if (a->vips[i]->have && a->vips[i]->routes == ROUTES_UNKNOWN)
+			a->vips[i]->routes = routes_of(a, a->vips[i]->have);
 	return 0;
 }
 
@@ -198,9 +247,9 @@ static int on_routes(sd_event_source *s, int fd, uint32_t revents, void *ctx)
 {
 	struct agent *a = ctx;
 
-	rt_watch_read(a->rt);
-	a->routes_stale = true;
-	again(a, SETTLE_USEC);
+	rt_watch_read(a->rt, changed, a);
+	if (a->routes_stale || a->dips_stale)
+		again(a, SETTLE_USEC);
 	return 0;
 }
 
@@ -224,4 +273,5 @@ void reach_stop(struct agent *a)
 {
 	sd_event_source_disable_unref(a->routes_io);
 	sd_event_source_disable_unref(a->routes_timer);
+	free(a->dips);
 }

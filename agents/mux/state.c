@@ -22,7 +22,6 @@
 #define EVENT_USEC	(50 * 1000)		/* from an event to the look: one for a burst */
 #define LET_GO_USEC	(60 * 1000 * 1000)	/* so long after the hold time it waits for BIRD to let go */
 #define TURN		1024			/* changes of one turn of the loop; then others are heard */
-#define FEW		64			/* changes whose routes are asked for one by one */
 
 const char *state_name(enum vip_state state)
 {
@@ -66,6 +65,7 @@ static void set_have(struct mux_vip *v, struct vip *vip)
 {
 	vip_free(v->have);
 	v->have = vip;
+	v->routes = ROUTES_UNKNOWN;
 	v->same = v->want && v->have && vip_compare(v->want, v->have) == VIP_SAME;
 }
 
@@ -324,22 +324,6 @@ static unsigned int retry(struct agent *a, struct duet_op *ops, unsigned int n)
 	return n;
 }
 
-/* routes_after - which of the VIPs just programmed have routes */
-static int routes_after(struct agent *a, const struct duet_op *ops, unsigned int n, struct err *e)
-{
-	unsigned int i;
-	int ret = 0;
-
-	if (n > FEW) {
-		a->routes_stale = true;
-		return 0;
-	}
-	for (i = 0; !ret && i < n; i++)
-		if (ops[i].op == DUET_OP_VIP_SET && !ops[i].result)
-			ret = reach_one(a, state_find(a, &ops[i].vip->addr), e);
-	return ret;
-}
-
 /* program - removals first, they make room; then what is new or changed, as much
  * as fits into one turn of the loop
  */
@@ -399,8 +383,6 @@ static int program(struct agent *a, struct changes *c, struct err *e)
 		ret = a->backend->ops->apply(a->backend, ops, n, e);
 	for (i = 0; !ret && i < n; i++)
 		program_done(a, &ops[i], c);
-	if (!ret)
-		ret = routes_after(a, ops, n, e);
 	free(ops);
 	return ret;
 }

@@ -210,6 +210,28 @@ def reach():
 
 
 @test
+def reach_of_some():
+    """what takes routes away without naming them is heard at once: a link down, a rule; another VIP's DIPs stay as they are"""
+    lab = Lab(bird=False)
+    run("ip", "-n", NS, "route", "del", "10.1.0.0/16")
+    run("ip", "-n", NS, "link", "add", "rack1", "type", "ifb")
+    run("ip", "-n", NS, "link", "set", "rack1", "up")
+    run("ip", "-n", NS, "route", "add", "10.1.1.0/24", "dev", "rack1")
+    run("ip", "-n", NS, "route", "add", "10.1.2.0/24", "via", "10.255.0.1")
+    lab.put(wish(VIPS[0]), wish(VIPS[1], dips=("10.1.2.1", "10.1.2.2", "10.1.2.3")))
+    until(lambda: set(lab.triggers()) == {VIPS[0], VIPS[1]}, "both are announced", 2)
+    run("ip", "-n", NS, "link", "set", "rack1", "down")
+    until(lambda: set(lab.triggers()) == {VIPS[1]}, "one is withdrawn when its link goes down", 2)
+    run("ip", "-n", NS, "link", "set", "rack1", "up")
+    run("ip", "-n", NS, "route", "add", "10.1.1.0/24", "dev", "rack1")
+    until(lambda: set(lab.triggers()) == {VIPS[0], VIPS[1]}, "and announced when it is back", 2)
+    run("ip", "-n", NS, "rule", "add", "to", "10.1.2.0/24", "prohibit")
+    until(lambda: set(lab.triggers()) == {VIPS[0]}, "the other is withdrawn when a rule forbids its DIPs", 2)
+    run("ip", "-n", NS, "rule", "del", "to", "10.1.2.0/24", "prohibit")
+    until(lambda: set(lab.triggers()) == {VIPS[0], VIPS[1]}, "and announced without that rule", 2)
+
+
+@test
 def drift():
     """a trigger that somebody deleted, and one that nobody wants, are repaired"""
     lab = Lab(bird=False)
