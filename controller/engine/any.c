@@ -3,7 +3,6 @@
 #include "priv.h"
 
 #include <errno.h>
-#include <math.h>
 
 struct adding {
 	struct engine *e;
@@ -43,7 +42,7 @@ static int add_path(struct engine *e, unsigned int from, unsigned int to, int64_
 		return -EHOSTUNREACH;
 	for (i = 0; i < flow->n; i++)
 		add_one(e, 2 * flow->hops[i].link + flow->hops[i].dir,
-			llround(units * flow->hops[i].share));
+			units_part(units, flow->hops[i].share));
 	return 0;
 }
 

@@ -43,6 +43,7 @@ struct scan {
 	unsigned int class1, class2, class3;
 	uint32_t *owner;		/* by link and direction: 2 * (ToR or Agg) + 1 if up */
 	uint8_t *tier;			/* by link and direction: 1, 2 or 3 */
+	uint32_t *barred, n_barred;	/* switches that take no VIPs */
 
 	/* of one job */
 	int64_t *f, *d, *F, *D, g;
@@ -50,6 +51,7 @@ struct scan {
 	unsigned int n_racks, n_containers;
 	struct top rack, container;
 	int64_t rack_sum, container_sum;
+	double *beyond;			/* by container: the most used of links above its ToRs */
 	struct most *own;		/* container: its part of container_sum */
 	struct most *agg_racks;		/* x * A + i: the racks of x on Agg i alone */
 	struct most *plane_racks;	/* x * planes + p: the racks of x on the plane */
@@ -109,6 +111,8 @@ void scan_free(struct scan *s)
 	free(s->plane_border);
 	free(s->owner);
 	free(s->tier);
+	free(s->barred);
+	free(s->beyond);
 	free(s->f);
 	free(s->d);
 	free(s->F);
@@ -146,6 +150,15 @@ static void whose(struct scan *s, const struct clos *c)
 		s->tier[c->in[i]] = 3;
 }
 
+static void bar(struct scan *s, const struct engine *e)
+{
+	unsigned int i;
+
+	for (i = 0; i < e->model->n_switches; i++)
+		if (!e->model->switches[i].candidate || e->clos->tier[i] == ENGINE_OTHER)
+			s->barred[s->n_barred++] = i;
+}
+
 struct scan *scan_new(const struct engine *e)
 {
 	const struct clos *c = e->clos;
@@ -163,6 +176,8 @@ struct scan *scan_new(const struct engine *e)
 	s->plane_border = calloc(c->planes, sizeof(*s->plane_border));
 	s->owner = calloc(links, sizeof(*s->owner));
 	s->tier = calloc(links, 1);
+	s->barred = calloc(e->model->n_switches + 1, sizeof(*s->barred));
+	s->beyond = calloc(c->containers, sizeof(*s->beyond));
 	s->f = calloc(c->tors, sizeof(*s->f));
 	s->d = calloc(c->tors, sizeof(*s->d));
 	s->F = calloc(c->containers, sizeof(*s->F));
@@ -179,7 +194,7 @@ struct scan *scan_new(const struct engine *e)
 	s->cores_sum = calloc(c->planes, sizeof(*s->cores_sum));
 	s->core = calloc(c->cores, sizeof(*s->core));
 	if (!s->up1 || !s->down1 || !s->up2 || !s->down2 || !s->out || !s->in ||
-	    !s->plane_border || !s->owner || !s->tier || !s->f || !s->d || !s->F || !s->D ||
+	    !s->plane_border || !s->owner || !s->tier || !s->barred || !s->beyond || !s->f || !s->d || !s->F || !s->D ||
 	    !s->racks || !s->containers || !s->own || !s->agg_racks || !s->plane_racks ||
 	    !s->plane_cores || !s->racks_top || !s->cores_top || !s->racks_sum || !s->cores_sum ||
 	    !s->core) {
@@ -195,6 +210,7 @@ struct scan *scan_new(const struct engine *e)
 		s->class3 = e->class[c->in[0]];
 	}
 	whose(s, c);
+	bar(s, e);
 	return s;
 }
 
@@ -433,15 +449,16 @@ void scan_job(struct engine *e, const struct job *j)
 		container(e, s->containers[i]);
 }
 
+static double higher(double a, double b)
+{
+	return a > b ? a : b;
+}
+
 static double highest(const struct scan *s, int64_t tier1, int64_t tier2, int64_t tier3, double use)
 {
-	double u = tier1 * s->inv1;
-
-	use = u > use ? u : use;
-	u = tier2 * s->inv2;
-	use = u > use ? u : use;
-	u = tier3 * s->inv3;
-	return u > use ? u : use;
+	use = higher(use, tier1 * s->inv1);
+	use = higher(use, tier2 * s->inv2);
+	return higher(use, tier3 * s->inv3);
 }
 
 static int64_t with(int64_t load, int64_t units, unsigned int ways)
@@ -449,16 +466,56 @@ static int64_t with(int64_t load, int64_t units, unsigned int ways)
 	return units ? load + units / ways : 0;
 }
 
-static double at_tor(struct engine *e, const struct job *j, uint32_t t, int64_t tier2, int64_t tier3,
-		     double use)
+/* at_tor - one that may have clients or DIPs of the job; beyond: of the links farther up */
+static double at_tor(struct engine *e, const struct job *j, uint32_t t, double beyond)
 {
 	const struct clos *c = e->clos;
 	struct scan *s = e->scan;
 	int64_t tier1 = top_without(&s->rack, t);
+	double sum;
 
 	tier1 = larger(tier1, with(s->up1[t].max, j->out - s->d[t], c->A));
 	tier1 = larger(tier1, with(s->down1[t].max, j->in - s->f[t], c->A));
-	return highest(s, tier1, tier2, tier3, use);
+	return higher(higher(beyond, tier1 * s->inv1), state_tables(e, j, c->tor_node[t], &sum));
+}
+
+/* all_tors - as if none had clients or DIPs of the job: then what each adds to its own links is the
+ * same, and tables are looked at where they could count; then those that have some, once more
+ */
+static void all_tors(struct engine *e, const struct job *j, int64_t tier3)
+{
+	const struct clos *c = e->clos;
+	double *local = e->search.local, beyond = 0, sum, use;
+	double tables = state_tables_most(e, j), hosts = (e->placed + 1) * e->inv_hosts;
+	struct scan *s = e->scan;
+	/* out of the way of what is written to: this loop is where most of the time goes */
+	const struct most *up = s->up1, *down = s->down1;
+	const uint32_t *node = c->tor_node, *container = c->tor_container;
+	const double *table = e->table, inv = s->inv1;
+	int64_t out = j->out / c->A, in = j->in / c->A, best = s->rack.best, tier1, tier2;
+	uint32_t x = NOBODY, i, n, tors = c->tors;
+
+	for (i = 0; i < tors; i++) {
+		if (container[i] != x) {
+			x = container[i];
+			tier2 = top_without(&s->container, x);
+			tier2 = larger(tier2, with(s->out[x].max, j->out - s->D[x], c->L));
+			tier2 = larger(tier2, with(s->in[x].max, j->in - s->F[x], c->L));
+			beyond = s->beyond[x] = highest(s, 0, tier2, tier3, hosts);
+		}
+		n = node[i];
+		tier1 = larger(best, out ? up[i].max + out : 0);
+		tier1 = larger(tier1, in ? down[i].max + in : 0);
+		use = higher(beyond, tier1 * inv);
+		if ((table[n] + tables) * (1 + ENGINE_EPSILON) >= use)
+			use = higher(use, state_tables(e, j, n, &sum));
+		local[n] = use;
+	}
+	for (i = 0; i < s->n_racks; i++) {
+		uint32_t t = s->racks[i];
+
+		local[c->tor_node[t]] = at_tor(e, j, t, s->beyond[c->tor_container[t]]);
+	}
 }
 
 static double at_agg(struct engine *e, const struct job *j, uint32_t agg, double use)
@@ -487,58 +544,44 @@ static double at_core(struct engine *e, uint32_t core, double use)
 void scan_search(struct engine *e, const struct job *j)
 {
 	const struct clos *c = e->clos;
-	const struct engine_switch *sw = e->model->switches;
 	double *local = e->search.local, sum;
 	struct scan *s = e->scan;
-	int64_t tier2 = 0, tier3 = with(s->border.max, s->g, c->cores);
-	uint32_t x = NOBODY, i;
+	uint32_t i;
 
-	for (i = 0; i < c->tors; i++) {
-		uint32_t n = c->tor_node[i];
-
-		if (!sw[n].candidate)
-			continue;
-		if (c->tor_container[i] != x) {
-			x = c->tor_container[i];
-			tier2 = top_without(&s->container, x);
-			tier2 = larger(tier2, with(s->out[x].max, j->out - s->D[x], c->L));
-			tier2 = larger(tier2, with(s->in[x].max, j->in - s->F[x], c->L));
-		}
-		local[n] = at_tor(e, j, i, tier2, tier3, state_tables(e, j, n, &sum));
-	}
+	all_tors(e, j, with(s->border.max, s->g, c->cores));
 	for (i = 0; i < c->aggs; i++) {
 		uint32_t n = c->agg_node[i];
 
-		if (sw[n].candidate)
-			local[n] = at_agg(e, j, i, state_tables(e, j, n, &sum));
+		local[n] = at_agg(e, j, i, state_tables(e, j, n, &sum));
 	}
 	for (i = 0; i < c->cores; i++) {
 		uint32_t n = c->core_node[i];
 
-		if (sw[n].candidate)
-			local[n] = at_core(e, i, state_tables(e, j, n, &sum));
+		local[n] = at_core(e, i, state_tables(e, j, n, &sum));
 	}
-	for (i = 0; i < e->model->n_switches; i++)
-		if (!sw[i].candidate || c->tier[i] == ENGINE_OTHER)
-			local[i] = UNREACHABLE;
+	for (i = 0; i < s->n_barred; i++)
+		local[s->barred[i]] = UNREACHABLE;
 }
 
-int64_t scan_added(const struct engine *e, const struct job *j, unsigned int n)
+void scan_added(const struct engine *e, const struct job *j, const uint32_t *list, unsigned int n)
 {
 	const struct clos *c = e->clos;
 	const struct scan *s = e->scan;
-	int64_t f, d, F, D, racks = j->in - s->g;
+	int64_t racks = j->in - s->g, core = 2 * (racks + j->out) + s->g;
+	int64_t agg = 2 * racks + 3 * j->out + j->in + s->g, tor = agg + j->out + j->in;
+	unsigned int i;
 
-	if (c->tier[n] == ENGINE_CORE)
-		return 2 * (racks + j->out) + s->g;
-	F = s->F[c->container[n]];
-	D = s->D[c->container[n]];
-	f = c->tier[n] == ENGINE_TOR ? s->f[c->number[n]] : 0;
-	d = c->tier[n] == ENGINE_TOR ? s->d[c->number[n]] : 0;
-	if (c->tier[n] == ENGINE_AGG)
-		return racks + j->out + racks - F + 2 * (j->out - D) + j->in - F + s->g;
-	return racks - f + 2 * (j->out - d) + j->in - f + racks - F + 2 * (j->out - D) + j->in - F +
-	       s->g;
+	for (i = 0; i < n; i++) {
+		uint32_t at = list[i], number = c->number[at], x = c->container[at];
+
+		if (c->tier[at] == ENGINE_TOR)
+			e->search.added[at] =
+				tor - 2 * (s->f[number] + s->d[number] + s->F[x] + s->D[x]);
+		else if (c->tier[at] == ENGINE_AGG)
+			e->search.added[at] = agg - 2 * (s->F[x] + s->D[x]);
+		else
+			e->search.added[at] = core;
+	}
 }
 
 static int64_t all(int64_t sum, int64_t units)

@@ -207,7 +207,8 @@ int engine_run(struct engine *e, struct engine_choice *choices)
 		       ((!e->options.go_on && !e->options.random) ||
 			(e->min_hosts && e->placed >= e->min_hosts));
 	}
-	return e->options.rounds ? engine_improve(e, e->options.rounds, choices) < 0 : 0;
+	ret = e->options.rounds ? engine_improve(e, e->options.rounds, choices) : 0;
+	return ret < 0 ? ret : 0;
 }
 
 int engine_hold(struct engine *e, unsigned int vip, int mux)

@@ -19,12 +19,30 @@ static int by_node(const void *a, const void *b)
 	return x->node < y->node ? -1 : x->node > y->node;
 }
 
+/* sort - most lists are short, and there are two for every VIP: qsort() would be a tenth of all */
+static void sort(struct part *parts, unsigned int n)
+{
+	unsigned int i, k;
+
+	if (n > 32) {
+		qsort(parts, n, sizeof(*parts), by_node);
+		return;
+	}
+	for (i = 1; i < n; i++) {
+		struct part p = parts[i];
+
+		for (k = i; k && parts[k - 1].node > p.node; k--)
+			parts[k] = parts[k - 1];
+		parts[k] = p;
+	}
+}
+
 /* parts_merge - each node once, by rising node, nothing empty; their sum */
 int parts_merge(struct part *parts, unsigned int *n, int64_t *sum)
 {
 	unsigned int i, k = 0;
 
-	qsort(parts, *n, sizeof(*parts), by_node);
+	sort(parts, *n);
 	*sum = 0;
 	for (i = 0; i < *n; i++) {
 		if (!parts[i].units)
@@ -238,6 +256,9 @@ static int tables(struct engine *e)
 		e->inv_tunnels[i] = inverse(s->tunnels);
 		e->inv_members[i] = inverse(s->members);
 		e->inv_rules[i] = inverse(s->rules);
+		e->most_tunnels = fmax(e->most_tunnels, e->inv_tunnels[i]);
+		e->most_members = fmax(e->most_members, e->inv_members[i]);
+		e->most_rules = fmax(e->most_rules, e->inv_rules[i]);
 		/* every switch holds every /32 */
 		if (s->hosts && !s->failed && (!e->min_hosts || s->hosts < e->min_hosts))
 			e->min_hosts = s->hosts;
@@ -258,12 +279,18 @@ static int state_new(struct engine *e)
 	e->members = calloc(s, sizeof(uint32_t));
 	e->rules = calloc(s, sizeof(uint32_t));
 	e->vips = calloc(s, sizeof(uint32_t));
+	e->table = calloc(s, sizeof(*e->table));
 	e->traffic = calloc(s, sizeof(*e->traffic));
 	e->container_traffic = calloc(s, sizeof(*e->container_traffic));
 	e->overlap = calloc(s, sizeof(uint32_t));
 	e->overlapped = calloc(s, sizeof(uint32_t));
 	e->search.local = calloc(s, sizeof(double));
-	e->search.rank = calloc(s, sizeof(double));
+	if (e->options.switch_blast > 0 || e->options.container_blast > 0) {
+		e->search.soft = calloc(s, sizeof(double));
+		if (!e->search.soft)
+			return -ENOMEM;
+	}
+	e->search.rank = e->search.soft ? e->search.soft : e->search.local;
 	e->search.sum = calloc(s, sizeof(double));
 	e->search.added = calloc(s, sizeof(int64_t));
 	e->tied = calloc(s, sizeof(uint32_t));
@@ -273,7 +300,7 @@ static int state_new(struct engine *e)
 	e->tips = calloc(e->model->n_vips + 1, sizeof(*e->tips));
 	if (!e->load || !e->add || !e->touched || !e->tunnels || !e->members || !e->rules ||
 	    !e->vips || !e->traffic || !e->container_traffic || !e->overlap || !e->overlapped ||
-	    !e->search.local || !e->search.rank || !e->search.sum || !e->search.added || !e->at ||
+	    !e->search.local || !e->search.sum || !e->search.added || !e->at ||
 	    !e->tips || !e->tied || !e->tied_sum || !e->first_at)
 		return -ENOMEM;
 	for (i = 0; i < e->model->n_vips; i++)
@@ -351,6 +378,7 @@ void engine_free(struct engine *e)
 	free(e->members);
 	free(e->rules);
 	free(e->vips);
+	free(e->table);
 	free(e->traffic);
 	free(e->container_traffic);
 	free(e->overlap);
@@ -363,7 +391,7 @@ void engine_free(struct engine *e)
 	free(e->inv_members);
 	free(e->inv_rules);
 	free(e->search.local);
-	free(e->search.rank);
+	free(e->search.soft);
 	free(e->search.sum);
 	free(e->search.added);
 	free(e->tied);

@@ -42,7 +42,6 @@ static double soften(const struct engine *e, const struct job *j, unsigned int s
 
 int pick_search(struct engine *e, const struct job *j)
 {
-	bool soft = e->options.switch_blast > 0 || e->options.container_blast > 0;
 	unsigned int s;
 	int ret = 0;
 
@@ -55,8 +54,8 @@ int pick_search(struct engine *e, const struct job *j)
 	} else {
 		ret = any_search(e, j);
 	}
-	for (s = 0; s < e->model->n_switches; s++)
-		e->search.rank[s] = soft ? soften(e, j, s) : e->search.local[s];
+	for (s = 0; e->search.soft && s < e->model->n_switches; s++)
+		e->search.soft[s] = soften(e, j, s);
 	return ret;
 }
 
@@ -69,7 +68,6 @@ int pick_best(struct engine *e, const struct job *j, int but)
 {
 	const double *rank = e->search.rank;
 	int64_t *added = e->search.added;
-	bool classes = by_classes(e, j);
 	double low = UNREACHABLE, low_sum = UNREACHABLE;
 	uint32_t *tied = e->tied;
 	unsigned int n = 0, i, k;
@@ -80,15 +78,14 @@ int pick_best(struct engine *e, const struct job *j, int but)
 			low = rank[i];
 	if (low == UNREACHABLE)
 		return -1;
-	for (i = 0; i < e->model->n_switches; i++) {
-		if ((int)i == but || rank[i] > low + ENGINE_EPSILON)
-			continue;
-		tied[n++] = i;
-		if (classes)
-			added[i] = scan_added(e, j, i);
-		if (added[i] < least)
-			least = added[i];
-	}
+	for (i = 0; i < e->model->n_switches; i++)
+		if ((int)i != but && rank[i] <= low + ENGINE_EPSILON)
+			tied[n++] = i;
+	if (by_classes(e, j))
+		scan_added(e, j, tied, n);
+	for (i = 0; i < n; i++)
+		if (added[tied[i]] < least)
+			least = added[tied[i]];
 	for (i = k = 0; i < n; i++)
 		if (added[tied[i]] <= least + ADDED_EPSILON)
 			tied[k++] = tied[i];

@@ -7,7 +7,6 @@
 #include "priv.h"
 
 #include <errno.h>
-#include <math.h>
 #include <string.h>
 
 static int add_path(struct engine *e, unsigned int from, unsigned int to, int64_t units)
@@ -21,7 +20,7 @@ static int add_path(struct engine *e, unsigned int from, unsigned int to, int64_
 		return -EHOSTUNREACH;
 	for (i = 0; i < flow->n; i++)
 		e->add[2 * flow->hops[i].link + flow->hops[i].dir] +=
-			llround(units * flow->hops[i].share);
+			units_part(units, flow->hops[i].share);
 	return 0;
 }
 

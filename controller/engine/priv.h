@@ -14,6 +14,12 @@ struct part {
 	int64_t units;
 };
 
+/* units_part - to the nearest unit; llround() would be a call for every hop */
+static inline int64_t units_part(int64_t units, double share)
+{
+	return units * share + 0.5;
+}
+
 /* struct job - what is placed as one: a VIP, or one TIP of it */
 struct job {
 	struct part *from, *to;		/* each node once, by rising node, units > 0 */
@@ -43,7 +49,8 @@ struct tips {
 /* struct search - what is found out about all switches for one job */
 struct search {
 	double *local;		/* most used resource that the job touches; UNREACHABLE */
-	double *rank;		/* the same, with what the options add */
+	double *soft;		/* the same, with what the options add; NULL: they add nothing */
+	double *rank;		/* the one of the two that counts */
 	int64_t *added;		/* units put on links, all hops counted */
 	double *sum;		/* of the utilisation of all that is touched */
 };
@@ -64,6 +71,7 @@ struct engine {
 	/* what is used; link and direction: 2 * link + dir */
 	int64_t *load;
 	uint32_t *tunnels, *members, *rules, *vips;
+	double *table;			/* by switch: the most used of these, hosts left out */
 	int64_t *traffic;		/* of the VIPs at a switch */
 	int64_t *container_traffic;
 	int64_t total;			/* of all VIPs */
@@ -76,6 +84,7 @@ struct engine {
 	double *class_inv;
 	unsigned int n_classes;
 	double *inv_tunnels, *inv_members, *inv_rules, inv_hosts;
+	double most_tunnels, most_members, most_rules;	/* the highest of them */
 	struct hold *holds;		/* by number among shared DIPs */
 	uint32_t n_holds;
 
@@ -121,6 +130,18 @@ static inline double state_tables(const struct engine *e, const struct job *j, u
 	return worst;
 }
 
+/* state_tables_most - no table but the host table is used by more than this beyond e->table, but
+ * for rounding: a sum of products rounds otherwise than a product of sums
+ */
+static inline double state_tables_most(const struct engine *e, const struct job *j)
+{
+	double most = j->tunnels * e->most_tunnels;
+
+	most = j->members * e->most_members > most ? j->members * e->most_members : most;
+	most = j->rules * e->most_rules > most ? j->rules * e->most_rules : most;
+	return most;
+}
+
 /* any.c: on any graph */
 /* any_add - e->add and e->touched: what the job there adds to links; -EHOSTUNREACH */
 int any_add(struct engine *e, const struct job *j, unsigned int s);
@@ -137,7 +158,8 @@ struct scan *scan_new(const struct engine *e);
 void scan_free(struct scan *scan);
 void scan_job(struct engine *e, const struct job *j);	/* before the next three */
 void scan_search(struct engine *e, const struct job *j);
-int64_t scan_added(const struct engine *e, const struct job *j, unsigned int s);
+/* scan_added - e->search.added of the n switches in the list */
+void scan_added(const struct engine *e, const struct job *j, const uint32_t *list, unsigned int n);
 double scan_sum(struct engine *e, const struct job *j, unsigned int s);
 void scan_commit(struct engine *e, const struct job *j, unsigned int s, int sign);
 void scan_refresh(struct engine *e);	/* its maxima, after loads changed elsewhere */

@@ -34,6 +34,22 @@ static int hold(struct engine *e, uint32_t dip, unsigned int s, int sign)
 	return 0;
 }
 
+static void most(double *worst, double use)
+{
+	if (use > *worst)
+		*worst = use;
+}
+
+/* table_worst - the most used table of a switch, hosts left out */
+static double table_worst(const struct engine *e, unsigned int s)
+{
+	double worst = e->tunnels[s] * e->inv_tunnels[s];
+
+	most(&worst, e->members[s] * e->inv_members[s]);
+	most(&worst, e->rules[s] * e->inv_rules[s]);
+	return worst;
+}
+
 int state_commit(struct engine *e, const struct job *j, int mux, int sign)
 {
 	unsigned int i;
@@ -64,13 +80,8 @@ int state_commit(struct engine *e, const struct job *j, int mux, int sign)
 	for (i = 0; i < j->n_shared; i++)
 		if (hold(e, j->shared[i], mux, sign))
 			return -ENOMEM;
+	e->table[mux] = table_worst(e, mux);
 	return 0;
-}
-
-static void most(double *worst, double use)
-{
-	if (use > *worst)
-		*worst = use;
 }
 
 double state_worst(const struct engine *e)
@@ -80,11 +91,8 @@ double state_worst(const struct engine *e)
 
 	for (i = 0; i < 2 * e->model->n_links; i++)
 		most(&worst, e->load[i] * e->inv[i]);
-	for (i = 0; i < e->model->n_switches; i++) {
-		most(&worst, e->tunnels[i] * e->inv_tunnels[i]);
-		most(&worst, e->members[i] * e->inv_members[i]);
-		most(&worst, e->rules[i] * e->inv_rules[i]);
-	}
+	for (i = 0; i < e->model->n_switches; i++)
+		most(&worst, e->table[i]);
 	return worst;
 }
 

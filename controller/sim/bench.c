@@ -167,39 +167,49 @@ static double peak_mib(const struct sim *s)
 	return use.ru_maxrss / 1024.0;
 }
 
-/* equal - the fast and the plain engine over one fabric: VIPs placed differently, and times */
+/* struct equality - the fast and the plain engine over one fabric */
+struct equality {
+	unsigned int on, different;	/* VIPs on switches, and placed differently */
+	double fast, plain;		/* seconds */
+};
+
 static int equal(const struct fabric *f, const struct habits *h, const struct engine_options *o,
-		 unsigned int *different, double *fast, double *plain, struct err *e)
+		 struct equality *q, struct err *e)
 {
 	struct engine_options slow = *o;
-	struct engine_choice *a, *b;
-	struct engine *ea, *eb;
+	struct engine_choice *a = NULL, *b = NULL;
+	struct engine *ea = NULL, *eb = NULL;
 	struct workload w;
 	double run;
-	unsigned int i;
+	unsigned int i, k;
 	int ret = workload_new(&w, f, h, e);
 
 	if (ret)
 		return ret;
 	slow.plain = true;
-	ret = timed(&w, o, fast, &run, &ea, &a);
+	*q = (struct equality){ 0 };
+	ret = timed(&w, o, &q->fast, &run, &ea, &a);
 	if (!ret)
-		ret = timed(&w, &slow, plain, &run, &eb, &b);
-	for (i = *different = 0; !ret && i < h->vips; i++)
-		*different += a[i].mux != b[i].mux;
-	if (!ret) {
-		done(&ea, &a);
-		done(&eb, &b);
+		ret = timed(&w, &slow, &q->plain, &run, &eb, &b);
+	for (i = 0; !ret && i < h->vips; i++) {
+		bool same = a[i].mux == b[i].mux && a[i].n_tips == b[i].n_tips;
+
+		for (k = 0; same && k < a[i].n_tips; k++)
+			same = a[i].tips[k].mux == b[i].tips[k].mux;
+		q->different += !same;
+		q->on += a[i].mux >= 0;
 	}
+	done(&ea, &a);
+	done(&eb, &b);
 	workload_free(&w);
 	return ret;
 }
 
 static int small_fabrics(const struct sim *s, json_t *out, struct err *e)
 {
-	unsigned int i, n = 300, wrong = 0, different;
+	unsigned int i, n = 300, wrong = 0;
 	uint64_t seed = s->habits.seed;
-	double fast, plain;
+	struct equality q;
 	struct fabric f;
 	int ret = 0;
 
@@ -220,8 +230,8 @@ static int small_fabrics(const struct sim *s, json_t *out, struct err *e)
 		h.tbps = f.containers * f.tors * 0.02 * sim_uniform(&seed);
 		ret = fabric_build(&f, e);
 		if (!ret)
-			ret = equal(&f, &h, &s->options, &different, &fast, &plain, e);
-		wrong += different > 0;
+			ret = equal(&f, &h, &s->options, &q, e);
+		wrong += ret || q.different;
 		fabric_free(&f);
 	}
 	json_object_set_new(out, "fabrics", json_integer(n));
@@ -260,11 +270,34 @@ static int full_fabric(const struct sim *s, const struct workload *w, unsigned i
 	return ret < 0 ? ret : 0;
 }
 
+/* compared - what equal() found on a fabric, as JSON */
+static json_t *compared(const struct fabric *f, const struct habits *h, const struct engine_options *o,
+			struct err *e)
+{
+	struct equality q;
+
+	if (equal(f, h, o, &q, e))
+		return NULL;
+	return json_pack("{s:i, s:i, s:i, s:i, s:f, s:f, s:f, s:i}", "switches", f->n_switches - 1,
+			 "links", f->n_links, "vips", h->vips, "on_switches", q.on, "fast_s", q.fast,
+			 "plain_s", q.plain, "ratio", q.fast > 0 ? q.plain / q.fast : 0, "different",
+			 q.different);
+}
+
+int equal_json(const struct sim *s, FILE *file, struct err *e)
+{
+	json_t *out = compared(&s->fabric, &s->habits, &s->options, e);
+
+	if (!out)
+		return -ENOMEM;
+	json_dumpf(out, file, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
+	json_decref(out);
+	return 0;
+}
+
 static int ratio(const struct sim *s, json_t *out, struct err *e)
 {
 	struct habits h = s->habits;
-	unsigned int different = 0;
-	double fast = 0, plain = 0;
 	struct fabric f;
 	int ret;
 
@@ -275,14 +308,11 @@ static int ratio(const struct sim *s, json_t *out, struct err *e)
 	h.vips = 2000;
 	h.tbps = 1;
 	ret = fabric_build(&f, e);
-	if (!ret)
-		ret = equal(&f, &h, &s->options, &different, &fast, &plain, e);
-	json_object_set_new(out, "largest_plain",
-			    json_pack("{s:i, s:i, s:f, s:f, s:f, s:i}", "switches", f.n_switches, "vips",
-				      h.vips, "fast_s", fast, "plain_s", plain, "ratio",
-				      fast > 0 ? plain / fast : 0, "different", different));
+	if (ret)
+		return ret;
+	ret = json_object_set_new(out, "largest_plain", compared(&f, &h, &s->options, e));
 	fabric_free(&f);
-	return ret;
+	return ret ? -ENOMEM : 0;
 }
 
 static int one_vip(const struct workload *w, struct engine *engine, struct engine_choice *c,
@@ -370,6 +400,37 @@ static int smuxes(const struct sim *s, json_t *out, struct err *e)
 	return ret;
 }
 
+/* placed - how many VIPs are on switches: a run that stopped early is quick, and no measurement */
+static unsigned int placed(const struct workload *w, const struct engine_choice *c)
+{
+	unsigned int i, on = 0;
+
+	for (i = 0; i < w->model.n_vips; i++)
+		on += c[i].mux >= 0;
+	return on;
+}
+
+/* sticky_step - the interval after the one assigned, from its places */
+static int sticky_step(const struct sim *s, struct workload *w, struct engine **engine,
+		       struct engine_choice **c, json_t *out)
+{
+	struct engine_options o = s->options;
+	double all, run;
+	int ret = workload_settle(w, *c);
+
+	done(engine, c);
+	o.sticky = true;
+	if (!ret)
+		ret = workload_next(w, &s->fabric);
+	if (!ret)
+		ret = timed(w, &o, &all, &run, engine, c);
+	if (!ret) {
+		json_object_set_new(out, "sticky_step_s", json_real(all));
+		json_object_set_new(out, "sticky_step_on_switches", json_integer(placed(w, *c)));
+	}
+	return ret;
+}
+
 int bench_json(const struct sim *s, unsigned int checks, FILE *file, struct err *e)
 {
 	json_t *out = json_object(), *same = json_object(), *full = json_object();
@@ -401,16 +462,7 @@ int bench_json(const struct sim *s, unsigned int checks, FILE *file, struct err 
 		ret = full_fabric(s, &w, checks, full);
 	json_object_set_new(same, "paper_fabric", full);
 	if (!ret) {
-		struct engine_options o = s->options;
-
-		ret = workload_settle(&w, c);
-		done(&engine, &c);
-		o.sticky = true;
-		if (!ret)
-			ret = workload_next(&w, &s->fabric);
-		if (!ret)
-			ret = timed(&w, &o, &all, &run, &engine, &c);
-		json_object_set_new(out, "sticky_step_s", json_real(all));
+		ret = sticky_step(s, &w, &engine, &c, out);
 		done(&engine, &c);
 	}
 	workload_free(&w);

@@ -16,7 +16,8 @@ static const char usage[] =
 	"       duet-sim trace [--csv FILE]       the generated workload's first interval, as a trace\n"
 	"       duet-sim assign [--csv FILE]      its assignment with all loads, as JSON\n"
 	"       duet-sim bench [--csv FILE] [--checks N]   times and memory of the engine, as JSON\n"
-	"options: --fabric FILE.json  --trace FILE  --seed N  --vips N  --tbps X  --intervals N  --quiet\n";
+	"       duet-sim equal [--csv FILE]       does the plain search place all VIPs alike, and how much slower\n"
+	"options: --fabric FILE.json  --trace FILE  --seed N  --vips N  --tbps X  --intervals N  --churn X  --quiet\n";
 
 struct args {
 	const char *csv, *out, *plots[8];
@@ -41,6 +42,7 @@ static int parse(int argc, char **argv, struct sim *s, struct args *a, const cha
 		{ "fabric", 1, NULL, 'f' }, { "trace", 1, NULL, 't' },	   { "seed", 1, NULL, 's' },
 		{ "vips", 1, NULL, 'v' },   { "tbps", 1, NULL, 'b' },	   { "quiet", 0, NULL, 'q' },
 		{ "checks", 1, NULL, 'k' }, { "intervals", 1, NULL, 'i' }, { "help", 0, NULL, 'h' },
+		{ "churn", 1, NULL, 'u' },
 		{ NULL, 0, NULL, 0 },
 	};
 	double v = 0;
@@ -80,6 +82,10 @@ static int parse(int argc, char **argv, struct sim *s, struct args *a, const cha
 		case 'i':
 			ret = number(optarg, 1, 10000, &v, e);
 			s->habits.intervals = v;
+			break;
+		case 'u':
+			ret = number(optarg, 0, 1, &v, e);
+			s->habits.churn = v;
 			break;
 		case 'k':
 			ret = number(optarg, 0, 10000, &v, e);
@@ -177,6 +183,9 @@ static int command(const struct sim *s, int argc, char **argv, const struct args
 		}
 	} else if (!strcmp(what, "assign") && argc == 1) {
 		ret = assign_json(s, out, e);
+	} else if (!strcmp(what, "equal") && argc == 1) {
+		ret = equal_json(s, out, e);
+		fputc('\n', out);
 	} else if (!strcmp(what, "bench") && argc == 1) {
 		ret = bench_json(s, a->checks, out, e);
 		fputc('\n', out);

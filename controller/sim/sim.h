@@ -85,6 +85,8 @@ int assign_json(const struct sim *s, FILE *out, struct err *e);
 
 /* bench.c */
 double cpu_s(void);		/* this process' processor time */
+/* equal_json - the fast engine and the plain one on the fabric and workload told: times, differences */
+int equal_json(const struct sim *s, FILE *out, struct err *e);
 int bench_json(const struct sim *s, unsigned int plain_vips, FILE *out, struct err *e);
 
 #endif
