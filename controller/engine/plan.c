@@ -26,6 +26,7 @@ struct input {
 	json_t *switches;    /* name: index; owned */
 	json_t *racks;	     /* server address: switch index; owned */
 	json_t *dips;	     /* DIP address: number; owned */
+	json_t *seen;	     /* VIPs read so far; owned */
 	unsigned int *cores; /* where the Internet enters */
 	unsigned int n_cores;
 	char (*why)[160]; /* per VIP: room for engine_vip.unplaceable */
@@ -49,6 +50,7 @@ static void input_free(struct input *in)
 	json_decref(in->switches);
 	json_decref(in->racks);
 	json_decref(in->dips);
+	json_decref(in->seen);
 }
 
 /* switch_index - of a name; -1 if there is none */
@@ -246,8 +248,8 @@ static uint32_t dip_number(struct input *in, const char *key)
 }
 
 /* read_rule - its DIPs take their weight's part of the rule's part of the traffic */
-static void read_rule(struct input *in, json_t *rule, double part, struct engine_vip *v, char *why,
-		      size_t size)
+static int read_rule(struct input *in, json_t *rule, double part, struct engine_vip *v, char *why,
+		     size_t size, struct err *e)
 {
 	json_t *dips = json_object_get(rule, "dips"), *dip;
 	double weights = 0;
@@ -255,8 +257,14 @@ static void read_rule(struct input *in, json_t *rule, double part, struct engine
 	size_t i;
 	unsigned int k;
 
-	json_array_foreach(dips, i, dip)
-		weights += get_num(dip, "weight", 1);
+	json_array_foreach(dips, i, dip) {
+		double weight = get_num(dip, "weight", 1);
+
+		if (!(weight >= 0) || weight > DUET_WEIGHT_MAX)
+			return err_set(e, -EINVAL, "VIP %s: the weight of a DIP is from 0 to %d",
+				       v->vip, DUET_WEIGHT_MAX);
+		weights += weight;
+	}
 	json_array_foreach(dips, i, dip) {
 		const char *text = get_str(dip, "address", "?");
 		char key[ADDR_STRLEN];
@@ -287,6 +295,7 @@ static void read_rule(struct input *in, json_t *rule, double part, struct engine
 	}
 	v->members += json_array_size(dips);
 	v->rules += strcmp(get_str(rule, "proto", "any"), "any") || json_object_get(rule, "port");
+	return 0;
 }
 
 static int read_vip(struct input *in, json_t *vip, json_t *current, unsigned int index,
@@ -300,6 +309,9 @@ static int read_vip(struct input *in, json_t *vip, json_t *current, unsigned int
 	v->vip = get_str(vip, "vip", NULL);
 	if (!v->vip)
 		return err_set(e, -EINVAL, "VIP %u has no \"vip\", its address", index + 1);
+	if (json_object_get(in->seen, v->vip))
+		return err_set(e, -EINVAL, "VIP %s is there twice", v->vip);
+	json_object_set_new(in->seen, v->vip, json_true());
 	v->current = switch_index(in, get_str(current, v->vip, NULL));
 	ret = read_sources(in, vip, v, e);
 	if (ret)
@@ -311,9 +323,12 @@ static int read_vip(struct input *in, json_t *vip, json_t *current, unsigned int
 	v->dip_node = calloc(n + 1, sizeof(*v->dip_node));
 	if (!v->to || !v->dips || !v->dip_node)
 		return err_set(e, -ENOMEM, "out of memory");
-	json_array_foreach(rules, i, rule)
-		read_rule(in, rule, 1.0 / json_array_size(rules), v, in->why[index],
-			  sizeof(in->why[index]));
+	json_array_foreach(rules, i, rule) {
+		ret = read_rule(in, rule, 1.0 / json_array_size(rules), v, in->why[index],
+				sizeof(in->why[index]), e);
+		if (ret)
+			return ret;
+	}
 	return 0;
 }
 
@@ -547,7 +562,8 @@ int plan_make(json_t *request, json_t **plan, struct err *e)
 {
 	struct input in = { .switches = json_object(),
 			    .racks = json_object(),
-			    .dips = json_object() };
+			    .dips = json_object(),
+			    .seen = json_object() };
 	struct engine_choice *choices = NULL;
 	struct engine *engine = NULL;
 	struct engine_load load;

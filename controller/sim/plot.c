@@ -42,7 +42,7 @@ static const struct figure figures[] = {
 	  "}\nunset multiplot\n" },
 	{ "growth", "Time of a full assignment", growth_rows,
 	  "set logscale xy; set grid; set key top left; set xlabel 'VIPs, switches'; set ylabel 'processor seconds'\n"
-	  "plot DATA using (strcol(1) eq 'vips'?column(2):NaN):4 with linespoints title 'VIPs, 1,840 switches',"
+	  "plot DATA using (strcol(1) eq 'vips'?column(2):NaN):4 with linespoints title 'VIPs, 1,800 switches',"
 	  " '' using (strcol(1) eq 'switches'?column(3):NaN):4 with linespoints title 'switches, 30,000 VIPs'\n" },
 	{ "bound", "Traffic on switches: the greedy and a bound", bound_rows,
 	  "set grid y; set yrange [0:1.05]; set key bottom left; set xlabel 'load (times the paper fabric share)';"

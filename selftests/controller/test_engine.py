@@ -270,6 +270,12 @@ def main():
         tap.refused(lambda: rest("POST", url + "/v1/engine/plan", {"model": model, "vips": [
             {"vip": "203.0.113.1", "traffic": {"mbps": 1, "sources": {"tor9": 1}}, "rules": []}]}), 400, ["tor9"],
                     "an unknown traffic source: refused")
+        vip = {"vip": "203.0.113.1", "rules": [{"dips": [{"address": "10.1.1.1", "weight": -1}]}]}
+        tap.refused(lambda: rest("POST", url + "/v1/engine/plan", {"model": model, "vips": [vip]}), 400, ["weight", "203.0.113.1"],
+                    "a weight below 0: refused")
+        vip = {"vip": "203.0.113.1", "rules": []}
+        tap.refused(lambda: rest("POST", url + "/v1/engine/plan", {"model": model, "vips": [vip, vip]}), 400, ["203.0.113.1", "twice"],
+                    "the same VIP twice: refused")
         if tap.failed:
             place.logs()
     finally:

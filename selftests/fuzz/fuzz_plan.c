@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "../../controller/common.h"
@@ -99,6 +100,108 @@ static void backwards(json_t *request, json_t *plan)
 	}
 	json_decref(other);
 	json_decref(copy);
+}
+
+/* another - what a value becomes: a bound, another type, a word that means something */
+static json_t *another(json_t *old, unsigned int dice)
+{
+	static const double numbers[] = { 0, 1, -1, 1e-300, 1e300, 1e9, 0.5, 4294967296.0 };
+	static const json_int_t whole[] = { 0, 1, 2, -1, 65536, UINT32_MAX, INT64_MAX, INT64_MIN };
+	static const char *const words[] = { "", "internet", SMUX, "tor", "border", "core", "10.1.1.1", "::1" };
+	unsigned int which = dice / 8 % 8;
+
+	switch (dice % 8) {
+	case 0:
+		return json_real(numbers[which]);
+	case 1:
+		return json_integer(whole[which]);
+	case 2:
+		return json_string(words[which]);
+	case 3:
+		return json_boolean(which % 2);
+	case 4:
+		return which % 2 ? json_object() : json_array();
+	default:
+		return json_is_integer(old) ? json_integer(json_integer_value(old) / 2 + which) :
+		       json_is_real(old)    ? json_real(json_real_value(old) * which / 4) :
+					      json_deep_copy(old);
+	}
+}
+
+/* spoil - the k-th value below `in`, counted in depth: gone, twice, another, or a neighbour's */
+static void spoil(json_t *in, unsigned int *k, unsigned int dice)
+{
+	size_t i, n = json_array_size(in);
+	json_t *value, *neighbour;
+	const char *key;
+	void *next;
+
+	for (i = 0; i < n && *k; i++)
+		if (--*k)
+			spoil(json_array_get(in, i), k, dice);
+		else if (dice % 4 == 0)
+			json_array_remove(in, i);
+		else if (dice % 4 == 1)
+			json_array_insert_new(in, i, json_deep_copy(json_array_get(in, i)));
+		else if (dice % 4 == 2)
+			json_array_set_new(in, i, json_deep_copy(json_array_get(in, dice / 4 % n)));
+		else
+			json_array_set_new(in, i, another(json_array_get(in, i), dice / 4));
+	json_object_foreach_safe(in, next, key, value) {
+		if (!*k)
+			return;
+		if (--*k) {
+			spoil(value, k, dice);
+			continue;
+		}
+		for (i = dice / 4 % json_object_size(in), neighbour = NULL, next = json_object_iter(in); i; i--)
+			next = json_object_iter_next(in, next);
+		neighbour = json_object_iter_value(next);
+		if (dice % 4 == 0)
+			json_object_del(in, key);
+		else if (dice % 4 == 1)
+			json_object_set_new(in, key, json_deep_copy(neighbour));
+		else
+			json_object_set_new(in, key, another(value, dice / 4));
+		return;
+	}
+}
+
+static unsigned int values(json_t *in)
+{
+	unsigned int sum = 1;
+	const char *key;
+	json_t *value;
+	size_t i;
+
+	json_array_foreach(in, i, value)
+		sum += values(value);
+	json_object_foreach(in, key, value)
+		sum += values(value);
+	return sum;
+}
+
+size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t max);
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max, unsigned int seed);
+
+/* Most changes of a byte are only bad JSON: change values instead, and bytes now and then */
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max, unsigned int seed)
+{
+	json_t *request = json_loadb((const char *)data, size, JSON_REJECT_DUPLICATES, NULL);
+	unsigned int k, times;
+	size_t made;
+
+	if (!request || rand_r(&seed) % 16 == 0) {
+		json_decref(request);
+		return LLVMFuzzerMutate(data, size, max);
+	}
+	for (times = 1 + rand_r(&seed) % 4; times; times--) {
+		k = 1 + rand_r(&seed) % values(request);
+		spoil(request, &k, rand_r(&seed));
+	}
+	made = json_dumpb(request, (char *)data, max, JSON_COMPACT);
+	json_decref(request);
+	return made && made <= max ? made : LLVMFuzzerMutate(data, size, max);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
