@@ -135,6 +135,12 @@ def figures(fabric):
        "a figure depends on its seed and on nothing else")
     r = rows("fig20", *args, "--intervals", "3")
     ok(len(r) == 9 and all(0 <= float(x["share_on_switches"]) <= 1 for x in r), "Figure 20: three strategies, three intervals")
+    names = [line.split()[0] for line in sim("list").splitlines()]
+    folder = os.path.join(os.path.dirname(fabric), "figures")
+    os.mkdir(folder)
+    sim("run", "all", "--out", folder, *args, "--intervals", "3")
+    empty = [f"{n}.{kind}" for n in names for kind in ("csv", "png", "svg") if not os.path.getsize(os.path.join(folder, f"{n}.{kind}"))]
+    ok(len(names) >= 9 and not empty, "every figure is drawn", *empty)
     r = rows("fig15", "--vips", "3000")
     off = max(abs(float(x["bytes"]) - float(x["bytes_paper"])) for x in r)
     ok(off < 0.005, "the generated traffic follows the published curve", f"off by {off}")
