@@ -50,7 +50,7 @@ static const struct figure figures[] = {
 	  "set title '20c: SMuxes'; set xlabel 'interval of ten minutes'; set logscale y; set yrange [30:5000]\n"
 	  STRATEGIES_OF("6") "unset multiplot\n" },
 	{ "growth", "Time of a full assignment", growth_rows,
-	  "set logscale xy; set grid; set key top left; set xlabel 'VIPs, switches'; set ylabel 'processor seconds'\n"
+	  "set logscale xy; set grid; set key top left; set rmargin 4; set xlabel 'VIPs, switches'; set ylabel 'processor seconds'\n"
 	  "plot DATA using (strcol(1) eq 'vips'?column(2):NaN):4 with linespoints title 'VIPs, 1,800 switches',"
 	  " '' using (strcol(1) eq 'switches'?column(3):NaN):4 with linespoints title 'switches, 30,000 VIPs'\n" },
 	{ "bound", "Traffic on switches: the greedy and a bound", bound_rows,
