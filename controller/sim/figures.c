@@ -71,7 +71,6 @@ static int one(const struct sim *s, double tbps, bool random, struct need *n, do
 	struct engine_load load;
 	struct engine *engine;
 	struct workload w;
-	unsigned int i;
 	int ret = sim_workload(s, tbps, &w, e);
 
 	if (ret)
@@ -86,8 +85,7 @@ static int one(const struct sim *s, double tbps, bool random, struct need *n, do
 		*total = w.total;
 		*share = on_switches(&w.model, c);
 		*mru = load.mru;
-		for (i = *on = 0; i < w.model.n_vips; i++)
-			*on += c[i].mux >= 0;
+		*on = vips_on(&w.model, c);
 		engine_load_free(&load);
 		engine_free(engine);
 		free(c);

@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CHANGE_TBPS 6.6	/* Figure 20: between two of Figure 16's loads */
 #define FAILURES 4	/* draws of three switches, and containers, looked at per load */
 
 /* worst_of - highest link utilisation over some failures of one kind */

@@ -11,6 +11,7 @@
 #define SMUX_KPPS	300	/* section 7.1 */
 #define RTT_US		381	/* section 8.3: median round trip in a data centre */
 #define LOADS		{ 1.25, 2.5, 5, 10 }
+#define CHANGE_TBPS	6.6	/* Figure 20: between two of Figure 16's loads */
 #define DRAWS		1000	/* of three random switches */
 
 /* struct sim - one run of the program */
@@ -40,6 +41,9 @@ unsigned int ananta_smuxes(double total, double mbps);
 /* smux_delay_us - what an SMux adds at so many packets a second */
 double smux_delay_us(double kpps);
 double on_switches(const struct engine_model *m, const struct engine_choice *c);	/* share of traffic */
+
+/* vips_on - how many are on switches: an assignment that stopped early is no measurement of anything */
+unsigned int vips_on(const struct engine_model *m, const struct engine_choice *c);
 
 /* linkload.c: loads of links with switches failed, VIPs of failed switches on n SMuxes */
 struct loads {

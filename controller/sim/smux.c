@@ -145,3 +145,12 @@ double on_switches(const struct engine_model *m, const struct engine_choice *c)
 	}
 	return all > 0 ? on / all : 1;
 }
+
+unsigned int vips_on(const struct engine_model *m, const struct engine_choice *c)
+{
+	unsigned int i, on = 0;
+
+	for (i = 0; i < m->n_vips; i++)
+		on += c[i].mux >= 0;
+	return on;
+}
