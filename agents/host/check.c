@@ -18,84 +18,6 @@ static const struct probe_ops *const kinds[] = {
 	[CHECK_TCP] = &probe_tcp, [CHECK_HTTP] = &probe_http, [CHECK_HTTPS] = &probe_https,
 	[CHECK_ICMP] = &probe_icmp, [CHECK_COMMAND] = &probe_command,
 };
-#define KINDS (sizeof(kinds) / sizeof(*kinds))
-
-static const char *const state_names[] = { "unknown", "up", "down" };
-
-/* get_text - a string that fits; *out is zeroed behind it: definitions are compared as bytes */
-static int get_text(json_t *json, const char *key, const char *where, char *out, size_t size, struct err *e)
-{
-	json_t *v = json_object_get(json, key);
-
-	if (!v)
-		return 0;
-	if (!json_is_string(v) || !json_string_length(v) || json_string_length(v) >= size)
-		return err_set(e, -EINVAL, "%s: \"%s\" must be a text of 1 to %zu characters", where, key, size - 1);
-	snprintf(out, size, "%s", json_string_value(v));
-	return 0;
-}
-
-static int parse_initial(json_t *json, const char *where, struct check_def *def, struct err *e)
-{
-	json_t *v = json_object_get(json, "initial");
-	unsigned int i;
-
-	if (!v)
-		return 0;
-	for (i = 0; i < 3; i++)
-		if (!strcmp(json_string_value(v) ?: "", state_names[i])) {
-			def->initial = i;
-			return 0;
-		}
-	return err_set(e, -EINVAL, "%s: \"initial\" is unknown, up or down", where);
-}
-
-int check_parse(json_t *json, const char *where, struct check_def *def, struct err *e)
-{
-	static const char *const members[] = { "rule", "type", "port", "path", "expect", "body", "host", "command",
-					       "initial", "interval_ms", "timeout_ms", "rise", "fall" };
-	const char *type = json_string_value(json_object_get(json, "type")), *key;
-	unsigned int i;
-	json_t *v;
-
-	if (!json_is_object(json))
-		return err_set(e, -EINVAL, "%s: a check is an object", where);
-	json_object_foreach(json, key, v) {
-		for (i = 0; i < sizeof(members) / sizeof(*members); i++)
-			if (!strcmp(key, members[i]))
-				break;
-		if (i == sizeof(members) / sizeof(*members))
-			return err_set(e, -EINVAL, "%s: a check has no \"%s\"", where, key);
-	}
-	for (i = 0; i < KINDS && (!type || strcmp(type, kinds[i]->name)); i++)
-		;
-	if (i == KINDS)
-		return err_set(e, -EINVAL, "%s: the \"type\" of a check is tcp, http, https, icmp or command, not \"%s\"", where,
-			       type ?: "");
-	memset(def, 0, sizeof(*def));
-	def->type = i;
-	snprintf(def->path, sizeof(def->path), "/");
-	if (get_uint(json, "rule", 0, 65535, 0, where, &def->rule, e) ||
-	    get_uint(json, "port", 1, 65535, 0, where, &def->port, e) ||
-	    get_uint(json, "expect", 100, 599, 200, where, &def->expect, e) ||
-	    get_uint(json, "interval_ms", 10, 3600000, 500, where, &def->interval_ms, e) ||
-	    get_uint(json, "timeout_ms", 1, 3600000, 300, where, &def->timeout_ms, e) ||
-	    get_uint(json, "rise", 1, 100, 2, where, &def->rise, e) ||
-	    get_uint(json, "fall", 1, 100, 2, where, &def->fall, e) ||
-	    get_text(json, "path", where, def->path, sizeof(def->path), e) ||
-	    get_text(json, "body", where, def->body, sizeof(def->body), e) ||
-	    get_text(json, "host", where, def->host, sizeof(def->host), e) ||
-	    get_text(json, "command", where, def->command, sizeof(def->command), e) ||
-	    parse_initial(json, where, def, e))
-		return -EINVAL;
-	if (def->type != CHECK_ICMP && def->type != CHECK_COMMAND && !def->port)
-		return err_set(e, -EINVAL, "%s: a %s check needs a \"port\"", where, type);
-	if (def->type == CHECK_COMMAND && !def->command[0])
-		return err_set(e, -EINVAL, "%s: a command check needs a \"command\"", where);
-	if (def->path[0] != '/' || strpbrk(def->path, " \r\n\t") || strpbrk(def->host, " \r\n\t"))
-		return err_set(e, -EINVAL, "%s: the \"path\" of a check begins with /; path and host have no blanks", where);
-	return 0;
-}
 
 static void arm(struct check *c, uint64_t when)
 {
@@ -120,12 +42,12 @@ static void keep(const struct check *c)
 
 void check_result(struct check *c, const char *reason)
 {
-	uint64_t now = mono_usec(), next = c->started + c->def.interval_ms * 1000ull;
+	uint64_t now = mono_usec(), next = c->started + c->def.probe.interval_ms * 1000ull;
 	char vip[ADDR_STRLEN], dip[ADDR_STRLEN];
 	bool ok = !reason[0];
 	enum check_state state = c->state;
 
-	kinds[c->def.type]->cancel(c);
+	kinds[c->def.probe.type]->cancel(c);
 	c->probing = false;
 	c->probes++;
 	if (!ok)
@@ -136,9 +58,9 @@ void check_result(struct check *c, const char *reason)
 	}
 	if (c->streak < 100)
 		c->streak++;
-	if (ok && c->streak >= c->def.rise)
+	if (ok && c->streak >= c->def.probe.rise)
 		state = CHECK_UP;
-	else if (!ok && c->streak >= c->def.fall)
+	else if (!ok && c->streak >= c->def.probe.fall)
 		state = CHECK_DOWN;
 	/* a service that closed its socket is asked again at once, until it is clear */
 	if (c->hurried && !ok && c->state != CHECK_DOWN && state != CHECK_DOWN)
@@ -154,7 +76,7 @@ void check_result(struct check *c, const char *reason)
 	keep(c);
 	log_notice("%s of %s, rule %u: %s%s%s",
 		   addr_is_none(&c->def.target) ? str_addr(&c->def.key.dip, dip) : addr_str(&c->def.target, dip),
-		   str_addr(&c->def.key.vip, vip), c->def.rule, state_names[state], reason[0] ? ": " : "", reason);
+		   str_addr(&c->def.key.vip, vip), c->def.rule, check_state_names[state], reason[0] ? ": " : "", reason);
 	c->all->changed(&c->def.key, c->all->ctx);
 }
 
@@ -172,17 +94,17 @@ void check_failed(struct check *c, const char *fmt, ...)
 static int on_timer(sd_event_source *source, uint64_t usec, void *ctx)
 {
 	struct check *c = ctx;
-	const struct probe_ops *ops = kinds[c->def.type];
+	const struct probe_ops *ops = kinds[c->def.probe.type];
 
 	if (c->probing) {
-		check_failed(c, "no %s within %u ms", ops->awaits(c), c->def.timeout_ms);
+		check_failed(c, "no %s within %u ms", ops->awaits(c), c->def.probe.timeout_ms);
 		return 0;
 	}
 	c->started = mono_usec();
 	c->probing = true;
 	c->connected = false;
 	c->sent = c->len = 0;
-	arm(c, c->started + c->def.timeout_ms * 1000ull);
+	arm(c, c->started + c->def.probe.timeout_ms * 1000ull);
 	ops->start(c);
 	return 0;
 }
@@ -194,7 +116,7 @@ void checks_hurry(struct checks *all)
 	for (i = 0; i < all->n; i++) {
 		struct check *c = all->list[i];
 
-		if (!c->def.port || c->state == CHECK_DOWN)
+		if (!c->def.probe.port || c->state == CHECK_DOWN)
 			continue;
 		c->hurried = true;
 		if (!c->probing)
@@ -204,7 +126,7 @@ void checks_hurry(struct checks *all)
 
 static void check_free(struct check *c)
 {
-	kinds[c->def.type]->cancel(c);
+	kinds[c->def.probe.type]->cancel(c);
 	sd_event_source_disable_unref(c->timer);
 	free(c);
 }
@@ -220,9 +142,9 @@ static struct check *check_new(struct checks *all, const struct check_def *def)
 	c->def = *def;
 	c->all = all;
 	c->fd = -1;
-	c->state = def->initial;
+	c->state = def->probe.initial;
 	c->since_ms = wall_ms();
-	snprintf(c->reason, sizeof(c->reason), "not yet probed %u times", def->rise);
+	snprintf(c->reason, sizeof(c->reason), "not yet probed %u times", def->probe.rise);
 	key = health_key(c);
 	if (dp_health_get(all->dp, &key, &health) && health.state <= CHECK_DOWN) {
 		c->state = health.state;
@@ -366,7 +288,7 @@ bool checks_down(const struct checks *all, const struct decap_key *key, const st
 
 static void put_states(json_t *j, const struct check *c)
 {
-	json_object_set_new(j, "state", json_string(state_names[c->state]));
+	json_object_set_new(j, "state", json_string(check_state_names[c->state]));
 	json_object_set_new(j, "reason", json_string(c->reason));
 	json_object_set_new(j, "since-ms", json_integer(c->since_ms));
 }
@@ -431,11 +353,11 @@ json_t *checks_json(const struct checks *all, const struct decap_key *key, bool 
 			report_row(list, c);
 			continue;
 		}
-		j = json_pack("{s:i, s:s, s:I, s:I}", "rule", c->def.rule, "type", kinds[c->def.type]->name, "probes",
+		j = json_pack("{s:i, s:s, s:I, s:I}", "rule", c->def.rule, "type", check_type_names[c->def.probe.type], "probes",
 			      (json_int_t)c->probes, "failures", (json_int_t)c->failures);
 		put_states(j, c);
-		if (c->def.port)
-			json_object_set_new(j, "port", json_integer(c->def.port));
+		if (c->def.probe.port)
+			json_object_set_new(j, "port", json_integer(c->def.probe.port));
 		if (!addr_is_none(&c->def.target))
 			json_object_set_new(j, "target", json_string(addr_str(&c->def.target, target)));
 		json_array_append_new(list, j);

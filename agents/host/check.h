@@ -50,7 +50,6 @@ struct checks {
  * later, exactly once; cancel() ends it without. awaits(): what hasn't come, when time is over
  */
 struct probe_ops {
-	const char *name;
 	void (*start)(struct check *c);
 	void (*cancel)(struct check *c);
 	const char *(*awaits)(const struct check *c);

@@ -8,12 +8,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <duet/limits.h>
+#include "fields.h"
 #include "host.h"
 
 #define MAX_CHECKS 4096
-
-static const char *const deliveries[] = { "lo", "nat", "virtual" };
 
 void desired_free(struct desired *d)
 {
@@ -43,36 +41,6 @@ static int get_u64(json_t *body, const char *key, __u64 *out, struct err *e)
 	return 0;
 }
 
-int get_uint(json_t *json, const char *key, unsigned int min, unsigned int max, unsigned int fallback,
-	     const char *where, unsigned int *out, struct err *e)
-{
-	json_t *v = json_object_get(json, key);
-
-	*out = fallback;
-	if (!v)
-		return 0;
-	if (!json_is_integer(v) || json_integer_value(v) < min || json_integer_value(v) > max)
-		return err_set(e, -EINVAL, "%s: \"%s\" must be a number from %u to %u", where, key, min, max);
-	*out = json_integer_value(v);
-	return 0;
-}
-
-/* get_addr - an address a host can have */
-static int get_addr(json_t *v, const char *what, struct addr *out, struct err *e)
-{
-	const char *text = json_string_value(v);
-	const uint8_t *b;
-	size_t len;
-
-	if (!text || addr_parse(text, out))
-		return err_set(e, -EINVAL, "%s: \"%s\" is no address", what, text ?: "");
-	b = addr_raw(out, &len);
-	if (len == 4 ? !b[0] || b[0] == 127 || b[0] >= 224 :
-		       !b[0] || b[0] == 0xff || (b[0] == 0xfe && (b[1] & 0xc0) == 0x80))
-		return err_set(e, -EINVAL, "%s: %s can't be the address of a host", what, text);
-	return 0;
-}
-
 bool host_has(const struct addr *address)
 {
 	struct sockaddr_in6 to6 = { .sin6_family = AF_INET6 };
@@ -91,85 +59,35 @@ bool host_has(const struct addr *address)
 	return ok;
 }
 
-static int read_local(json_t *json, const struct addr *vip, const char *where, struct local_def *l, struct err *e)
-{
-	unsigned int weight;
-	char at[200];
-
-	snprintf(at, sizeof(at), "%.120s: \"address\" of a target", where);
-	if (!json_is_object(json) || get_addr(json_object_get(json, "address"), at, &l->address, e))
-		return json_is_object(json) ? -EINVAL : err_set(e, -EINVAL, "%s: a target is an object", where);
-	if (addr_is_v4(&l->address) != addr_is_v4(vip))
-		return err_set(e, -EINVAL, "%s: a target and its VIP must be of one family", where);
-	if (!addr_cmp(&l->address, vip))
-		return err_set(e, -EINVAL, "%s: a VIP can't be its own target", where);
-	if (get_uint(json, "weight", 0, DUET_WEIGHT_MAX, 1, where, &weight, e))
-		return -EINVAL;
-	l->weight = weight;
-	return 0;
-}
-
-static int by_address(const void *a, const void *b)
-{
-	return addr_cmp(&((const struct local_def *)a)->address, &((const struct local_def *)b)->address);
-}
-
 static int read_locals(json_t *json, struct desired *d, struct pair_def *p, const struct addr *vip, const struct addr *dip,
 		       const char *where, struct err *e)
 {
-	json_t *list = json_object_get(json, "targets"), *v;
-	struct local_def *own = d->locals + d->n_locals;
-	size_t n = list ? json_array_size(list) : 0, i;
+	json_t *list = json_object_get(json, "targets");
+	struct delivery_target *targets = calloc(json_array_size(list) + 1, sizeof(*targets));
+	unsigned int n = 0, i;
+	int ret = -ENOMEM;
 
-	if (list && !json_is_array(list))
-		return err_set(e, -EINVAL, "%s: \"targets\" is no list", where);
-	if (p->delivery == DELIVER_LO)
-		return n ? err_set(e, -EINVAL, "%s: delivery \"lo\" has no targets", where) : 0;
-	if (p->delivery == DELIVER_NAT && n > 1)
-		return err_set(e, -EINVAL, "%s: delivery \"nat\" has one target; several are \"virtual\"", where);
-	if (p->delivery == DELIVER_VIRTUAL && (!n || n > DUET_SET_DIPS_MAX))
-		return err_set(e, -EINVAL, "%s: delivery \"virtual\" needs 1 to %u \"targets\"", where, DUET_SET_DIPS_MAX);
-	p->locals = own;
-	p->n_locals = n ?: 1;
-	if (!n) {
-		*own = (struct local_def){ .address = *dip, .weight = 1 };
-		if (addr_is_v4(dip) != addr_is_v4(vip))
-			return err_set(e, -EINVAL, "%s: a target and its VIP must be of one family", where);
-	}
-	json_array_foreach(list, i, v)
-		if (read_local(v, vip, where, &own[i], e))
-			return -EINVAL;
-	qsort(own, p->n_locals, sizeof(*own), by_address);
-	for (i = 1; i < p->n_locals; i++)
-		if (!addr_cmp(&own[i - 1].address, &own[i].address))
-			return err_set(e, -EINVAL, "%s: a target is given twice", where);
-	d->n_locals += p->n_locals;
-	return 0;
+	if (targets)
+		ret = delivery_targets(list, (enum delivery)p->delivery, vip, dip, where, targets, &n, e);
+	else
+		err_set(e, ret, "no memory");
+	if (n && !ret)
+		p->locals = d->locals + d->n_locals;
+	for (i = 0; i < n && !ret; i++)
+		d->locals[d->n_locals++] = (struct local_def){ .address = targets[i].address, .weight = targets[i].weight };
+	p->n_locals = ret ? 0 : n;
+	free(targets);
+	return ret;
 }
 
 static int read_ports(json_t *json, struct desired *d, struct pair_def *p, const char *where, struct err *e)
 {
-	json_t *list = json_object_get(json, "ports"), *v;
-	size_t i;
+	struct delivery_port *ports = d->ports + d->n_ports;
 
-	if (list && !json_is_array(list))
-		return err_set(e, -EINVAL, "%s: \"ports\" is no list", where);
-	if (json_array_size(list) && p->delivery == DELIVER_LO)
-		return err_set(e, -EINVAL, "%s: delivery \"lo\" changes no ports", where);
-	p->ports = d->ports + d->n_ports;
-	p->n_ports = json_array_size(list);
-	json_array_foreach(list, i, v) {
-		const char *proto = json_string_value(json_object_get(v, "proto"));
-		struct port_def *port = &d->ports[d->n_ports++];
-		unsigned int from, to;
-
-		if (!proto || (strcmp(proto, "tcp") && strcmp(proto, "udp")))
-			return err_set(e, -EINVAL, "%s: the \"proto\" of a port is tcp or udp", where);
-		if (!json_object_get(v, "port") || get_uint(v, "port", 1, 65535, 0, where, &from, e) ||
-		    get_uint(v, "to", 1, 65535, from, where, &to, e))
-			return err_set(e, -EINVAL, "%s: a port is {\"proto\", \"port\", \"to\"}, from 1 to 65535", where);
-		*port = (struct port_def){ .proto = proto[0] == 't' ? IPPROTO_TCP : IPPROTO_UDP, .port = from, .to = to };
-	}
+	p->ports = ports;
+	if (delivery_ports(json_object_get(json, "ports"), (enum delivery)p->delivery, where, ports, &p->n_ports, e))
+		return -EINVAL;
+	d->n_ports += p->n_ports;
 	return 0;
 }
 
@@ -187,7 +105,7 @@ static int read_checks(json_t *json, struct desired *d, const struct pair_def *p
 		struct check_def def = {};
 
 		snprintf(at, sizeof(at), "%.150s, check %zu", where, k + 1);
-		if (check_parse(check, at, &def, e))
+		if (probe_parse(check, 0, at, &def.probe, e) || field_uint(check, "rule", 0, 65535, 0, at, &def.rule, e))
 			return -EINVAL;
 		def.key = p->key;
 		for (t = 0; t < (p->n_locals ?: 1); t++) {
@@ -203,19 +121,20 @@ static int read_checks(json_t *json, struct desired *d, const struct pair_def *p
 
 static int read_pair(json_t *json, struct desired *d, struct err *e)
 {
-	const char *vip_text = json_string_value(json_object_get(json, "vip")), *how;
+	const char *vip_text = json_string_value(json_object_get(json, "vip"));
 	struct pair_def *p = &d->pairs[d->n_pairs];
 	char where[128], text[ADDR_STRLEN];
 	struct addr vip, dip;
+	enum delivery how;
 	unsigned int i;
 	int ret;
 
 	if (!json_is_object(json))
 		return err_set(e, -EINVAL, "an element of \"vips\" is no object");
-	if (get_addr(json_object_get(json, "vip"), "\"vip\"", &vip, e))
+	if (host_address(json_object_get(json, "vip"), "\"vip\"", &vip, e))
 		return -EINVAL;
 	snprintf(where, sizeof(where), "VIP %s: \"dip\"", vip_text);
-	if (get_addr(json_object_get(json, "dip"), where, &dip, e))
+	if (host_address(json_object_get(json, "dip"), where, &dip, e))
 		return -EINVAL;
 	if (!addr_cmp(&vip, &dip))
 		return err_set(e, -EINVAL, "VIP %s: a VIP can't be its own DIP", vip_text);
@@ -229,12 +148,9 @@ static int read_pair(json_t *json, struct desired *d, struct err *e)
 	d->n_pairs++;
 
 	snprintf(where, sizeof(where), "VIP %s, DIP %s", vip_text, text);
-	how = json_string_value(json_object_get(json, "delivery"));
-	for (i = 0; i < 3 && strcmp(how ?: "lo", deliveries[i]); i++)
-		;
-	if (i == 3 || (!how && json_object_get(json, "delivery")))
-		return err_set(e, -EINVAL, "%s: \"delivery\" is lo, nat or virtual, not \"%s\"", where, how ?: "");
-	p->delivery = i;
+	if (delivery_parse(json_object_get(json, "delivery"), where, &how, e))
+		return -EINVAL;
+	p->delivery = (enum decap_delivery)how;
 	if (json_object_get(json, "rules") && vip_from_json(json, &p->rules, e))
 		return -EINVAL;
 	ret = read_locals(json, d, p, &vip, &dip, where, e);
@@ -312,10 +228,10 @@ static int read_snat(json_t *list, struct desired *d, struct err *e)
 		struct snat_def *s = &d->snat[d->n_snat];
 		bool served = false;
 
-		if (get_addr(json_object_get(v, "vip"), "\"snat\": \"vip\"", &s->vip, e))
+		if (host_address(json_object_get(v, "vip"), "\"snat\": \"vip\"", &s->vip, e))
 			return -EINVAL;
 		snprintf(where, sizeof(where), "SNAT of VIP %s", addr_str(&s->vip, text));
-		if (get_uint(v, "first", 1024, 65535, 0, where, &first, e) || get_uint(v, "last", 1024, 65535, 0, where, &last, e))
+		if (field_uint(v, "first", 1024, 65535, 0, where, &first, e) || field_uint(v, "last", 1024, 65535, 0, where, &last, e))
 			return -EINVAL;
 		if (!first || last < first)
 			return err_set(e, -EINVAL, "%s: needs \"first\" and \"last\", from 1024 to 65535", where);
@@ -391,7 +307,7 @@ int desired_read(json_t *body, struct desired *d, struct err *e)
 	if (!json_is_object(body))
 		return err_set(e, -EINVAL, "the state is an object with \"epoch\", \"generation\", \"muxes\" and \"vips\"");
 	if (get_u64(body, "epoch", &d->meta.epoch, e) || get_u64(body, "generation", &d->meta.generation, e) ||
-	    get_uint(body, "seed", 0, UINT32_MAX, 0, "the state", &seed, e))
+	    field_uint(body, "seed", 0, UINT32_MAX, 0, "the state", &seed, e))
 		return -EINVAL;
 	d->seed = seed;
 	if (!json_is_array(muxes) || !json_is_array(vips))
@@ -413,11 +329,14 @@ int desired_read(json_t *body, struct desired *d, struct err *e)
 	if (!d->muxes || !d->racks || !d->pairs || !d->locals || !d->ports || !d->checks)
 		return err_set(e, -ENOMEM, "no memory");
 	json_array_foreach(muxes, at, v)
-		if (get_addr(v, "\"muxes\"", &d->muxes[d->n_muxes++], e))
+		if (host_address(v, "\"muxes\"", &d->muxes[d->n_muxes++], e))
 			return -EINVAL;
 	ret = read_racks(racks, d, e);
+	if (!ret)
+		ret = field_text(body, "racks_id", "the state", d->racks_id, sizeof(d->racks_id), e);
 	if (ret)
 		return ret;
+	d->has_racks = racks;
 	json_array_foreach(vips, at, v) {
 		ret = read_pair(v, d, e);
 		if (ret)

@@ -15,7 +15,9 @@
 #include "addr.h"
 #include "bpf/decap.h"
 #include "conf.h"
+#include "delivery.h"
 #include "http.h"
+#include "probe.h"
 #include "vip.h"
 
 #define RACK_NAME	64
@@ -170,16 +172,11 @@ struct local_def {
 	uint32_t number;		/* in marks; state.c fills it in */
 };
 
-struct port_def {
-	uint8_t proto;
-	uint16_t port, to;
-};
-
 struct pair_def {
 	struct decap_key key;
 	enum decap_delivery delivery;
 	const struct local_def *locals;
-	const struct port_def *ports;
+	const struct delivery_port *ports;
 	struct vip *rules;		/* as muxes have them, owned; NULL: not told */
 	unsigned int n_locals, n_ports;
 	unsigned int snats;		/* SNAT ranges of its VIP */
@@ -200,9 +197,11 @@ struct desired {
 	struct rack *racks;
 	struct pair_def *pairs;
 	struct local_def *locals;	/* of all pairs, one after the other */
-	struct port_def *ports;
+	struct delivery_port *ports;
 	struct check_def *checks;
 	struct snat_def *snat;
+	bool has_racks;			/* else they stay as they are */
+	char racks_id[20];		/* what the controller calls this list of racks; "": nothing */
 	struct prefix *excepts;		/* destinations that see the host's own address */
 	char *snat_text;		/* all that SNAT goes by; NULL: no SNAT */
 	unsigned int n_muxes, n_racks, n_pairs, n_locals, n_ports, n_checks, n_snat, n_excepts;
@@ -226,18 +225,12 @@ void nft_remove(struct nft *nft);
 int nft_works(struct nft *nft, struct err *e);
 
 /* ---- check.c: health checks ---- */
-enum check_type { CHECK_TCP, CHECK_HTTP, CHECK_HTTPS, CHECK_ICMP, CHECK_COMMAND };
-enum check_state { CHECK_UNKNOWN, CHECK_UP, CHECK_DOWN };
-
 struct check_def {
 	struct decap_key key;
 	struct addr target;		/* behind this host; none: the VIP on lo */
 	uint32_t mark;
 	unsigned int rule;
-	enum check_type type;
-	enum check_state initial;
-	unsigned int port, expect, interval_ms, timeout_ms, rise, fall;
-	char path[256], body[128], host[128], command[512];	/* zero-filled: compared as bytes */
+	struct probe_conf probe;
 };
 
 struct checks;
@@ -246,11 +239,6 @@ struct checks;
 int checks_start(sd_event *loop, struct dataplane *dp, void (*changed)(const struct decap_key *key, void *ctx), void *ctx,
 		 struct checks **checks);
 void checks_stop(struct checks *checks);
-/* get_uint - a number from min to max of a JSON object (desired.c); absent: fallback */
-int get_uint(json_t *json, const char *key, unsigned int min, unsigned int max, unsigned int fallback,
-	     const char *where, unsigned int *out, struct err *e);
-/* check_parse - {"rule", "type", "port", ...}; refuses with a sentence */
-int check_parse(json_t *json, const char *where, struct check_def *def, struct err *e);
 /* checks_set - an equal check goes on with the state it has; *changed counts the others */
 int checks_set(struct checks *checks, const struct check_def *defs, unsigned int n, unsigned int *changed);
 /* checks_json - those of one pair (NULL: of all); brief: as a report has them */
@@ -280,6 +268,7 @@ struct host {
 	struct desired held;		/* what this process was told last; zeros: nothing yet */
 	char failed[sizeof(((struct err *)0)->text)];	/* why the last state is not all made */
 	bool synced;			/* this process was told its state */
+	char racks_id[20];		/* of the racks it was told last */
 };
 
 void put_state(struct http_request *req, json_t *body, void *ctx);

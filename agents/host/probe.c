@@ -49,7 +49,7 @@ int probe_socket(struct check *c, int fd, bool bind_source)
 	setsockopt(fd, SOL_SOCKET, SO_DONTROUTE, &one, sizeof(one));
 	if (c->def.mark && setsockopt(fd, SOL_SOCKET, SO_MARK, &c->def.mark, sizeof(c->def.mark)))
 		return -errno;
-	if (c->def.type != CHECK_ICMP) {
+	if (c->def.probe.type != CHECK_ICMP) {
 		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 		setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof(one));
 		/* thousands of probes leave no sockets waiting behind them */
@@ -78,21 +78,21 @@ int probe_answer(struct check *c, bool over, char *why, size_t size)
 	if (c->len < 13 && !strchr(c->text, '\n') && !over)
 		return 0;
 	if (sscanf(c->text, "HTTP/%*u.%*u %3u", &status) != 1 && sscanf(c->text, "HTTP/%*u %3u", &status) != 1) {
-		snprintf(why, size, "port %u doesn't answer in HTTP", c->def.port);
+		snprintf(why, size, "port %u doesn't answer in HTTP", c->def.probe.port);
 		return -1;
 	}
-	if (status != c->def.expect) {
-		snprintf(why, size, "HTTP status %u, not %u", status, c->def.expect);
+	if (status != c->def.probe.expect) {
+		snprintf(why, size, "HTTP status %u, not %u", status, c->def.probe.expect);
 		return -1;
 	}
-	if (!c->def.body[0])
+	if (!c->def.probe.body[0])
 		return 1;
 	body = strstr(c->text, "\r\n\r\n");
-	if (body && strstr(body + 4, c->def.body))
+	if (body && strstr(body + 4, c->def.probe.body))
 		return 1;
 	if (!over && c->len < sizeof(c->text) - 1)
 		return 0;
-	snprintf(why, size, "the first %zu bytes of the answer have no \"%.64s\"", c->len, c->def.body);
+	snprintf(why, size, "the first %zu bytes of the answer have no \"%.64s\"", c->len, c->def.probe.body);
 	return -1;
 }
 
@@ -108,7 +108,7 @@ static void http_read(struct check *c)
 		return;
 	}
 	if (!n && !c->len) {
-		check_failed(c, "port %u closed the connection without an HTTP status", c->def.port);
+		check_failed(c, "port %u closed the connection without an HTTP status", c->def.probe.port);
 		return;
 	}
 	c->len += n;
@@ -156,18 +156,18 @@ static int on_io(sd_event_source *source, int fd, uint32_t revents, void *ctx)
 	socklen_t size = sizeof(int);
 	int error = 0;
 
-	if (c->def.type == CHECK_ICMP) {
+	if (c->def.probe.type == CHECK_ICMP) {
 		icmp_read(c);
 		return 0;
 	}
 	if (!c->connected) {
 		getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size);
 		if (error) {
-			check_failed(c, "port %u: %s", c->def.port, strerror(error));
+			check_failed(c, "port %u: %s", c->def.probe.port, strerror(error));
 			return 0;
 		}
 		c->connected = true;
-		if (c->def.type == CHECK_TCP) {
+		if (c->def.probe.type == CHECK_TCP) {
 			check_result(c, "");
 			return 0;
 		}
@@ -204,10 +204,10 @@ static int icmp_send(struct check *c, bool v4)
 static void start(struct check *c)
 {
 	struct addr at = to_addr(&c->def.key.vip);
-	bool icmp = c->def.type == CHECK_ICMP, v4 = addr_is_v4(&at);
+	bool icmp = c->def.probe.type == CHECK_ICMP, v4 = addr_is_v4(&at);
 	char vip[ADDR_STRLEN];
 	struct sockaddr_in6 to;
-	socklen_t len = probe_address(&at, icmp ? 0 : c->def.port, &to);
+	socklen_t len = probe_address(&at, icmp ? 0 : c->def.probe.port, &to);
 	int ret;
 
 	addr_str(&at, vip);
@@ -223,13 +223,13 @@ static void start(struct check *c)
 		return;
 	}
 	if (connect(c->fd, (struct sockaddr *)&to, len) && errno != EINPROGRESS) {
-		check_failed(c, "%s port %u: %s", vip, c->def.port, strerror(errno));
+		check_failed(c, "%s port %u: %s", vip, c->def.probe.port, strerror(errno));
 		return;
 	}
-	if (c->def.type == CHECK_HTTP)
+	if (c->def.probe.type == CHECK_HTTP)
 		c->len = snprintf(c->text, sizeof(c->text),
 				  "GET %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: duet-host-agent\r\nConnection: close\r\n\r\n",
-				  c->def.path, c->def.host[0] ? c->def.host : vip);
+				  c->def.probe.path, c->def.probe.host[0] ? c->def.probe.host : vip);
 	ret = icmp ? icmp_send(c, v4) : 0;
 	if (ret) {
 		check_failed(c, "echo request: %s", strerror(-ret));
@@ -242,9 +242,9 @@ static void start(struct check *c)
 
 static const char *awaits(const struct check *c)
 {
-	return c->def.type == CHECK_ICMP ? "echo reply" : c->connected ? "HTTP answer" : "connection";
+	return c->def.probe.type == CHECK_ICMP ? "echo reply" : c->connected ? "HTTP answer" : "connection";
 }
 
-const struct probe_ops probe_tcp = { "tcp", start, probe_close, awaits };
-const struct probe_ops probe_http = { "http", start, probe_close, awaits };
-const struct probe_ops probe_icmp = { "icmp", start, probe_close, awaits };
+const struct probe_ops probe_tcp = { start, probe_close, awaits };
+const struct probe_ops probe_http = { start, probe_close, awaits };
+const struct probe_ops probe_icmp = { start, probe_close, awaits };

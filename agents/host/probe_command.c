@@ -43,7 +43,7 @@ static int ended(sd_event_source *source, const siginfo_t *si, void *ctx)
 static void start(struct check *c)
 {
 	char vip[16 + ADDR_STRLEN] = "DUET_VIP=", dip[16 + ADDR_STRLEN] = "DUET_DIP=", target[16 + ADDR_STRLEN] = "DUET_TARGET=";
-	char *argv[] = { "sh", "-c", c->def.command, NULL };
+	char *argv[] = { "sh", "-c", c->def.probe.command, NULL };
 	char *env[] = { vip, dip, target, "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", NULL };
 	posix_spawn_file_actions_t files;
 	posix_spawnattr_t attr;
@@ -82,4 +82,4 @@ static const char *awaits(const struct check *c)
 	return "end of the command";
 }
 
-const struct probe_ops probe_command = { "command", start, cancel, awaits };
+const struct probe_ops probe_command = { start, cancel, awaits };

@@ -160,10 +160,10 @@ static void start(struct check *c)
 	}
 	c->easy = easy;
 	addr_str(&at, vip);
-	snprintf(url, sizeof(url), v4 ? "https://%s:%u%s" : "https://[%s]:%u%s", vip, c->def.port, c->def.path);
+	snprintf(url, sizeof(url), v4 ? "https://%s:%u%s" : "https://[%s]:%u%s", vip, c->def.probe.port, c->def.probe.path);
 	curl_easy_setopt(easy, CURLOPT_URL, url);
-	if (c->def.host[0]) {
-		snprintf(host, sizeof(host), "Host: %s", c->def.host);
+	if (c->def.probe.host[0]) {
+		snprintf(host, sizeof(host), "Host: %s", c->def.probe.host);
 		headers = curl_slist_append(NULL, host);
 		curl_easy_setopt(easy, CURLOPT_HTTPHEADER, headers);
 	}
@@ -204,4 +204,4 @@ static const char *awaits(const struct check *c)
 	return c->len ? "end of the HTTPS answer" : "HTTPS answer";
 }
 
-const struct probe_ops probe_https = { "https", start, cancel, awaits };
+const struct probe_ops probe_https = { start, cancel, awaits };

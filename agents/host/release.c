@@ -100,7 +100,7 @@ void release_apply(struct release *r, const struct desired *d)
 	struct err e;
 	unsigned int i;
 
-	for (i = 0; i < d->n_checks && !d->checks[i].port; i++)
+	for (i = 0; i < d->n_checks && !d->checks[i].probe.port; i++)
 		;
 	if (i == d->n_checks) {
 		/* one of an agent before us goes, too */

@@ -121,9 +121,10 @@ void report_now(struct report *r)
 	http_cancel(r->call);
 	snat = snat_json(host->snat);
 	json_object_set_new(snat, "vips", usage_json(host->usage));
-	body = json_pack("{s:s, s:s, s:I, s:b, s:o, s:o, s:o}", "host", host->conf.name, "instance", daemon_instance(),
+	body = json_pack("{s:s, s:s, s:I, s:b, s:o, s:o, s:o, s:s}", "host", host->conf.name, "instance", daemon_instance(),
 			 "seq", (json_int_t)++r->seq, "synced", host->synced,
-			 "dips", checks_json(host->checks, NULL, true), "traffic", traffic(host->dp), "snat", snat);
+			 "dips", checks_json(host->checks, NULL, true), "traffic", traffic(host->dp), "snat", snat,
+			 "racks", host->racks_id);
 	r->call = http_call(r->client, "POST", r->url, body, TIMEOUT_MS, on_done, r);
 	if (!r->call)
 		arm(r, INTERVAL_MS);

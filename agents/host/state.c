@@ -17,7 +17,7 @@
 #include "snat.h"
 
 struct changed {
-	unsigned int muxes, added, removed, addresses, checks;
+	unsigned int muxes, added, removed, addresses, checks, racks;
 };
 
 /* The pairs in the form the maps want. */
@@ -150,7 +150,7 @@ static int serve(struct host *host, const struct desired *d, struct pairs *p, st
 		ret = nft_apply(host->nft, d->pairs, d->n_pairs, e);
 	if (!ret)
 		ret = dp_settings_set(host->dp, &settings, e);
-	if (!ret)
+	if (!ret && d->has_racks)
 		ret = dp_racks_set(host->dp, d->racks, d->n_racks, e);
 	if (!ret)
 		ret = dp_muxes_set(host->dp, d->muxes, d->n_muxes, &c->muxes, e);
@@ -256,7 +256,11 @@ void put_state(struct http_request *req, json_t *body, void *ctx)
 	desired_free(&host->held);
 	host->held = d;
 	usage_state(host->usage);
-	if (!host->synced || c.muxes || c.added || c.removed || c.addresses || c.checks) {
+	if (d.has_racks && strcmp(host->racks_id, d.racks_id)) {
+		snprintf(host->racks_id, sizeof(host->racks_id), "%s", d.racks_id);
+		c.racks = d.n_racks;
+	}
+	if (!host->synced || c.racks || c.muxes || c.added || c.removed || c.addresses || c.checks) {
 		log_info("state %llu/%llu: %u VIPs (%u added, %u removed), %u muxes, %u checks (%u changed)",
 			 d.meta.epoch, d.meta.generation, d.n_pairs, c.added, c.removed, d.n_muxes, d.n_checks, c.checks);
 		host->synced = true;

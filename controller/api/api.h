@@ -10,11 +10,12 @@
  */
 int vip_check(const struct updater *u, json_t *vip, json_t **def, struct err *e);
 
-/* checks.c: members that nobody knows, numbers out of bounds; absent is good */
-int api_members(json_t *object, const char *const *known, const char *where, struct err *e);
+/* checks.c: numbers out of bounds; absent is good */
 int api_number(json_t *object, const char *key, json_int_t low, json_int_t high, const char *where, struct err *e);
 /* snat.c: "snat" of a definition, or NULL */
 int snat_check(json_t *snat, json_t *def, const struct vip *vip, const char *where, struct err *e);
+/* deliver.c: "delivery" of a definition, put in normal form; absent is good */
+int delivery_check(const struct updater *u, json_t *def, const struct vip *vip, const char *where, struct err *e);
 void snat_faults(struct updater *u, json_t *faults);
 struct metrics;
 void snat_metrics(const struct updater *u, struct metrics *m);

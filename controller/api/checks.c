@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Checks a VIP definition before anything is done with it. Rules and DIPs are
- * checked by lib/vip, as everywhere; here comes what only the controller
- * knows: aggregate, traffic sources, health checks.
+ * checked by lib/vip, health checks by lib/probe, as everywhere; here comes what
+ * only the controller knows: aggregate, traffic sources.
  */
 #include "api.h"
 
@@ -10,30 +10,13 @@
 #include <stdio.h>
 #include <string.h>
 
-#define PATH_MAX_LEN 255 /* what a host agent takes at least */
+#include "fields.h"
+#include "probe.h"
 
 static const char *const members[] = { "vip", "name", "traffic", "rules", "status", "fragments", "oversize",
-					   "all_down", "snat", NULL };
+					   "all_down", "snat", "delivery", NULL };
 static const char *const rule_members[] = { "proto", "port", "fields", "dips", "check", NULL };
 static const char *const dip_members[] = { "address", "weight", "state", NULL };
-static const char *const check_members[] = { "type", "port", "path", "expect", "interval_ms",
-					     "timeout_ms", "rise", "fall", NULL };
-
-int api_members(json_t *object, const char *const *known, const char *where, struct err *e)
-{
-	const char *key;
-	json_t *value;
-	unsigned int i;
-
-	json_object_foreach(object, key, value) {
-		for (i = 0; known[i] && strcmp(known[i], key); i++)
-			;
-		if (!known[i])
-			return err_set(e, -EINVAL, "%s: there is no such member as \"%s\"", where,
-				       key);
-	}
-	return 0;
-}
 
 int api_number(json_t *object, const char *key, json_int_t low, json_int_t high, const char *where, struct err *e)
 {
@@ -46,43 +29,17 @@ int api_number(json_t *object, const char *key, json_int_t low, json_int_t high,
 		       (long long)low, (long long)high);
 }
 
+/* check_health_check - as the host agent reads it; what names no port takes the rule's */
 static int check_health_check(json_t *check, json_t *rule, const char *where, struct err *e)
 {
-	const char *type = get_str(check, "type", "");
-	json_t *path = json_object_get(check, "path");
-	int ret;
+	json_t *port = json_object_get(rule, "port");
+	struct probe_conf conf;
 
-	if (!json_is_object(check))
-		return err_set(e, -EINVAL, "%s: a check is an object", where);
-	if (strcmp(type, "tcp") && strcmp(type, "http") && strcmp(type, "icmp"))
-		return err_set(e, -EINVAL, "%s: the \"type\" of a check is tcp, http or icmp",
-			       where);
-	if (path && (!json_is_string(path) || *json_string_value(path) != '/' ||
-		     json_string_length(path) > PATH_MAX_LEN ||
-		     strpbrk(json_string_value(path), " \r\n\t")))
-		return err_set(
-			e, -EINVAL,
-			"%s: the \"path\" of a check begins with /, has no blanks and at most %d characters",
-			where, PATH_MAX_LEN);
-	if (strcmp(type, "icmp") && !json_object_get(check, "port") &&
-	    !json_is_integer(json_object_get(rule, "port")))
-		return err_set(e, -EINVAL,
-			       "%s: the check has no \"port\", and the rule has none to take",
-			       where);
-	ret = api_members(check, check_members, where, e);
-	if (!ret)
-		ret = api_number(check, "port", 1, 65535, where, e);
-	if (!ret)
-		ret = api_number(check, "expect", 100, 599, where, e);
-	if (!ret)
-		ret = api_number(check, "interval_ms", 10, 3600000, where, e);
-	if (!ret)
-		ret = api_number(check, "timeout_ms", 1, 3600000, where, e);
-	if (!ret)
-		ret = api_number(check, "rise", 1, 100, where, e);
-	if (!ret)
-		ret = api_number(check, "fall", 1, 100, where, e);
-	return ret;
+	if (json_object_get(check, "rule"))
+		return err_set(e, -EINVAL, "%s: there is no such member as \"rule\"", where);
+	if (probe_parse(check, json_is_integer(port) ? json_integer_value(port) : 0, where, &conf, e))
+		return -EINVAL;
+	return 0;
 }
 
 static bool is_switch(const struct updater *u, const char *name)
@@ -142,11 +99,11 @@ static int normal_rule(const struct updater *u, json_t *rule, const char *where,
 	size_t i;
 	int ret;
 
-	ret = api_members(rule, rule_members, where, e);
+	ret = fields_known(rule, rule_members, where, e);
 	if (ret)
 		return ret;
 	json_array_foreach(json_object_get(rule, "dips"), i, dip) {
-		ret = api_members(dip, dip_members, where, e);
+		ret = fields_known(dip, dip_members, where, e);
 		if (ret)
 			return ret;
 		addr_parse(get_str(dip, "address", ""), &a);
@@ -158,6 +115,24 @@ static int normal_rule(const struct updater *u, json_t *rule, const char *where,
 		json_object_set_new(dip, "address", json_string(text));
 	}
 	return check ? check_health_check(check, rule, where, e) : 0;
+}
+
+/* check_whole - what is neither a rule's nor a DIP's */
+static int check_whole(const struct updater *u, json_t *json, const struct addr *a, const char *where, struct err *e)
+{
+	bool v4 = addr_is_v4(a);
+
+	if (!v4 && !u->ctl->conf.aggregate6_text)
+		return err_set(e, -EINVAL, "%s is IPv6, and [controller] aggregate6 is not set", where);
+	if (!prefix_holds(v4 ? &u->ctl->conf.aggregate : &u->ctl->conf.aggregate6, a))
+		return err_set(e, -EINVAL,
+			       "%s is outside the aggregate %s, which the SMuxes announce", where,
+			       v4 ? u->ctl->conf.aggregate_text : u->ctl->conf.aggregate6_text);
+	if (json_object_get(json, "name") && !get_str(json, "name", NULL))
+		return err_set(e, -EINVAL, "%s: its \"name\" is a string", where);
+	if (fields_known(json, members, where, e))
+		return -EINVAL;
+	return check_traffic(u, json_object_get(json, "traffic"), where, e);
 }
 
 int vip_check(const struct updater *u, json_t *json, json_t **out, struct err *e)
@@ -176,35 +151,26 @@ int vip_check(const struct updater *u, json_t *json, json_t **out, struct err *e
 	addr_str(&a, text);
 	snprintf(where, sizeof(where), "VIP %s", text);
 	ret = snat_check(json_object_get(json, "snat"), json, vip, where, e);
-	vip_free(vip);
-	if (ret)
-		return ret;
-	if (!addr_is_v4(&a) && !u->ctl->conf.aggregate6_text)
-		return err_set(e, -EINVAL, "%s is IPv6, and [controller] aggregate6 is not set", where);
-	if (!prefix_holds(addr_is_v4(&a) ? &u->ctl->conf.aggregate : &u->ctl->conf.aggregate6, &a))
-		return err_set(e, -EINVAL,
-			       "%s is outside the aggregate %s, which the SMuxes announce", where,
-			       addr_is_v4(&a) ? u->ctl->conf.aggregate_text : u->ctl->conf.aggregate6_text);
-	if (json_object_get(json, "name") && !get_str(json, "name", NULL))
-		return err_set(e, -EINVAL, "%s: its \"name\" is a string", where);
-	ret = api_members(json, members, where, e);
+	def = ret ? NULL : json_deep_copy(json);
 	if (!ret)
-		ret = check_traffic(u, json_object_get(json, "traffic"), where, e);
+		ret = def ? delivery_check(u, def, vip, where, e) : err_set(e, -ENOMEM, "out of memory");
+	vip_free(vip);
+	if (!ret)
+		ret = check_whole(u, def, &a, where, e);
 	if (ret)
-		return ret;
-	def = json_deep_copy(json);
-	if (!def)
-		return err_set(e, -ENOMEM, "out of memory");
+		goto err_def;
 	json_object_del(def, "status");
 	json_object_set_new(def, "vip", json_string(text));
 	json_array_foreach(json_object_get(def, "rules"), i, rule) {
 		snprintf(where, sizeof(where), "VIP %s, rule %zu", text, i + 1);
 		ret = normal_rule(u, rule, where, e);
-		if (ret) {
-			json_decref(def);
-			return ret;
-		}
+		if (ret)
+			goto err_def;
 	}
 	*out = def;
 	return 0;
+
+err_def:
+	json_decref(def);
+	return ret;
 }

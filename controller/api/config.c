@@ -11,6 +11,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "gate.h"
+
 /* struct change - what one request came to */
 struct change {
 	struct updater *u;
@@ -165,6 +167,46 @@ static bool ready(struct updater *u, struct http_request *req)
 	return false;
 }
 
+static const char *command_of(json_t *rule)
+{
+	json_t *check = json_object_get(rule, "check");
+
+	return strcmp(get_str(check, "type", ""), "command") ? NULL : get_str(check, "command", "");
+}
+
+/* is_command - is there such a check in a definition */
+static bool is_command(json_t *def, const char *command)
+{
+	json_t *rule;
+	size_t r;
+
+	json_array_foreach(json_object_get(def, "rules"), r, rule)
+		if (command_of(rule) && !strcmp(command_of(rule), command))
+			return true;
+	return false;
+}
+
+/* may_command - hosts run the command of a check as root: who brings in a new one must be admin; false: answered */
+static bool may_command(struct http_request *req, struct updater *u, json_t *def)
+{
+	struct uvip *v = vip_find(u, get_str(def, "vip", NULL));
+	json_t *rule;
+	char who[128];
+	size_t r;
+
+	json_array_foreach(json_object_get(def, "rules"), r, rule) {
+		const char *command = command_of(rule);
+
+		if (!command || (v && is_command(config_latest(v), command)) ||
+		    auth_right(u->ctl, req, who, sizeof(who)) >= RIGHT_ADMIN)
+			continue;
+		http_problem(req, 403, NULL, "VIP %s, rule %zu: hosts run the command of a check as root: a new one needs the role "
+			     "admin, which %s has not", get_str(def, "vip", ""), r + 1, who);
+		return false;
+	}
+	return true;
+}
+
 /* check_all - list of normal definitions; a VIP twice is refused */
 static json_t *check_all(struct updater *u, json_t *vips, json_t *seen, struct err *e)
 {
@@ -234,15 +276,22 @@ void api_config_get(struct http_request *req, json_t *body, void *ctx)
 /* checked - the request's VIPs in normal form, or NULL and it is answered */
 static json_t *checked(struct http_request *req, struct updater *u, json_t *body, json_t *seen)
 {
-	json_t *list;
+	json_t *list, *def;
 	struct err e;
+	size_t i;
 	int ret;
 
 	if (!ready(u, req))
 		return NULL;
 	ret = config_check(u, body, &list, seen, &e);
-	if (!ret)
+	if (!ret) {
+		json_array_foreach(list, i, def)
+			if (!may_command(req, u, def)) {
+				json_decref(list);
+				return NULL;
+			}
 		return list;
+	}
 	http_problem(req, ret == -EBADMSG ? 400 : 422, NULL, "%s", e.text);
 	return NULL;
 }
@@ -370,7 +419,7 @@ void api_vip_put(struct http_request *req, json_t *body, void *ctx)
 		json_decref(def);
 		return;
 	}
-	if (api_match(req, vip_find(u, address) ? vip_find(u, address)->generation : 0)) {
+	if (!may_command(req, u, def) || api_match(req, vip_find(u, address) ? vip_find(u, address)->generation : 0)) {
 		json_decref(def);
 		return;
 	}

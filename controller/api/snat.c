@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "../updater/snat.h"
+#include "fields.h"
 #include "metrics.h"
 
 #define PORT_MIN  1024
@@ -67,7 +68,7 @@ int snat_check(json_t *snat, json_t *def, const struct vip *vip, const char *whe
 	snprintf(at, sizeof(at), "%s, snat", where);
 	if (!json_is_object(snat))
 		return err_set(e, -EINVAL, "%s: it is an object, {} for what is usual", at);
-	ret = api_members(snat, members, at, e);
+	ret = fields_known(snat, members, at, e);
 	if (!ret)
 		ret = api_number(snat, "first", PORT_MIN, 65535, at, e);
 	if (!ret)

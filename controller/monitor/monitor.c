@@ -108,6 +108,16 @@ static bool take_snat(struct mhost *h, json_t *snat)
 	return news;
 }
 
+/* take_racks - by which list of racks it counts; true: it is news */
+static bool take_racks(struct mhost *h, const char *racks)
+{
+	bool news = !racks != !h->tells_racks || strcmp(racks ? racks : "", h->racks);
+
+	h->tells_racks = racks;
+	snprintf(h->racks, sizeof(h->racks), "%s", racks ? racks : "");
+	return news;
+}
+
 static json_t *report_answer(const struct monitor *m)
 {
 	return json_pack("{s:I, s:I, s:i}", "epoch", (json_int_t)m->epoch, "generation", (json_int_t)m->generation,
@@ -121,7 +131,7 @@ void monitor_report_post(struct http_request *req, json_t *body, void *ctx)
 	uint64_t seq = get_u64(body, "seq", 0);
 	json_t *index, *dips;
 	struct mhost *h;
-	bool first, news, ports;
+	bool first, news, others;
 	struct err e;
 
 	if (report_check(body, &e)) {
@@ -141,7 +151,8 @@ void monitor_report_post(struct http_request *req, json_t *body, void *ctx)
 	dips = json_object_get(body, "dips");
 	dips = dips ? json_incref(dips) : json_array();
 	first = !h->heard_ms || strcmp(h->instance, instance);
-	ports = take_snat(h, json_object_get(body, "snat"));
+	others = take_snat(h, json_object_get(body, "snat"));
+	others |= take_racks(h, get_str(body, "racks", NULL));
 	news = first || h->silent || !states_equal(h->dips, dips);
 	m->n_heard += !h->heard_ms;
 	traffic_add(m, h, json_object_get(body, "traffic"), !strcmp(h->instance, instance));
@@ -151,7 +162,7 @@ void monitor_report_post(struct http_request *req, json_t *body, void *ctx)
 	h->silent = false;
 	json_decref(h->dips);
 	h->dips = dips;
-	if (news || ports)
+	if (news || others)
 		tell_host(h, news && !first);
 	http_reply(req, 200, report_answer(m));
 }
@@ -171,6 +182,8 @@ static json_t *host_to_json(const struct monitor *m, const struct mhost *h)
 	json_object_set_new(o, "traffic", traffic_host_json(h));
 	if (h->snat)
 		json_object_set(o, "snat", h->snat);
+	if (h->tells_racks)
+		json_object_set_new(o, "racks", json_string(h->racks));
 	return o;
 }
 
@@ -199,6 +212,8 @@ void monitor_model_get(struct http_request *req, json_t *body, void *ctx)
 	json_object_set_new(model, "aggregate", json_string(m->ctl->conf.aggregate_text));
 	if (!only || !strcmp(only, "hosts"))
 		add_hosts(req, m, model);
+	if (!only)
+		json_object_set_new(model, "racks", racks_to_json(&m->topo));
 	http_reply(req, 200, model);
 }
 

@@ -5,7 +5,7 @@
 
 #include <sys/queue.h>
 #include "monitor.h"
-#include "topology.h"
+#include "racks.h"
 
 struct mhost {
 	struct monitor *monitor;
@@ -14,6 +14,8 @@ struct mhost {
 	uint64_t seq, heard_ms; /* mono_ms() of the last report; 0: never */
 	json_t *dips;		/* array as reported; NULL: never */
 	json_t *snat;		/* "vips": ports it holds and uses, "exhausted"; NULL: it has none */
+	char racks[20];		/* the id of the list of racks it has; "": none that it knows of */
+	bool tells_racks;	/* it is one that tells so */
 	json_t *counters;	/* "VIP|DIP": {"bytes", "mbps"}, of the last report */
 	uint64_t counted_ms;
 	bool silent;

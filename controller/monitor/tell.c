@@ -85,9 +85,9 @@ static void call(struct monitor *m)
 		h->queued = false;
 		h->in_call = true;
 		t->hosts[t->n++] = h;
-		json_array_append_new(list, json_pack("{s:s, s:s, s:b, s:O, s:O*}", "host", h->node->name,
+		json_array_append_new(list, json_pack("{s:s, s:s, s:b, s:O, s:O*, s:s*}", "host", h->node->name,
 						      "instance", h->instance, "silent", h->silent, "dips", h->dips,
-						      "snat", h->snat));
+						      "snat", h->snat, "racks", h->tells_racks ? h->racks : NULL));
 	}
 	if (!t->n)
 		goto err_list;

@@ -4,7 +4,7 @@
  * refused with the first thing wrong in it. After that nobody needs to check
  * the fabric's description again.
  */
-#include "topology.h"
+#include "racks.h"
 
 #include <cgraph.h>
 #include <duet/limits.h>
@@ -123,6 +123,20 @@ static int read_role(const char *file, Agnode_t *n, enum topo_role *role, struct
 	return err_set(e, -EINVAL, "%s: \"%s\" has no role", file, agnameof(n));
 }
 
+static int read_prefixes(const char *file, Agnode_t *n, struct topo_node *node, struct err *e)
+{
+	const char *s = attr(n, "prefixes");
+
+	if (!s)
+		return 0;
+	if (node->role != TOPO_TOR)
+		return err_set(e, -EINVAL, "%s: %s \"%s\" can't have prefixes: a tor's are its rack's", file, roles[node->role],
+			       node->name);
+	if (racks_parse(s, &node->prefixes, &node->n_prefixes))
+		return err_set(e, -EINVAL, "%s: \"%s\": prefixes=\"%s\" are no prefixes such as 10.1.1.0/24", file, node->name, s);
+	return 0;
+}
+
 static int read_node(const char *file, Agnode_t *n, struct topo_node *node, struct err *e)
 {
 	const char *name = agnameof(n), *container = attr(n, "container"),
@@ -148,7 +162,7 @@ static int read_node(const char *file, Agnode_t *n, struct topo_node *node, stru
 		return err_set(e, -EINVAL, "%s: %s \"%s\" can't be in a container: agg and tor are",
 			       file, roles[node->role], name);
 	}
-	if (topo_is_switch(node) && read_tables(file, n, &node->tables, e))
+	if ((topo_is_switch(node) && read_tables(file, n, &node->tables, e)) || read_prefixes(file, n, node, e))
 		return -EINVAL;
 	if (agent && !http_url_is(agent))
 		return err_set(e, -EINVAL, "%s: \"%s\": agent=\"%s\" is no http:// URL", file, name,
@@ -180,7 +194,26 @@ static int read_node(const char *file, Agnode_t *n, struct topo_node *node, stru
 	return 0;
 }
 
-/* Nothing may be given twice: addresses, agents. Sorting would lose the order; n is small. */
+/* check_prefixes - a prefix is one rack's */
+static int check_prefixes(const char *file, const struct topo_node *n, json_t *seen, struct err *e)
+{
+	char key[ADDR_STRLEN + 8];
+	unsigned int i;
+	json_t *other;
+
+	for (i = 0; i < n->n_prefixes; i++) {
+		addr_str(&n->prefixes[i].addr, key);
+		snprintf(key + strlen(key), 8, "/%u", n->prefixes[i].len);
+		other = json_object_get(seen, key);
+		if (other)
+			return err_set(e, -EINVAL, "%s: \"%s\" and \"%s\" have the same prefix %s", file,
+				       json_string_value(other), n->name, key);
+		json_object_set_new(seen, key, json_string(n->name));
+	}
+	return 0;
+}
+
+/* Nothing may be given twice: addresses, agents, prefixes. Sorting would lose the order; n is small. */
 static int check_twice(const char *file, const struct topology *t, struct err *e)
 {
 	json_t *seen = json_object();
@@ -205,6 +238,8 @@ static int check_twice(const char *file, const struct topology *t, struct err *e
 				      file, json_string_value(other), n->name, n->agent);
 		else if (n->agent)
 			json_object_set_new(seen, n->agent, json_string(n->name));
+		if (!ret)
+			ret = check_prefixes(file, n, seen, e);
 	}
 	json_decref(seen);
 	return ret;
@@ -385,8 +420,10 @@ void topology_free(struct topology *t)
 {
 	unsigned int i;
 
-	for (i = 0; i < t->n_nodes; i++)
+	for (i = 0; i < t->n_nodes; i++) {
 		free(t->nodes[i].agent);
+		free(t->nodes[i].prefixes);
+	}
 	free(t->nodes);
 	free(t->links);
 	memset(t, 0, sizeof(*t));

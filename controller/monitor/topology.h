@@ -26,6 +26,8 @@ struct topo_node {
 	double mbps;		   /* smux: its capacity, 0 if not told */
 	struct topo_tables tables; /* switches */
 	unsigned int tor;	   /* server and smux: node it hangs on */
+	struct prefix *prefixes;   /* tor: where its clients are; none: follows from its servers */
+	unsigned int n_prefixes;
 };
 
 struct topo_link {

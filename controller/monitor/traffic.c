@@ -91,6 +91,21 @@ void traffic_forget(struct monitor *m, struct mhost *h)
 	h->counters = NULL;
 }
 
+/* sources_of - a VIP's bytes at one host by where they come from; what is in no rack comes from outside */
+static json_t *sources_of(json_t *item)
+{
+	json_t *racks = json_object_get(item, "racks"), *row, *out = racks ? json_object() : NULL;
+	size_t i;
+
+	json_array_foreach(racks, i, row) {
+		const char *rack = get_str(row, "rack", "");
+
+		rack = *rack ? rack : "internet";
+		json_object_set_new(out, rack, json_real(get_num(out, rack, 0) + get_num(row, "bytes", 0)));
+	}
+	return out;
+}
+
 void traffic_add(struct monitor *m, struct mhost *h, json_t *list, bool same_instance)
 {
 	uint64_t now = mono_ms(), ms = now - h->counted_ms;
@@ -107,7 +122,7 @@ void traffic_add(struct monitor *m, struct mhost *h, json_t *list, bool same_ins
 	json_array_foreach(list, i, item) {
 		const char *vip = get_str(item, "vip", ""), *dip = get_str(item, "dip", "");
 		double bytes = get_num(item, "bytes", 0), mbps = 0, old;
-		json_t *c;
+		json_t *c, *sources;
 
 		snprintf(key, sizeof(key), "%.45s|%.45s", vip, dip);
 		c = json_object_get(before, key);
@@ -115,11 +130,12 @@ void traffic_add(struct monitor *m, struct mhost *h, json_t *list, bool same_ins
 		if (c && bytes >= old)
 			mbps = (bytes - old) * 8 / 1000 / ms;
 		add(m->traffic, vip, mbps - get_num(c, "mbps", 0));
+		sources = sources_of(item);
 		if (c)
-			add_sources(m->traffic, vip, json_object_get(item, "sources"), json_object_get(c, "sources"));
+			add_sources(m->traffic, vip, sources, json_object_get(c, "sources"));
 		c = json_pack("{s:f, s:f}", "bytes", bytes, "mbps", mbps);
-		if (json_object_get(item, "sources"))
-			json_object_set(c, "sources", json_object_get(item, "sources"));
+		if (sources)
+			json_object_set_new(c, "sources", sources);
 		json_object_set_new(counters, key, c);
 		json_object_del(before, key);
 	}

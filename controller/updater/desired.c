@@ -115,12 +115,33 @@ static bool host_checks(json_t *def, const char *address, json_t *checks)
 		if (check) {
 			check = json_deep_copy(check);
 			json_object_set_new(check, "rule", json_integer(r));
-			if (!json_object_get(check, "port") && strcmp(get_str(check, "type", ""), "icmp"))
+			if (!json_object_get(check, "port") && strcmp(get_str(check, "type", ""), "icmp") &&
+			    json_is_integer(json_object_get(rule, "port")))
 				json_object_set(check, "port", json_object_get(rule, "port"));
 			json_array_append_new(checks, check);
 		}
 	}
 	return found;
+}
+
+/* host_vip - what a host is told of a VIP by this definition; NULL: none of its rules has its DIP */
+static json_t *host_vip(const struct host *h, const struct uvip *v, json_t *def)
+{
+	json_t *checks = json_array(), *delivery = json_object_get(def, "delivery"), *vip = NULL, *value;
+
+	if (def && host_checks(def, h->address, checks))
+		vip = json_pack("{s:s, s:s, s:O}", "vip", v->text, "dip", h->address, "checks", checks);
+	json_decref(checks);
+	if (!vip || !delivery)
+		return vip;
+	json_object_set(vip, "delivery", json_object_get(delivery, "type"));
+	value = json_object_get(json_object_get(delivery, "targets"), h->address);
+	if (value)
+		json_object_set(vip, "targets", value);
+	value = json_object_get(delivery, "ports");
+	if (value)
+		json_object_set(vip, "ports", value);
+	return vip;
 }
 
 /* desired_host - a DIP of a definition still to come is served already, so that
@@ -139,17 +160,21 @@ json_t *desired_host(const struct host *h)
 	/* it has had DIPs of these; of some it may have none any more */
 	json_object_foreach_safe(h->vips, next, key, value) {
 		const struct uvip *v = vip_find((struct updater *)u, key);
-		json_t *checks = json_array();
 
-		if (v && (host_checks(v->def, h->address, checks) ||
-			  (v->move && v->move->def && host_checks(v->move->def, h->address, checks)))) {
-			vip = json_pack("{s:s, s:s, s:O}", "vip", v->text, "dip", h->address, "checks", checks);
+		vip = v ? host_vip(h, v, v->def) : NULL;
+		if (v && !vip && v->move)
+			vip = host_vip(h, v, v->move->def);
+		if (vip) {
 			snat_desired(h, v, vip, blocks);
 			json_array_append_new(vips, vip);
 		} else {
 			json_object_del(h->vips, key);
 		}
-		json_decref(checks);
 	}
-	return json_pack("{s:I, s:o, s:o, s:o}", "seed", (json_int_t)u->seed, "muxes", muxes, "vips", vips, "snat", blocks);
+	value = json_pack("{s:I, s:o, s:o, s:o}", "seed", (json_int_t)u->seed, "muxes", muxes, "vips", vips, "snat", blocks);
+	if (h->racks_due) {	/* many, and hardly ever others: only who has not got them is sent them */
+		json_object_set(value, "racks", json_object_get(u->model, "racks"));
+		json_object_set_new(value, "racks_id", json_string(u->racks));
+	}
+	return value;
 }

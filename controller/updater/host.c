@@ -55,6 +55,7 @@ static void pushed(const struct http_result *r, void *ctx)
 		h->acked = h->sent;
 		h->lost_ms = 0;
 		snat_acked(h->u, h);
+		h->racks_due &= !h->racks_sent;
 		h->synced = !h->dirty;
 		h->why[0] = 0;
 		h->backoff_ms = 0;
@@ -97,6 +98,7 @@ void host_kick(struct host *h)
 	h->wanted = false;
 	state = desired_host(h);
 	json_object_set_new(state, "epoch", json_integer(h->u->epoch));
+	h->racks_sent = h->racks_due;
 	h->sent = ++h->u->generation;
 	json_object_set_new(state, "generation", json_integer(h->sent));
 	snprintf(url, sizeof(url), "%s/v1/state", h->url);
@@ -114,6 +116,15 @@ void host_touch(struct host *h)
 	h->dirty = true;
 	h->synced = false;
 	host_kick(h);
+}
+
+void host_racks(struct host *h, const char *id)
+{
+	bool due = id && strcmp(id, h->u->racks);
+
+	if (due && !h->racks_due)
+		host_touch(h);
+	h->racks_due = due;
 }
 
 void host_start(struct host *h)

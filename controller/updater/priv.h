@@ -86,6 +86,7 @@ struct host {
 	uint64_t sent, acked;		/* generations: of the push under way, of the last it took */
 	uint64_t lost_ms;		/* mono_ms() since when it can't be told; 0: it can */
 	uint64_t snat_refused;		/* connections it had no port for, as it told last */
+	bool racks_due, racks_sent;	/* it counts by another list of racks; the push under way has ours */
 	bool snat_heard, snat_leaving;	/* leaving: a block is taken from it */
 };
 
@@ -143,6 +144,7 @@ struct updater {
 	uint32_t seed;
 	bool configured;		/* there has been a configuration: agents may be told */
 	json_t *model;			/* the monitor's, NULL until known */
+	char racks[17];			/* the id of its list of racks */
 	struct http_call *model_call;
 	sd_event_source *model_timer;
 	struct uvip **vips;		/* by address */
@@ -260,6 +262,7 @@ void host_stop(struct host *h);
 void host_touch(struct host *h);
 void host_kick(struct host *h);
 void hosts_next(struct updater *u);
+void host_racks(struct host *h, const char *id);	/* the list of racks it has; NULL: it says nothing of it */
 void hosts_touch(struct updater *u, json_t *def);	/* those that have DIPs of a definition */
 void hosts_note(struct updater *u, const struct uvip *v, json_t *def);	/* they will have DIPs of it */
 bool hosts_ready(struct updater *u, json_t *def, const char **waits_for);

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "../api/gate.h"
+#include "../monitor/racks.h"
 #include "log.h"
 
 #define MODEL_AGAIN_MS	 500
@@ -140,6 +141,7 @@ static int use_model(struct updater *u, json_t *model)
 		return -ENOMEM;
 	u->model = json_copy(model);
 	json_object_del(u->model, "hosts");	/* kept below, and there are many */
+	racks_id(json_object_get(model, "racks"), u->racks);
 	add_muxes(u, switches, false);
 	add_muxes(u, smuxes, true);
 	json_array_foreach(hosts, i, node) {
@@ -166,6 +168,7 @@ static int use_model(struct updater *u, json_t *model)
 	for (i = 0; i < u->n_hosts; i++) {
 		vips_health(u, &u->hosts[i], json_object_get(json_array_get(hosts, i), "dips"));
 		snat_report(u, &u->hosts[i], json_object_get(json_array_get(hosts, i), "snat"));
+		host_racks(&u->hosts[i], get_str(json_array_get(hosts, i), "racks", NULL));
 	}
 	drains_apply(u);
 	snat_start(u);
