@@ -144,6 +144,34 @@ CTL_COMMAND(show_dips)
 	return CTL_OK;
 }
 
+/* print_delivery - what hosts do with its packets; nothing: they are the VIP's own */
+static void print_delivery(json_t *delivery)
+{
+	json_t *ports = json_object_get(delivery, "ports"), *list, *item;
+	const char *dip, *sep = ": ";
+	size_t i;
+
+	if (!delivery)
+		return;
+	printf("delivery %s", text_of(delivery, "type"));
+	json_array_foreach(ports, i, item) {
+		long long port = number_of(item, "port");
+
+		printf("%s%s %lld to %lld", sep, text_of(item, "proto"), port, json_object_get(item, "to") ? number_of(item, "to") : port);
+		sep = ", ";
+	}
+	putchar('\n');
+	json_object_foreach(json_object_get(delivery, "targets"), dip, list) {
+		printf("behind   %s:", dip);
+		json_array_foreach(list, i, item) {
+			printf(" %s", text_of(item, "address"));
+			if (json_object_get(item, "weight"))
+				printf(":%lld", number_of(item, "weight"));
+		}
+		putchar('\n');
+	}
+}
+
 CTL_COMMAND(show_vip)
 {
 	json_t *v, *status, *mru;
@@ -163,6 +191,7 @@ CTL_COMMAND(show_vip)
 	if (json_is_real(mru))
 		printf(", MRU %.3f", json_real_value(mru));
 	printf("\nexported %s\n", joined(json_object_get(status, "exported-by")));
+	print_delivery(json_object_get(v, "delivery"));
 	if (json_is_object(json_object_get(status, "snat"))) {
 		json_t *snat = json_object_get(status, "snat");
 

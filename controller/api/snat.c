@@ -199,7 +199,15 @@ err_list:
 void snat_faults(struct updater *u, json_t *faults)
 {
 	struct snat_pool *p;
+	unsigned int i;
 
+	if (u->snat_learning)
+		api_fault(faults, "the store is a copy: no SNAT port is given before all hosts have said which they hold; %u of %u have",
+			  u->n_heard, u->n_hosts);
+	for (i = 0; i < u->n_hosts; i++)
+		if (u->hosts[i].snat_conflicts)
+			api_fault(faults, "host %s holds %u blocks of SNAT ports that are another's", u->hosts[i].name,
+				  u->hosts[i].snat_conflicts);
 	TAILQ_FOREACH(p, &u->pools, list) {
 		if (p->without || p->wanting)
 			api_fault(faults, "VIP %s: " SNAT_SHORT, p->text, p->without, p->wanting);

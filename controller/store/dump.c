@@ -98,6 +98,7 @@ int store_import(struct store *s, json_t *dump, struct err *e)
 	json_object_foreach(tables, name, rows)
 		json_object_foreach(rows, key, row)
 			store_write(s, table_of(name), key, json_incref(row));
+	store_write(s, T_META, STORE_COPY, json_integer(1));
 	ret = store_commit(s);
 	return ret ? err_set(e, ret, "store %s: %s", s->name, s->trouble) : 0;
 }

@@ -14,6 +14,11 @@
 
 struct store;
 
+/* Meta of a store that was made from another: what has happened since that one was read is not in it.
+ * Who has learnt what there was to learn sets it to 0.
+ */
+#define STORE_COPY "copy"
+
 /* struct store_conf - spec: "FILE", or "etcd:URL,URL..." (then the leader's key
  * and its create revision are what every write is fenced by; revision 0: only
  * read). Borrowed.

@@ -88,7 +88,7 @@ void host_kick(struct host *h)
 	char url[320];
 	json_t *state;
 
-	if (!h->u->configured || !h->dirty || h->push || h->waiting)
+	if (!h->u->configured || !h->dirty || h->push || h->waiting || (h->u->snat_learning && !h->heard))
 		return;
 	if (store_open_transaction(h->u->store) || h->u->pushing_hosts >= PUSHES_MAX) {
 		h->wanted = true;

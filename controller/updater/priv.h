@@ -87,6 +87,8 @@ struct host {
 	uint64_t lost_ms;		/* mono_ms() since when it can't be told; 0: it can */
 	uint64_t snat_refused;		/* connections it had no port for, as it told last */
 	bool racks_due, racks_sent;	/* it counts by another list of racks; the push under way has ours */
+	bool heard;			/* it has reported since this controller started */
+	unsigned int snat_conflicts;	/* blocks it holds that are another's, as it told last */
 	bool snat_heard, snat_leaving;	/* leaving: a block is taken from it */
 };
 
@@ -177,7 +179,9 @@ struct updater {
 	bool assigning;			/* one that nobody asked for is under way */
 	struct snat_pools pools;	/* SNAT blocks by VIP; of some VIPs that are gone, too */
 	uint64_t snat_number;		/* of the last block given */
-	sd_event_source *snat_timer;
+	sd_event_source *snat_timer, *learn_timer;
+	bool snat_learning;		/* the store may not know all blocks that hosts hold */
+	unsigned int n_heard;		/* hosts that have reported since this controller started */
 	uint64_t snat_due_ms;		/* mono_ms() that it is set for; 0: not set */
 	json_t *unkept;			/* health changes not yet in the store */
 	sd_event_source *keep_timer;
@@ -278,6 +282,10 @@ void snat_forget(struct updater *u, struct uvip *v);	/* it goes; its blocks are 
 void snat_follow(struct updater *u, struct uvip *v);
 void snat_report(struct updater *u, struct host *h, json_t *report);
 void snat_acked(struct updater *u, struct host *h);	/* it took a state, or can be reached no more */
+/* snatlearn.c: a store that is older than what hosts hold */
+void snat_learn_load(struct updater *u);
+void snat_learn_start(struct updater *u);
+void snat_heard(struct host *h);		/* after what it reported has been taken in */
 /* snat_desired - adds blocks and rules of a VIP to what a host is told of it */
 void snat_desired(const struct host *h, const struct uvip *v, json_t *vip, json_t *blocks);
 void snat_settings(struct updater *u);		/* they have changed */

@@ -17,6 +17,8 @@ static void health_of(struct updater *u, json_t *body)
 	vips_health(u, h, json_object_get(body, "dips"));
 	snat_report(u, h, json_object_get(body, "snat"));
 	host_racks(h, get_str(body, "racks", NULL));
+	if (!silent)
+		snat_heard(h);
 	if (silent != h->silent)
 		store_event(u->store, silent ? "host-silent" : "host-heard", h->name, "%s",
 			    silent ? "no report for a while; its DIPs stay as they were" : "it reports again");

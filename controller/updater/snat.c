@@ -63,7 +63,7 @@ static void arm(struct updater *u, uint64_t at_ms)
 	once(u->ctl->loop, &u->snat_timer, at_ms > now ? at_ms - now : 0, run, u);
 }
 
-static void soon(struct updater *u, struct snat_pool *p)
+void snat_soon(struct updater *u, struct snat_pool *p)
 {
 	p->dirty = true;
 	arm(u, mono_ms() + SOON_MS);
@@ -106,6 +106,24 @@ static struct snat_pool *pool_of(struct updater *u, struct uvip *v, const char *
 	return p;
 }
 
+struct snat_pool *snat_find(struct updater *u, const char *text)
+{
+	struct uvip *v = vip_find(u, text);
+	struct snat_pool *p;
+
+	if (v)
+		return v->snat;
+	TAILQ_FOREACH(p, &u->pools, list)
+		if (p->vip || !strcmp(p->text, text))
+			break;
+	return p && !p->vip ? p : NULL;
+}
+
+struct snat_pool *snat_make(struct updater *u, const char *text)
+{
+	return pool_of(u, vip_find(u, text), text);
+}
+
 void snat_forget(struct updater *u, struct uvip *v)
 {
 	struct snat_pool *p = v->snat;
@@ -116,7 +134,7 @@ void snat_forget(struct updater *u, struct uvip *v)
 	v->snat = NULL;
 	TAILQ_REMOVE(&u->pools, p, list);
 	TAILQ_INSERT_HEAD(&u->pools, p, list);
-	soon(u, p);
+	snat_soon(u, p);
 }
 
 static void pool_free(struct updater *u, struct snat_pool *p)
@@ -171,8 +189,7 @@ static void keep(struct updater *u, const struct snat_pool *p, const struct snat
 					      (json_int_t)b->number));
 }
 
-/* insert - a block, at its place; NULL: no memory */
-static struct snat_block *insert(struct snat_pool *p, unsigned int first, unsigned int last)
+struct snat_block *snat_insert(struct snat_pool *p, unsigned int first, unsigned int last)
 {
 	struct snat_block *list = realloc(p->blocks, (p->n_blocks + 1) * sizeof(*list));
 	unsigned int i = 0;
@@ -188,16 +205,32 @@ static struct snat_block *insert(struct snat_pool *p, unsigned int first, unsign
 	return &list[i];
 }
 
+void snat_drop(struct updater *u, struct snat_pool *p, unsigned int at)
+{
+	keep(u, p, &p->blocks[at], true);
+	p->n_blocks--;
+	memmove(p->blocks + at, p->blocks + at + 1, (p->n_blocks - at) * sizeof(*p->blocks));
+}
+
+void snat_hold(struct updater *u, struct snat_pool *p, struct snat_block *b, struct host *h, enum snat_state state)
+{
+	snprintf(b->host, sizeof(b->host), "%s", h->name);
+	b->state = state;
+	b->number = ++u->snat_number;
+	b->generation = u->generation;
+	b->since_ms = mono_ms();
+	h->snat_leaving |= state == SNAT_LEAVING;
+	keep(u, p, b, false);
+	host_touch(h);	/* it is told when the store has it */
+}
+
 bool snat_give(struct updater *u, struct snat_pool *p, struct host *h, unsigned int first, unsigned int last)
 {
-	struct snat_block *b = insert(p, first, last);
+	struct snat_block *b = snat_insert(p, first, last);
 
 	if (!b)
 		return false;
-	snprintf(b->host, sizeof(b->host), "%s", h->name);
-	b->number = ++u->snat_number;
-	keep(u, p, b, false);
-	host_touch(h);	/* it is told when the store has it */
+	snat_hold(u, p, b, h, SNAT_HELD);
 	return true;
 }
 
@@ -322,7 +355,7 @@ static int run(sd_event_source *s, uint64_t usec, void *ctx)
 	uint64_t now = mono_ms(), due = 0;
 
 	u->snat_due_ms = 0;
-	if (!u->model || !u->configured)
+	if (!u->model || !u->configured || u->snat_learning)
 		return 0;
 	if (now < u->stalled_ms) {	/* the store could not keep it the last time */
 		arm(u, u->stalled_ms);
@@ -355,7 +388,7 @@ void snat_changed(struct updater *u, struct uvip *v)
 	if (!p && snat_conf(v->def, &c))
 		p = pool_of(u, v, v->text);
 	if (p)
-		soon(u, p);
+		snat_soon(u, p);
 }
 
 void snat_follow(struct updater *u, struct uvip *v)
@@ -363,7 +396,7 @@ void snat_follow(struct updater *u, struct uvip *v)
 	if (!v->snat)
 		return;
 	hosts_touch(u, v->def);
-	soon(u, v->snat);
+	snat_soon(u, v->snat);
 }
 
 void snat_settings(struct updater *u)
@@ -371,7 +404,7 @@ void snat_settings(struct updater *u)
 	struct snat_pool *p;
 
 	TAILQ_FOREACH(p, &u->pools, list)
-		soon(u, p);
+		snat_soon(u, p);
 }
 
 void snat_start(struct updater *u)
@@ -381,6 +414,7 @@ void snat_start(struct updater *u)
 	for (i = 0; i < u->n_vips; i++)
 		snat_changed(u, u->vips[i]);
 	snat_settings(u);	/* those of VIPs that are gone, too */
+	snat_learn_start(u);
 }
 
 void snat_acked(struct updater *u, struct host *h)
@@ -394,7 +428,7 @@ void snat_acked(struct updater *u, struct host *h)
 	TAILQ_FOREACH(p, &u->pools, list)
 		for (i = 0; i < p->n_blocks && !p->dirty; i++)
 			if (p->blocks[i].state == SNAT_LEAVING && !strcmp(p->blocks[i].host, h->name))
-				soon(u, p);
+				snat_soon(u, p);
 }
 
 static void load_block(struct updater *u, json_t *row)
@@ -403,7 +437,7 @@ static void load_block(struct updater *u, json_t *row)
 	struct snat_pool *p = pool_of(u, vip_find(u, text), text);
 	struct snat_block *b;
 
-	b = p ? insert(p, get_u64(row, "first", 0), get_u64(row, "last", 0)) : NULL;
+	b = p ? snat_insert(p, get_u64(row, "first", 0), get_u64(row, "last", 0)) : NULL;
 	if (!b)
 		return;
 	snprintf(b->host, sizeof(b->host), "%s", get_str(row, "host", ""));
@@ -413,7 +447,7 @@ static void load_block(struct updater *u, json_t *row)
 	b->generation = u->generation;
 	if (b->number > u->snat_number)
 		u->snat_number = b->number;
-	soon(u, p);
+	snat_soon(u, p);
 }
 
 int snat_load(struct updater *u, struct err *e)
@@ -427,6 +461,7 @@ int snat_load(struct updater *u, struct err *e)
 	json_object_foreach(rows, key, row)
 		load_block(u, row);
 	json_decref(rows);
+	snat_learn_load(u);
 	for (i = 0; u->model && i < u->n_vips; i++)
 		snat_changed(u, u->vips[i]);
 	return 0;
@@ -479,7 +514,7 @@ static void report_of(struct updater *u, struct host *h, json_t *item, bool refu
 	else if (!user->idle_ms)
 		user->idle_ms = mono_ms();
 	if (user->low || user->idle_ms)
-		soon(u, v->snat);
+		snat_soon(u, v->snat);
 }
 
 void snat_report(struct updater *u, struct host *h, json_t *report)
@@ -489,6 +524,7 @@ void snat_report(struct updater *u, struct host *h, json_t *report)
 	json_t *item;
 	size_t i;
 
+	snat_claims(u, h, json_object_get(report, "vips"));
 	if (!report)
 		return;
 	h->snat_refused = exhausted;
@@ -512,7 +548,8 @@ void snat_desired(const struct host *h, const struct uvip *v, json_t *vip, json_
 	unsigned int i, n = 0;
 
 	for (i = 0; p && i < p->n_blocks && n < SNAT_BLOCKS_MAX; i++)
-		if (p->blocks[i].state == SNAT_HELD && !strcmp(p->blocks[i].host, h->name))
+		if (p->blocks[i].state == SNAT_HELD && (p->blocks[i].claimed || !h->u->snat_learning) &&
+		    !strcmp(p->blocks[i].host, h->name))
 			mine[n++] = &p->blocks[i];
 	if (!n)
 		return;

@@ -30,6 +30,7 @@ struct snat_block {
 	uint64_t number;	/* later ones are given later */
 	uint64_t generation;	/* leaving: what the host takes after this is without it */
 	uint64_t since_ms;	/* mono_ms() of this state, here: a restarted controller counts anew */
+	bool claimed;		/* its host has reported that it holds it, since this controller started */
 	char host[NAME_SIZE];
 };
 
@@ -67,6 +68,16 @@ struct snat_user *snat_user(struct snat_pool *p, struct host *h);	/* NULL: none 
 bool snat_give(struct updater *u, struct snat_pool *p, struct host *h, unsigned int first, unsigned int last);
 void snat_leave(struct updater *u, struct snat_pool *p, struct snat_block *b);
 void snat_due(struct snat_pool *p, uint64_t ms);
+void snat_soon(struct updater *u, struct snat_pool *p);
+struct snat_pool *snat_find(struct updater *u, const char *vip);	/* NULL: none; also of a VIP that is gone */
+struct snat_pool *snat_make(struct updater *u, const char *vip);	/* the same, made if there is none */
+struct snat_block *snat_insert(struct snat_pool *p, unsigned int first, unsigned int last);	/* NULL: no memory */
+/* snat_hold - a block is with this host from now on, held or to be given back */
+void snat_hold(struct updater *u, struct snat_pool *p, struct snat_block *b, struct host *h, enum snat_state state);
+void snat_drop(struct updater *u, struct snat_pool *p, unsigned int at);
+
+/* snatlearn.c: what hosts say they hold */
+void snat_claims(struct updater *u, struct host *h, json_t *vips);
 
 /* snatgive.c: who is to have how many */
 struct snat_taker {

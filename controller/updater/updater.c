@@ -60,6 +60,10 @@ static void reload(struct updater *u)
 {
 	struct err e;
 
+	if (u->snat_learning) {	/* who said what of ports is not in the store: all of it is asked again */
+		ctl_step_down(u->ctl, "the store can't be written while SNAT ports are learnt from hosts");
+		return;
+	}
 	moves_free(u);
 	vips_free(u);
 	if (vips_load(u, &e) || moves_load(u, &e) || drains_load(u, &e) || control_load(u)) {
@@ -169,6 +173,8 @@ static int use_model(struct updater *u, json_t *model)
 		vips_health(u, &u->hosts[i], json_object_get(json_array_get(hosts, i), "dips"));
 		snat_report(u, &u->hosts[i], json_object_get(json_array_get(hosts, i), "snat"));
 		host_racks(&u->hosts[i], get_str(json_array_get(hosts, i), "racks", NULL));
+		if (!strcmp(get_str(json_array_get(hosts, i), "state", ""), "reporting"))
+			snat_heard(&u->hosts[i]);
 	}
 	drains_apply(u);
 	snat_start(u);
@@ -321,6 +327,7 @@ void updater_stop(struct controller *ctl)
 	sd_event_source_disable_unref(u->model_timer);
 	sd_event_source_disable_unref(u->keep_timer);
 	sd_event_source_disable_unref(u->snat_timer);
+	sd_event_source_disable_unref(u->learn_timer);
 	store_close(u->store);
 	free(u);
 	ctl->updater = NULL;

@@ -251,7 +251,7 @@ def bad_input(tap, lab, vips):
             ("a DIP that is a VIP", vip(50, ["203.0.113.7"]), ["203.0.113.7", "aggregate"]),
             ("an unknown traffic source", vip(50, DIPS[:1], sources={"tor7": 1}), ["tor7"]),
             ("shares that don't add up", vip(50, DIPS[:1], sources={"tor1": 0.5}), ["0.5"]),
-            ("an unknown kind of check", vip(50, DIPS[:1], check={"type": "dns"}), ["tcp, http or icmp"]),
+            ("an unknown kind of check", vip(50, DIPS[:1], check={"type": "dns"}), ["tcp, http, https, icmp or command", "dns"]),
             ("a misspelt member", dict(vip(50, DIPS[:1]), rule=[]), ["\"rule\""]),
             ("a VIP twice", good, [good["vip"], "twice"])):
         tap.refused(lambda: lab.put("/v1/config", {"vips": [good, vip(49, DIPS[:1]), bad]}), 422, words, f"{what}: refused")
