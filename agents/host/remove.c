@@ -40,6 +40,7 @@ bool state_remove(const struct conf *conf)
 	struct err e;
 
 	snat_unlink(conf->pin);
+	held_forget(conf->pin);
 	release_unlink(conf->pin);
 	for (l = links; l && l->if_index; l++) {
 		if (!hook_detach(l->if_index, HOOK_SNAT))

@@ -120,7 +120,7 @@ void report_now(struct report *r)
 	/* one under way is older than this one: whole reports need no order but the last */
 	http_cancel(r->call);
 	snat = snat_json(host->snat);
-	json_object_set_new(snat, "vips", usage_json(host->usage));
+	json_object_set_new(snat, "vips", host->synced ? usage_json(host->usage) : held_json(host->conf.pin));
 	body = json_pack("{s:s, s:s, s:I, s:b, s:o, s:o, s:o, s:s}", "host", host->conf.name, "instance", daemon_instance(),
 			 "seq", (json_int_t)++r->seq, "synced", host->synced,
 			 "dips", checks_json(host->checks, NULL, true), "traffic", traffic(host->dp), "snat", snat,

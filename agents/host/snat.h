@@ -35,7 +35,15 @@ struct flow {
 
 /* flows_each - with local ports from first to last; those in TIME_WAIT too */
 int flows_each(unsigned int first, unsigned int last, void (*each)(const struct flow *f, void *ctx), void *ctx);
+/* forwards_each - those of a VIP that targets behind this host opened (forwards.c) */
+int forwards_each(const struct addr *vip, void (*each)(const struct flow *f, void *ctx), void *ctx);
 json_t *snat_json(const struct snat *snat);
+
+/* ---- held.c: the ports held, over a restart of the agent; before and after programs go by them ---- */
+void held_add(const char *pin, const struct desired *d);
+void held_keep(const char *pin, const struct desired *d);	/* no others than these */
+void held_forget(const char *pin);
+json_t *held_json(const char *pin);	/* as usage_json(), ranges alone */
 
 /* ---- usage.c: how many ports are in use; host->held and host->snat are borrowed ---- */
 int usage_start(struct host *host, struct usage **usage);

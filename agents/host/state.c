@@ -207,9 +207,11 @@ static int apply(struct host *host, struct desired *d, struct changed *c, struct
 	if (ret)
 		goto out;
 	release_apply(host->release, d);
+	held_add(host->conf.pin, d);
 	ret = snat_apply(host->snat, d, e);
 	if (ret)
 		goto out;
+	held_keep(host->conf.pin, d);
 	locals_keep(host, d);
 	if (dp_meta_set(host->dp, &d->meta))
 		ret = err_set(e, -errno, "BPF map meta: %s", strerror(errno));

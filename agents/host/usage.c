@@ -27,7 +27,8 @@ struct used_range {
 	const struct snat_def *def;
 	uint8_t *ports;		/* a bit each: in use */
 	unsigned int used;
-	bool known;		/* else ports of targets behind the host: conntrack has them, it isn't asked */
+	bool behind;		/* some of its clients are targets behind the host: conntrack has their connections */
+	bool known;		/* all that use it could be asked for */
 };
 
 /* What one destination has of one VIP. */
@@ -44,6 +45,7 @@ struct usage {
 	unsigned int n_ranges;
 	struct remote *remotes;
 	unsigned int n_remotes, room;
+	int refused_behind;		/* why conntrack can't be asked; 0: it can */
 	uint64_t picked, refused;	/* at the last count; at the last report */
 	uint64_t counted_ms, next_ms;	/* 0: not counted yet */
 	bool news;			/* there are others than the last report had */
@@ -95,7 +97,7 @@ void usage_state(struct usage *u)
 		struct used_range *r = &u->ranges[u->n_ranges++];
 
 		r->def = &d->snat[i];
-		r->known = all_local(pair_of(d, &r->def->vip));
+		r->behind = !all_local(pair_of(d, &r->def->vip));
 		r->ports = calloc((r->def->last - r->def->first) / 8 + 1, 1);
 	}
 }
@@ -190,6 +192,20 @@ static bool first_of(const struct usage *u, unsigned int at, unsigned int *ports
 	return true;
 }
 
+/* count_behind - what targets behind the host use of one VIP's ports */
+static void count_behind(struct usage *u, const struct addr *vip)
+{
+	int ret = forwards_each(vip, on_flow, u);
+	unsigned int i;
+
+	if (ret && ret != u->refused_behind)
+		log_warn("SNAT ports in use by targets behind this host are not known: %s", strerror(-ret));
+	u->refused_behind = ret;
+	for (i = 0; ret && i < u->n_ranges; i++)
+		if (!addr_cmp(&u->ranges[i].def->vip, vip))
+			u->ranges[i].known = false;
+}
+
 static void count(struct usage *u)
 {
 	unsigned int i, low = 65535, high = 0, ports, used, fit, most;
@@ -203,6 +219,7 @@ static void count(struct usage *u)
 		low = r->def->first < low ? r->def->first : low;
 		high = r->def->last > high ? r->def->last : high;
 		r->used = 0;
+		r->known = true;
 		if (r->ports)
 			memset(r->ports, 0, (r->def->last - r->def->first) / 8 + 1);
 	}
@@ -210,6 +227,11 @@ static void count(struct usage *u)
 	ret = flows_each(low, high, on_flow, u);
 	if (ret)
 		log_warn("SNAT ports in use are not known: %s", strerror(-ret));
+	for (i = 0; i < u->n_ranges; i++) {
+		u->ranges[i].known &= !ret;
+		if (u->ranges[i].behind && first_of(u, i, &ports, &used))
+			count_behind(u, &u->ranges[i].def->vip);
+	}
 	if (u->n_remotes)
 		qsort(u->remotes, u->n_remotes, sizeof(*u->remotes), by_remote);
 	u->headroom = UINT64_MAX;

@@ -155,6 +155,8 @@ static int backup(struct store *s, const char *file, struct err *e)
 		sqlite3_backup_step(b, -1);
 		sqlite3_backup_finish(b);
 	}
+	if (sqlite3_errcode(to) == SQLITE_OK)	/* who goes on from it must know what it is */
+		sqlite3_exec(to, "INSERT OR REPLACE INTO meta(key, value) VALUES('" STORE_COPY "', '1')", NULL, NULL, NULL);
 	ret = sqlite3_errcode(to) == SQLITE_OK ? 0 : err_set(e, -EIO, "%s: %s", file, sqlite3_errmsg(to));
 out:
 	sqlite3_close(to);

@@ -450,6 +450,7 @@ def forwarded():
         put(i, vips=[{"vip": VIP2, "dip": DIPS[i], "delivery": "virtual", "targets": [{"address": f"10.96.{i}.2"}], "rules": rules(dips=dips)}],
             snat=[{"vip": VIP2, "first": 30000 + 1000 * i, "last": 30999 + 1000 * i}])
         equal(counts(i)["forwarded"], True, "forwarded")
+    ports, held = ({}, {}), []
     for k in range(100):
         for i, vm in enumerate(vms):
             s = opened(vm, REMOTES[k % 20])
@@ -457,7 +458,19 @@ def forwarded():
             equal(seen[0], VIP2, "source")
             check(30000 + 1000 * i <= int(seen[1]) < 31000 + 1000 * i, f"port {seen[1]} of host {i}")
             check(echoes(s, b"both ways"), "echo")
+            ports[i].setdefault(REMOTES[k % 20], set()).add(int(seen[1]))
             s.close()
+    # some to one destination, and open
+    for _ in range(12):
+        held.append(opened(vms[0], REMOTES[7]))
+        ports[0][REMOTES[7]].add(int(greeting(held[-1]).split()[1]))
+    for i in (0, 1):
+        # to the port: those that are closed are in conntrack's TIME_WAIT
+        want = (len(set().union(*ports[i].values())), max(len(p) for p in ports[i].values()))
+        until(lambda n=i, w=want: [(v["used"], v["busiest"], v["ranges"][0].get("used")) for v in rest(HOSTS[n], 8472, "GET", "/v1/status")[1]["snat-ports"]]
+              == [(*w, w[0])], f"host {i} counts what its machines use: {want}", 10)
+    for s in held:
+        s.close()
     for i in (0, 1):
         # no port: dropped and counted
         put(i, vips=[{"vip": VIP2, "dip": DIPS[i], "delivery": "virtual", "targets": [{"address": f"10.96.{i}.2"}],

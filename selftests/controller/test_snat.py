@@ -4,6 +4,7 @@
 is ever with two hosts, wherever the controller is killed; over SQLite and etcd.
 With agents that keep no kernel; the real ones are in selftests/agents/test_snat_ports.py."""
 import itertools
+import json
 import os
 import shutil
 import signal
@@ -59,9 +60,9 @@ class Lab:
     def get(self, path):
         return rest("GET", self.url + path)
 
-    def config(self, *vips):
+    def config(self, *vips, hold=2):
         return rest("PUT", self.url + "/v1/config", {"vips": list(vips), "settings": {
-            "snat-quarantine-s": QUARANTINE, "snat-hold-s": 2, "snat-idle-s": 1}})
+            "snat-quarantine-s": QUARANTINE, "snat-hold-s": hold, "snat-idle-s": 1}})
 
     def pool(self, address=VIP):
         return next((p for p in self.get("/v1/snat")["snat"] if p["vip"] == address), None)
@@ -184,6 +185,118 @@ def leaving(tap, lab, what):
            f"{what}: the VIP goes: its ports are given back and forgotten", lab.get("/v1/snat"))
 
 
+def learning(lab):
+    return any("is a copy" in f for f in lab.get("/v1/status")["faults"])
+
+
+def events(lab, kind):
+    return [e for e in lab.get("/v1/events?limit=1000")["events"] if e["kind"] == kind]
+
+
+def restored(tap, lab, what, hold, copy, back):
+    """The store of a while ago: what has been given, and given back, since then it doesn't know. copy() makes it, back() puts it in place."""
+    lab.config()
+    until(lambda: lab.pool() is None, 20)
+    lab.config(vip(snat=SMALL), hold=hold)
+    until(lambda: lab.agrees() and lab.held() == dict.fromkeys(SERVERS, 1))
+    for n in SERVERS:
+        lab.use(n, 0.5)
+    old = lab.host["srv2"].blocks(VIP)
+    copy()
+    lab.config(vip(dips=DIPS[:1] + DIPS[2:], snat=SMALL), hold=hold)
+    until(lambda: not lab.host["srv2"].blocks(VIP) and not lab.pool()["leaving"] and not lab.pool()["quarantined"], 20)
+    for _ in range(3):
+        have = lab.held()["srv1"]
+        lab.use("srv1", 1)
+        until(lambda n=have: lab.held()["srv1"] > n and lab.agrees())
+    lab.config(vip(snat=SMALL), hold=hold)
+    until(lambda: lab.agrees() and "srv2" in lab.held())
+    mine = {n: h.blocks(VIP) for n, h in lab.host.items()}
+    tap.ok(set(old) <= set(mine["srv1"]) and mine["srv2"] and mine["srv2"] != old, f"{what}: a block has gone from one host to another since", old, mine)
+    lab.kill()
+    back()
+    puts = {n: h.puts for n, h in lab.host.items()}
+    lab.start()
+    tap.ok(learning(lab), f"{what}: it is known to be a copy, and shown as a fault", lab.get("/v1/status")["faults"])
+    first = list(SERVERS)[:4]
+    for n in first:
+        lab.use(n, 0.5)
+    tap.ok(until(lambda: all(lab.host[n].puts > puts[n] for n in first)) and all(sorted(lab.host[n].blocks(VIP)) == sorted(mine[n]) for n in first),
+           f"{what}: hosts that have reported are told what they hold, and nothing else", mine, {n: h.blocks(VIP) for n, h in lab.host.items()})
+    tap.ok(all(h.puts == puts[n] for n, h in lab.host.items() if n not in first) and learning(lab), f"{what}: those that have not are told nothing")
+    return mine
+
+
+def by_reports(tap, lab, what, copy, back):
+    mine = restored(tap, lab, what, 600, copy, back)
+    for n in list(SERVERS)[4:]:
+        lab.use(n, 0.5)
+    tap.ok(until(lambda: not learning(lab) and lab.agrees()) and {n: sorted(h.blocks(VIP)) for n, h in lab.host.items()} == {n: sorted(b) for n, b in mine.items()},
+           f"{what}: when all have, each has what it had, and it is known", mine, lab.get("/v1/snat"), events(lab, "snat-unknown"))
+    tap.ok(events(lab, "snat-learned") and not lab.ports.wrong, f"{what}: no port was with two hosts", *lab.ports.wrong[:9])
+    lab.kill()
+    lab.start()
+    tap.ok(not learning(lab), f"{what}: it is learnt once")
+
+
+def by_hold(tap, lab, what, copy, back):
+    restored(tap, lab, what, 5, copy, back)
+    for n in list(SERVERS)[4:7]:
+        lab.use(n, 0.5)
+    tap.ok(until(lambda: not learning(lab) and lab.agrees(), 20) and not lab.ports.wrong and "7 of 8" in events(lab, "snat-learned")[-1]["text"],
+           f"{what}: a host that says nothing is waited for no longer than the hold", events(lab, "snat-learned"), *lab.ports.wrong[:9])
+
+
+def copies(tap, lab, place):
+    def backup():
+        rest("POST", lab.url + "/v1/backup", {"name": f"old{len(events(lab, 'started'))}.sqlite"})
+        lab.old = place.path(f"old{len(events(lab, 'started'))}.sqlite")
+
+    def backup_back():
+        for end in ("", "-wal", "-shm"):
+            if os.path.exists(lab.store + end):
+                os.unlink(lab.store + end)
+        shutil.copy(lab.old, lab.store)
+
+    def export():
+        lab.old = place.write("old.json", json.dumps(lab.get("/v1/export")))
+
+    def export_back():
+        for end in ("", "-wal", "-shm"):
+            if os.path.exists(lab.store + end):
+                os.unlink(lab.store + end)
+        subprocess.run([f"{BIN}/duet-controller", "-c", lab.conf, "--import", lab.old], check=True, stderr=subprocess.DEVNULL)
+
+    by_reports(tap, lab, "a backup", backup, backup_back)
+    by_hold(tap, lab, "a backup", backup, backup_back)
+    by_reports(tap, lab, "an import", export, export_back)
+
+
+def contradicted(tap, lab):
+    """Hosts that report what the store says is another's, or nobody's"""
+    lab.config()
+    until(lambda: lab.pool() is None, 20)
+    lab.config(vip(snat=SMALL))
+    until(lambda: lab.agrees() and lab.held() == dict.fromkeys(SERVERS, 1))
+    h, other, puts = lab.host["srv3"], lab.host["srv4"], lab.host["srv3"].puts
+
+    def says(first):
+        r = {"first": first, "last": first + 15, "used": 1}
+        h.report(lab.url, [], {"exhausted": 0, "vips": [{"vip": VIP, "ports": 16, "used": 1, "fit": 16, "busiest": 1, "ranges": [r]}]})
+
+    says(other.blocks(VIP)[0])
+    tap.ok(until(lambda: h.puts > puts and events(lab, "snat-conflict")) and any("srv3" in f and "another's" in f for f in lab.get("/v1/status")["faults"])
+           and "srv4" in events(lab, "snat-conflict")[-1]["text"], "a host that reports another's ports is told to let go; an event and a fault say so",
+           lab.get("/v1/status")["faults"])
+    tap.ok(lab.agrees() and lab.held()["srv4"] == 1, "and the other keeps them")
+    lab.use("srv3", 0.5)
+    tap.ok(until(lambda: not any("another's" in f for f in lab.get("/v1/status")["faults"])), "the fault goes when it has let go")
+    free = next(f for f in range(40000, 40256, 16) if not any(f in x.blocks(VIP) for x in lab.host.values()))
+    says(free)
+    tap.ok(until(lambda: events(lab, "snat-unknown") and any(b["first"] == free and b["state"] == "quarantined" for b in lab.pool()["blocks"])) and
+           until(lambda: lab.pool()["quarantined"] == 0), "ports that nobody has, says the store, and one reports: taken back the usual way", lab.pool())
+
+
 def older(tap, lab):
     """A store of before there were SNAT ports"""
     lab.kill(signal.SIGTERM)
@@ -231,6 +344,8 @@ def steps(tap, place):
     rest("PUT", lab.url + "/v1/config", {"vips": []})
     definitions(tap, lab)
     sharing(tap, lab, "SQLite")
+    contradicted(tap, lab)
+    copies(tap, lab, place)
     leaving(tap, lab, "SQLite")
     older(tap, lab)
     killed(tap, lab, "SQLite", [f"{name}:{n}" for n in (1, 3) for name in ("snat-shared", "host-sent", "host-acked", "before-commit", "after-commit")]
