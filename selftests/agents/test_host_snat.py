@@ -156,7 +156,8 @@ class World:
 W = World()
 
 
-def setup(listen="127.0.0.1", controller="http://127.0.0.1:9"):
+def setup(listen="127.0.0.1", controller="http://127.0.0.1:9", pins=False):
+    """pins: what agents pin outlives them, as where /sys/fs/bpf is the machine's"""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     namespace(CORE)
@@ -165,6 +166,11 @@ def setup(listen="127.0.0.1", controller="http://127.0.0.1:9"):
         run("ip", "-n", CORE, "addr", "add", f"{a}/32", "dev", "lo")
     run("ip", "netns", "exec", CORE, "sysctl", "-qw", "net.ipv4.conf.all.rp_filter=0", "net.ipv4.conf.default.rp_filter=0")
     W.folder = lib.folder()
+    pin = os.path.join(W.folder, "bpf")
+    if pins:
+        os.mkdir(pin)
+        run("mount", "-t", "bpf", "bpf", pin)
+        lib.CLEANUP.append(lambda: run("umount", pin))
     for i, ns in enumerate(HOSTS):
         namespace(ns)
         run("ip", "-n", CORE, "link", "add", f"c{i}", "type", "veth", "peer", "name", "eth0", "netns", ns)
@@ -176,7 +182,7 @@ def setup(listen="127.0.0.1", controller="http://127.0.0.1:9"):
         path = os.path.join(W.folder, f"{i}.conf")
         with open(path, "w", encoding="ascii") as f:
             f.write(f"[agent]\nname = {ns}\nlisten = {listen}:8472\ninsecure = yes\ncontroller = {controller}\n"
-                    f"[host]\ninterface = eth0\naddress = {DIPS[i]}\nmanage_sysctl = yes\n")
+                    f"[host]\ninterface = eth0\naddress = {DIPS[i]}\nmanage_sysctl = yes\n" + (f"pin = {pin}/{ns}\n" if pins else ""))
         W.agents.append(lib.Daemon(ns, f"host{i}", os.path.join(BIN, "duet-host-agent"), "-c", path))
         lib.CLEANUP.append(W.agents[-1].remove)
     W.internet = Internet()

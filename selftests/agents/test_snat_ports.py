@@ -4,6 +4,7 @@
 comes back. The lab is test_host_snat's, where what returns is selected by the model of hash and table."""
 import errno
 import os
+import shutil
 import socket
 import struct
 import sys
@@ -22,7 +23,7 @@ lib.TESTS.clear()   # those of the lab's own file
 
 
 def setup():
-    lab.setup("0.0.0.0", f"http://{MUX}:8470")
+    lab.setup("0.0.0.0", f"http://{MUX}:8470", pins=True)
     watch = agents.Watch()
     with inside(CORE):
         W.smux = agents.Mux("smux1", 8475, watch, smux=True, tunnels=0).start()
@@ -159,6 +160,41 @@ def without_a_controller():
     check(lab.echoes(s, b"and now?"), "and goes on")
     gone(s)
     gone(new)
+
+
+@test
+def an_old_store():
+    """the store is put back to a copy, agents are killed meanwhile: each host has what it had, and no port is with two"""
+    configure(idle=300)
+    until(lambda: all(has(i) and has(i) == blocks_of(i) for i in range(N)), "nothing is under way")
+    answers("POST", "/v1/backup", {"name": "old.sqlite"})
+    known, socks = blocks_of(2), []
+    while len(socks) < 24:
+        socks.append(until(lambda: has_port(2, REMOTES[6]), "a port for one more", 20))
+        greeting(socks[-1])
+    until(lambda: len(has(2)) > len(known) and has(2) == blocks_of(2), "it has been given more since the copy")
+    before = [has(i) for i in range(N)]
+    W.controller.kill()
+    for i in (2, 3):
+        W.agents[i].kill()
+    store = os.path.join(W.folder, "store.sqlite")
+    for end in ("", "-wal", "-shm"):
+        if os.path.exists(store + end):
+            os.unlink(store + end)
+    shutil.copy(os.path.join(W.folder, "old.sqlite"), store)
+    check(greeting(opened(HOSTS[3], REMOTES[11])).startswith(VIP), "sockets have ports without an agent")
+    W.agents[2].start()
+    until(lambda: lab.healthy(HOSTS[2]), "an agent that has been told nothing yet")
+    W.controller.start()
+    until(lambda: any("is a copy" in f for f in answers("GET", "/v1/status").get("faults", [])), "the controller knows, and waits for host 3")
+    until(lambda: has(2) == before[2], "host 2 has its ports again though nobody but its kernel knew", 20)
+    W.agents[3].start()
+    until(lambda: not any("is a copy" in f for f in answers("GET", "/v1/status")["faults"]), "every host has been heard", 20)
+    until(lambda: [has(i) for i in range(N)] == before, "ports")
+    until(lambda: [blocks_of(i) for i in range(N)] == before, "as the controller has them")
+    for s in socks:
+        check(lab.echoes(s, b"still there?"), "connections of before go on")
+        gone(s)
 
 
 if __name__ == "__main__":
