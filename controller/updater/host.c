@@ -120,11 +120,11 @@ void host_touch(struct host *h)
 
 void host_racks(struct host *h, const char *id)
 {
-	bool due = id && strcmp(id, h->u->racks);
+	bool was = h->racks_due;
 
-	if (due && !h->racks_due)
+	h->racks_due = id && strcmp(id, h->u->racks);
+	if (h->racks_due && !was)
 		host_touch(h);
-	h->racks_due = due;
 }
 
 void host_start(struct host *h)

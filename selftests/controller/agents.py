@@ -186,6 +186,7 @@ class Host(Agent):
     def __init__(self, name, port, address, ports=None):
         super().__init__(name, port)
         self.address, self.seq, self.state, self.puts, self.ports = address, 0, None, 0, ports
+        self.racks = None	# what it says of the list of racks it counts by; None: nothing
 
     def handle(self, method, path, body, query):
         if self.dead:
@@ -212,7 +213,8 @@ class Host(Agent):
         return rest("POST", controller + "/v1/reports", {
             "host": self.name, "instance": self.instance, "seq": self.seq,
             "dips": [{"vip": v, "dip": self.address, "rule": r, "state": s, "reason": "test", "since-ms": 1}
-                     for v, r, s in states], "traffic": [], **({"snat": snat} if snat else {})})
+                     for v, r, s in states], "traffic": [],
+            **({"snat": snat} if snat else {}), **({} if self.racks is None else {"racks": self.racks})})
 
     def using(self, vip, share, exhausted=0):
         """"snat" of a report: of each block this share of the ports is in use, towards one destination"""

@@ -4,6 +4,7 @@
 and every documented one is there; answers have the documented status and
 schema. Pages, generations, roles, the event stream, drains, limits, aborts,
 what-if, traces; and rubbish sent to every route."""
+import ipaddress
 import json
 import os
 import random
@@ -232,6 +233,45 @@ def flaps(tap, lab):
     tap.ok([d["state"] for d in lab.mux["smux1"].vips[v]["rules"][0]["dips"] if d["address"] == DIPS[0]] == ["down"], "on the muxes too")
 
 
+def racks(tap, lab):
+    model = lab.get("/v1/monitor/model")
+    made = [(ipaddress.ip_network(r["prefix"]), r["rack"]) for r in model["racks"]]
+    at = {n["address" if "address" in n else "local"]: n["switch"] for n in model["servers"] + model["smuxes"]}
+    found = {a: {r for p, r in made if ipaddress.ip_address(a) in p} for a in at}
+    tap.ok(found == {a: {s} for a, s in at.items()} and len(made) < len(at), "prefixes of racks hold each server and SMux of the rack and none of another", made)
+    h, sent = lab.host["srv1"], []
+    for said in ("", "another"):
+        h.racks, h.state = said, None
+        h.report(lab.url, [])
+        until(lambda: h.state and "racks" in h.state)
+        sent.append((h.state.get("racks"), h.state.get("racks_id")))
+    tap.ok(sent[0] == sent[1] and sent[0][0] == model["racks"] and sent[0][1], "a host that counts by none, or by others, is sent them", sent)
+    h.racks, puts = sent[0][1], h.puts
+    h.report(lab.url, [])
+    lab.put("/v1/vips/203.0.113.1", dict(vip(1, DIPS[:3], 100), delivery={"type": "nat"}))
+    tap.ok(until(lambda: h.puts > puts and any(v.get("delivery") == "nat" for v in h.state["vips"])) and "racks" not in h.state,
+           "and one that has them is not sent them again", h.state)
+
+
+def delivery(tap, api, lab):
+    many = dict(vip(1, DIPS[:3], 100), delivery={"type": "virtual", "ports": [{"proto": "tcp", "port": 80, "to": 8080}], "targets": {
+        a: [{"address": "192.168.0.2"}, {"address": "192.168.0.3", "weight": 2}] for a in DIPS[:3]}})
+    api.conforms("PUT", "/v1/vips/203.0.113.1", "/v1/vips/{vip}", many, 200)
+    tap.ok(api.conforms("GET", "/v1/vips/203.0.113.1", "/v1/vips/{vip}", status=200)["delivery"] == many["delivery"], "delivery is kept as it was given")
+    told = until(lambda: next((v for v in lab.host["srv1"].state["vips"] if v["vip"] == "203.0.113.1" and "targets" in v), None))
+    tap.ok(told and (told["delivery"], told["targets"], told["ports"]) == ("virtual", many["delivery"]["targets"][DIPS[0]], many["delivery"]["ports"]),
+           "a host is told its own targets", told)
+    mux = lab.mux["smux1"].vips["203.0.113.1"]
+    tap.ok("delivery" not in mux, "a mux has nothing of it", mux)
+    more = dict(many, rules=[dict(many["rules"][0], dips=vip(1, DIPS[:4], 100)["rules"][0]["dips"])])
+    tap.refused(lambda: lab.put("/v1/vips/203.0.113.1", more), 422, [DIPS[3], "needs 1 to"], "a DIP more, without targets: refused")
+    api.conforms("PUT", "/v1/vips/203.0.113.1", "/v1/vips/{vip}", dict(many, delivery={"type": "nat", "targets": {DIPS[0]: [{"address": "192.168.0.2"}]}}), 200)
+    tap.ok(until(lambda: next(v for v in lab.host["srv2"].state["vips"] if v["vip"] == "203.0.113.1").get("delivery") == "nat") and
+           "targets" not in next(v for v in lab.host["srv2"].state["vips"] if v["vip"] == "203.0.113.1"), "a host without a target of its own is told none")
+    api.conforms("PUT", "/v1/vips/203.0.113.1", "/v1/vips/{vip}", vip(1, DIPS[:3], 100), 200)
+    lab.settled()
+
+
 def rubbish(tap, api, lab):
     rng = random.Random(3)
     pieces = [None, True, -1, 1e308, "", "x" * 5000, "\u0000", [], {}, [[[]]], {"vip": 1, "rules": 2}, {"vips": [None]}, {"hosts": [5]},
@@ -259,6 +299,7 @@ def rubbish(tap, api, lab):
 def roles(tap, lab):
     admin = lab.put("/v1/tokens/root", {"role": "admin"})["token"]
     reader = lab.put("/v1/tokens/eve", {"role": "read"})["token"]
+    operator = lab.put("/v1/tokens/oscar", {"role": "operate"})["token"]
     lab.kill(signal.SIGTERM)
     with open(lab.conf, "a", encoding="utf-8") as f:
         f.write("auth=required\nagents=nobody\n")
@@ -271,8 +312,14 @@ def roles(tap, lab):
     tap.ok(code("PUT", "/v1/control", reader, {"stop": False}) == 403 and code("PUT", "/v1/control", admin, {"stop": False}) == 200 and
            code("GET", "/v1/tokens", reader) == 403 and code("GET", "/v1/tokens", admin) == 200, "a reader changes nothing, an administrator may")
     tap.ok(code("POST", "/v1/reports", reader, {"host": "srv1"}) == 403 and code("GET", "/healthz") == 200, "a reader is no agent; health is everybody's")
+    def command(text, token, weight=1):
+        body = vip(1, DIPS[:3], 100, check={"type": "command", "command": text})
+        body["rules"][0]["dips"][0]["weight"] = weight
+        return code("PUT", "/v1/vips/203.0.113.1", token, body)
+    tap.ok((command("true", operator), command("true", admin), command("true", operator, 2), command("rm -rf /", operator)) == (403, 200, 200, 403),
+           "a command that hosts are to run is an administrator's; an operator may keep it")
     audit = ask(lab, "GET", "/v1/audit", None, {"Authorization": "Bearer " + admin})[2]["audit"]
-    tap.ok(audit[-1]["who"] == "root", "the audit names the token", audit[-1])
+    tap.ok({"root", "oscar"} <= {a["who"] for a in audit}, "the audit names the token", audit[-1])
     tap.ok(until(lambda: ask(lab, "GET", "/v1/status", None, {"Authorization": "Bearer " + reader})[2]["muxes"]["in-sync"] == 13),
            "and the parts know each other")
 
@@ -288,6 +335,8 @@ def steps(tap, place):
     lab.settled()
     lab.watch.must = {v["vip"] for v in vips}
     conformance(tap, api, lab)
+    racks(tap, lab)
+    delivery(tap, api, lab)
     lost_updates(tap, lab)
     stream(tap, lab)
     operating(tap, lab)
