@@ -64,6 +64,10 @@ static void start(struct check *c)
 	posix_spawn_file_actions_init(&files);
 	posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDONLY, 0);
 	posix_spawn_file_actions_addopen(&files, 1, "/dev/null", O_WRONLY, 0);
+	/* libraries open sockets that commands would inherit (libcurl, libnftables). One that libcurl closes before
+	 * it says so stays in our epoll as long as a command has it, and the event loop ends at what comes of it.
+	 */
+	posix_spawn_file_actions_addclosefrom_np(&files, 3);
 	ret = posix_spawn(&c->child, "/bin/sh", &files, &attr, argv, env);
 	posix_spawn_file_actions_destroy(&files);
 	posix_spawnattr_destroy(&attr);

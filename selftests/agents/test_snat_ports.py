@@ -172,7 +172,8 @@ def an_old_store():
     while len(socks) < 24:
         socks.append(until(lambda: has_port(2, REMOTES[6]), "a port for one more", 20))
         greeting(socks[-1])
-    until(lambda: len(has(2)) > len(known) and has(2) == blocks_of(2), "it has been given more since the copy")
+    until(lambda: len(has(2)) > len(known) and not any(h["low"] for h in pool()["hosts"]) and all(has(i) == blocks_of(i) for i in range(N)),
+          "it has been given more since the copy, and nobody wants more", 20)
     before = [has(i) for i in range(N)]
     W.controller.kill()
     for i in (2, 3):
