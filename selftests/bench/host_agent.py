@@ -27,6 +27,7 @@ import test_host_agent as base  # pylint: disable=wrong-import-position
 from test_host_agent import CLIENT, DIP, HOST, MUX, PEER, VIP, W, inside, ip4, sh, until  # pylint: disable=wrong-import-position
 
 PACKETS, FLOWS, TIMEOUT_MS = 20000, 64, 300
+SERVERS = []	# all that were started: none outlives a failure
 
 
 def frames(outer):
@@ -131,7 +132,8 @@ def nginx(port):
     with open(os.path.join(base.DIR, f"nginx-{port}.conf"), "w", encoding="ascii") as f:
         f.write(f"daemon off; master_process off; pid /dev/null; error_log /dev/null;\nevents {{}}\n"
                 f"http {{ access_log off; server {{ listen {port}; location / {{ return 200 'hello'; }} }} }}\n")
-    return subprocess.Popen(["ip", "netns", "exec", HOST, "nginx", "-c", f.name], stderr=subprocess.DEVNULL)
+    SERVERS.append(subprocess.Popen(["ip", "netns", "exec", HOST, "nginx", "-c", f.name], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+    return SERVERS[-1]
 
 
 def deaths(times=10):
@@ -189,6 +191,8 @@ def here():
         result["dip_death_ms"] = deaths()
         result["probes_per_second_core"] = probes()
     finally:
+        for server in SERVERS:
+            server.kill()
         W.agent.stop()
         base.cleanup()
     return result
