@@ -30,7 +30,7 @@ class Nginx:
     def __init__(self, ns, address, port, name):
         self.ns, self.path = ns, os.path.join(base.DIR, f"nginx-{ns}-{port}.conf")
         with open(self.path, "w", encoding="ascii") as f:
-            f.write("daemon off; master_process off; pid /dev/null; error_log /dev/null;\nevents {}\nhttp { access_log off;\n"
+            f.write(f"daemon off; master_process off; pid {self.path}.pid; error_log /dev/null;\nevents {{}}\nhttp {{ access_log off;\n"
                     f"server {{ listen {address}:{port}; location / {{ return 200 '{{\"name\": \"{name}\", \"client\": \"$remote_addr\"}}'; }} }} }}\n")
         self.start()
 
