@@ -96,7 +96,7 @@ duet_flow_adopt(struct duet_flow_bucket *bucket, struct duet_flow *flow,
 	spin_lock(&bucket->lock);
 	if (!duet_flow_is(flow, t))
 		goto unlock;	/* another took its place */
-	for (i = 0; i < set->n && !backend; i++)
+	for (i = 0; i < set->group->n && !backend; i++)
 		if (rule->backends[i]->tunnel->id == flow->tunnel)
 			backend = rule->backends[i];
 	if (backend && touch) {

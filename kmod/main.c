@@ -29,6 +29,7 @@ static void duet_caches_free(void)
 	kmem_cache_destroy(duet_vip_cache);
 	kmem_cache_destroy(duet_backend_cache);
 	kmem_cache_destroy(duet_tunnel_cache);
+	kmem_cache_destroy(duet_group_cache);
 	duet_percpu_exit();
 }
 
@@ -38,7 +39,8 @@ static int __init duet_caches_init(void)
 	duet_tunnel_cache = KMEM_CACHE(duet_tunnel, 0);
 	duet_backend_cache = KMEM_CACHE(duet_backend, 0);
 	duet_vip_cache = KMEM_CACHE(duet_vip, 0);
-	if (duet_tunnel_cache && duet_backend_cache && duet_vip_cache)
+	duet_group_cache = KMEM_CACHE(duet_group, 0);
+	if (duet_tunnel_cache && duet_group_cache && duet_backend_cache && duet_vip_cache)
 		return 0;
 	duet_caches_free();
 	return -ENOMEM;

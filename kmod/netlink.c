@@ -242,9 +242,11 @@ static int duet_vip_get_cmd(struct sk_buff *skb, struct genl_info *info)
 		goto out;
 	}
 	ret = -EMSGSIZE;
-	if (nla_put_u32(msg, DUET_A_IFINDEX, dd->dev->ifindex) ||
-	    nla_put_u64_64bit(msg, DUET_A_GENERATION, dd->generation, DUET_A_PAD) ||
-	    WARN_ON_ONCE(duet_put_vip(msg, vip, true))) {
+	if (!nla_put_u32(msg, DUET_A_IFINDEX, dd->dev->ifindex) &&
+	    !nla_put_u64_64bit(msg, DUET_A_GENERATION, dd->generation, DUET_A_PAD))
+		ret = duet_put_vip(msg, vip, true);
+	WARN_ON_ONCE(ret == -EMSGSIZE);
+	if (ret) {
 		nlmsg_free(msg);
 		goto out;
 	}
@@ -270,6 +272,7 @@ static int duet_vip_dump(struct sk_buff *msg, struct netlink_callback *cb)
 	long bucket = cb->args[0], skip = cb->args[1], i;
 	const struct duet_vip *vip;
 	struct duet_dev *dd;
+	int ret = 0;
 	void *hdr;
 
 	if (duet_dump_attrs(cb)[DUET_A_VIP]) {
@@ -291,10 +294,12 @@ static int duet_vip_dump(struct sk_buff *msg, struct netlink_callback *cb)
 			if (!hdr)
 				goto out;
 			genl_dump_check_consistent(cb, hdr);
-			if (nla_put_u32(msg, DUET_A_IFINDEX, dd->dev->ifindex) ||
-			    nla_put_u64_64bit(msg, DUET_A_GENERATION,
-					      dd->generation, DUET_A_PAD) ||
-			    duet_put_vip(msg, vip, true)) {
+			ret = -EMSGSIZE;
+			if (!nla_put_u32(msg, DUET_A_IFINDEX, dd->dev->ifindex) &&
+			    !nla_put_u64_64bit(msg, DUET_A_GENERATION,
+					       dd->generation, DUET_A_PAD))
+				ret = duet_put_vip(msg, vip, true);
+			if (ret) {
 				genlmsg_cancel(msg, hdr);
 				goto out;
 			}
@@ -306,7 +311,8 @@ out:
 	cb->args[0] = bucket;
 	cb->args[1] = skip;
 	duet_nl_unlock(dd);
-	return msg->len;
+	/* what is there goes first, and the next round tries again */
+	return ret == -ENOMEM && !msg->len ? ret : msg->len;
 }
 
 static int duet_dip_set_cmd(struct sk_buff *skb, struct genl_info *info)
@@ -392,13 +398,14 @@ static int duet_trace_cmd(struct sk_buff *skb, struct genl_info *info)
 	}
 	/* the lock keeps what was chosen */
 
-	ret = -EMSGSIZE;
-	if ((vip && duet_put_trace(msg, vip, &choice,
-				   verdict == DUET_VERDICT_ENCAP)) ||
-	    (verdict == DUET_VERDICT_ENCAP && !choice.kept &&
-	     (nla_put_u32(msg, DUET_A_HASH, choice.hash) ||
-	      nla_put_u32(msg, DUET_A_BUCKET, choice.bucket))) ||
-	    nla_put_u32(msg, DUET_A_VERDICT, verdict)) {
+	ret = vip ? duet_put_trace(msg, vip, &choice,
+				   verdict == DUET_VERDICT_ENCAP) : 0;
+	if (!ret && ((verdict == DUET_VERDICT_ENCAP && !choice.kept &&
+		      (nla_put_u32(msg, DUET_A_HASH, choice.hash) ||
+		       nla_put_u32(msg, DUET_A_BUCKET, choice.bucket))) ||
+		     nla_put_u32(msg, DUET_A_VERDICT, verdict)))
+		ret = -EMSGSIZE;
+	if (ret) {
 		nlmsg_free(msg);
 		goto out;
 	}

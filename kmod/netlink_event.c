@@ -84,6 +84,7 @@ void duet_nl_notify_vip(struct duet_dev *dd, const struct in6_addr *addr,
 	const struct duet_vip *vip;
 	struct sk_buff *msg;
 	void *hdr;
+	int ret;
 
 	if (!duet_nl_wanted(dd, info, changed))
 		return;
@@ -96,7 +97,9 @@ void duet_nl_notify_vip(struct duet_dev *dd, const struct in6_addr *addr,
 	    nla_put_u64_64bit(msg, DUET_A_GENERATION, dd->generation, DUET_A_PAD))
 		goto err_lost;
 	if (vip) {
-		if (WARN_ON_ONCE(duet_put_vip(msg, vip, false)))
+		ret = duet_put_vip(msg, vip, false);
+		WARN_ON_ONCE(ret == -EMSGSIZE);
+		if (ret)
 			goto err_lost;
 	} else {
 		struct nlattr *nest = nla_nest_start(msg, DUET_A_VIP);

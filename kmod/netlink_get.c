@@ -138,7 +138,8 @@ int duet_put_dev(struct sk_buff *msg, struct duet_dev *dd)
 }
 
 static int duet_put_dip(struct sk_buff *msg, const struct duet_rule *rule,
-			const struct duet_set *set, u32 i, bool stats)
+			const struct duet_set *set,
+			const struct duet_set_counts *counts, u32 i, bool stats)
 {
 	const struct duet_backend *backend = rule->backends[i];
 	struct nlattr *nest = nla_nest_start(msg, 1);
@@ -148,7 +149,7 @@ static int duet_put_dip(struct sk_buff *msg, const struct duet_rule *rule,
 	    nla_put_u16(msg, DUET_A_DIP_WEIGHT, set->dips[i].weight) ||
 	    nla_put_u32(msg, DUET_A_DIP_STATE,
 			set->dips[i].down) ||
-	    nla_put_u32(msg, DUET_A_DIP_BUCKETS, set->buckets[i]) ||
+	    nla_put_u32(msg, DUET_A_DIP_BUCKETS, counts->buckets[i]) ||
 	    (stats && duet_put_stats(msg, DUET_A_DIP_STATS, backend->stats)))
 		return -EMSGSIZE;
 	nla_nest_end(msg, nest);
@@ -160,10 +161,12 @@ static int duet_put_rule(struct sk_buff *msg, const struct duet_rule *rule,
 			 struct duet_set *set, bool one,
 			 const struct duet_backend *only, bool stats)
 {
+	const struct duet_set_counts *counts = duet_set_count(set);
 	struct nlattr *nest = nla_nest_start(msg, 1), *dips;
 	u32 i;
 
-	duet_set_count(set);
+	if (!counts)
+		return -ENOMEM;
 	if (!nest ||
 	    (rule->match.proto && nla_put_u8(msg, DUET_A_RULE_PROTO, rule->match.proto)) ||
 	    (rule->match.port &&
@@ -171,15 +174,15 @@ static int duet_put_rule(struct sk_buff *msg, const struct duet_rule *rule,
 	      nla_put_u16(msg, DUET_A_RULE_PORT_LAST, rule->match.port_last))) ||
 	    nla_put_u32(msg, DUET_A_RULE_FIELDS, rule->match.fields) ||
 	    nla_put_u32(msg, DUET_A_RULE_BUCKETS, set->n_buckets) ||
-	    nla_put_u64_64bit(msg, DUET_A_RULE_DIGEST, set->digest,
+	    nla_put_u64_64bit(msg, DUET_A_RULE_DIGEST, counts->digest,
 			      DUET_A_RULE_PAD))
 		return -EMSGSIZE;
 	dips = nla_nest_start(msg, DUET_A_RULE_DIPS);
 	if (!dips)
 		return -EMSGSIZE;
-	for (i = 0; i < set->n; i++)
+	for (i = 0; i < set->group->n; i++)
 		if ((!one || only == rule->backends[i]) &&
-		    duet_put_dip(msg, rule, set, i, stats))
+		    duet_put_dip(msg, rule, set, counts, i, stats))
 			return -EMSGSIZE;
 	nla_nest_end(msg, dips);
 	nla_nest_end(msg, nest);
@@ -193,7 +196,7 @@ size_t duet_vip_size(const struct duet_vip *vip)
 	u32 i;
 
 	for (i = 0; i < rules->n; i++)
-		size += 96 + duet_set_locked(&rules->rule[i])->n *
+		size += 96 + duet_set_locked(&rules->rule[i])->group->n *
 			(nla_total_size(0) + nla_total_size(16) +
 			 3 * nla_total_size(4) + STATS_SIZE);
 	return size;
@@ -203,6 +206,7 @@ int duet_put_vip(struct sk_buff *msg, const struct duet_vip *vip, bool stats)
 {
 	const struct duet_rules *rules = duet_rules_locked(vip);
 	struct nlattr *nest, *array;
+	int ret;
 	u32 i;
 
 	nest = nla_nest_start(msg, DUET_A_VIP);
@@ -216,11 +220,13 @@ int duet_put_vip(struct sk_buff *msg, const struct duet_vip *vip, bool stats)
 	array = nla_nest_start(msg, DUET_A_VIP_RULES);
 	if (!array)
 		return -EMSGSIZE;
-	for (i = 0; i < rules->n; i++)
-		if (duet_put_rule(msg, &rules->rule[i],
-				  duet_set_locked(&rules->rule[i]), false, NULL,
-				  stats))
-			return -EMSGSIZE;
+	for (i = 0; i < rules->n; i++) {
+		ret = duet_put_rule(msg, &rules->rule[i],
+				    duet_set_locked(&rules->rule[i]), false,
+				    NULL, stats);
+		if (ret)
+			return ret;
+	}
 	nla_nest_end(msg, array);
 	nla_nest_end(msg, nest);
 	return 0;
@@ -230,16 +236,19 @@ int duet_put_trace(struct sk_buff *msg, const struct duet_vip *vip,
 		   const struct duet_choice *choice, bool has_dip)
 {
 	struct nlattr *nest, *array;
+	int ret;
 
 	nest = nla_nest_start(msg, DUET_A_VIP);
 	if (!nest || duet_put_addr(msg, DUET_A_VIP_ADDR, &vip->addr))
 		return -EMSGSIZE;
 	if (choice->rule) {
 		array = nla_nest_start(msg, DUET_A_VIP_RULES);
-		if (!array ||
-		    duet_put_rule(msg, choice->rule, choice->set,
-				  true, has_dip ? choice->backend : NULL, false))
+		if (!array)
 			return -EMSGSIZE;
+		ret = duet_put_rule(msg, choice->rule, choice->set, true,
+				    has_dip ? choice->backend : NULL, false);
+		if (ret)
+			return ret;
 		nla_nest_end(msg, array);
 	}
 	nla_nest_end(msg, nest);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /* Objects of the family as attributes. All: duet_net->lock held, -EMSGSIZE
- * if the message is full.
+ * if the message is full. VIPs: -ENOMEM, too.
  */
 #ifndef DUET_NETLINK_GET_H
 #define DUET_NETLINK_GET_H

@@ -10,6 +10,8 @@
 #include <linux/mm.h>
 #include <linux/slab.h>
 
+struct kmem_cache *duet_group_cache;
+
 static u32 duet_group_hash(const struct duet_dip *dips, u32 n)
 {
 	u32 i, hash = n;
@@ -46,7 +48,7 @@ static bool duet_group_is(const struct duet_group *group, u32 hash,
 static void duet_group_release(struct duet_group *group)
 {
 	kvfree(group->base);
-	kfree(group);
+	kmem_cache_free(duet_group_cache, group);
 }
 
 static void duet_group_rcu(struct rcu_head *rcu)
@@ -62,7 +64,7 @@ static struct duet_group *duet_group_new(const struct duet_dip *dips, u32 n,
 	struct duet_walk *walk;
 	int ret = -ENOMEM;
 
-	group = kzalloc(sizeof(*group), GFP_KERNEL_ACCOUNT);
+	group = kmem_cache_zalloc(duet_group_cache, GFP_KERNEL_ACCOUNT);
 	if (!group)
 		goto err_nomem;
 	group->hash = hash;
@@ -97,6 +99,7 @@ static void duet_set_release(struct duet_set *set)
 {
 	if (set->own)
 		kvfree(set->table);
+	kvfree(set->counts);
 	kvfree(set);
 }
 
@@ -111,7 +114,7 @@ static int duet_set_table(struct duet_set *set)
 	bool any_down = false;
 	u32 i;
 
-	for (i = 0; i < set->n; i++)
+	for (i = 0; i < group->n; i++)
 		any_down |= set->dips[i].down;
 	set->table = group->base;
 	if (!any_down)
@@ -121,7 +124,7 @@ static int duet_set_table(struct duet_set *set)
 	if (!set->table)
 		return -ENOMEM;
 	set->own = true;
-	if (!duet_table_down(set->dips, set->n, group->base, set->table,
+	if (!duet_table_down(set->dips, group->n, group->base, set->table,
 			     set->n_buckets)) {
 		kvfree(set->table);
 		set->table = NULL;
@@ -129,22 +132,26 @@ static int duet_set_table(struct duet_set *set)
 	return 0;
 }
 
-void duet_set_count(struct duet_set *set)
+const struct duet_set_counts *duet_set_count(struct duet_set *set)
 {
-	u32 i;
+	struct duet_set_counts *counts = set->counts;
+	u32 n = set->group->n, i;
 
-	if (set->counted)
-		return;
-	set->counted = true;
-	if (!set->table)
-		return;
+	if (counts)
+		return counts;
+	counts = kvzalloc(struct_size(counts, buckets, n), GFP_KERNEL_ACCOUNT);
+	set->counts = counts;
+	if (!counts || !set->table)
+		return counts;
 	/* the keys' place is what the counts need afterwards */
-	for (i = 0; i < set->n; i++)
-		set->buckets[i] = duet_dip_key(&set->dips[i]);
-	set->digest = duet_table_digest(set->table, set->n_buckets, set->buckets);
-	memset(set->buckets, 0, set->n * sizeof(*set->buckets));
+	for (i = 0; i < n; i++)
+		counts->buckets[i] = duet_dip_key(&set->dips[i]);
+	counts->digest = duet_table_digest(set->table, set->n_buckets,
+					   counts->buckets);
+	memset(counts->buckets, 0, n * sizeof(*counts->buckets));
 	for (i = 0; i < set->n_buckets; i++)
-		set->buckets[set->table[i]]++;
+		counts->buckets[set->table[i]]++;
+	return counts;
 }
 
 /* duet_set_of - the group's set with these states; a reference is taken */
@@ -152,28 +159,24 @@ static struct duet_set *duet_set_of(struct duet_group *group,
 				    const struct duet_dip *dips)
 {
 	struct duet_set *set;
-	size_t size;
 	u32 i;
 
 	hlist_for_each_entry(set, &group->sets, node) {
-		for (i = 0; i < set->n && set->dips[i].down == dips[i].down; i++)
+		for (i = 0; i < group->n && set->dips[i].down == dips[i].down; i++)
 			;
-		if (i == set->n) {
+		if (i == group->n) {
 			set->refs++;
 			return set;
 		}
 	}
 
-	size = struct_size(set, dips, group->n);
-	set = kvzalloc(ALIGN(size, 4) + group->n * sizeof(*set->buckets), GFP_KERNEL_ACCOUNT);
+	set = kvzalloc(struct_size(set, dips, group->n), GFP_KERNEL_ACCOUNT);
 	if (!set)
 		return ERR_PTR(-ENOMEM);
 	set->group = group;
-	set->n = group->n;
 	set->n_buckets = group->n_buckets;
 	set->refs = 1;
-	set->buckets = (void *)set + ALIGN(size, 4);
-	memcpy(set->dips, dips, set->n * sizeof(*dips));
+	memcpy(set->dips, dips, group->n * sizeof(*dips));
 	if (duet_set_table(set)) {
 		duet_set_release(set);
 		return ERR_PTR(-ENOMEM);

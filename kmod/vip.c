@@ -66,8 +66,8 @@ static struct duet_tables duet_used_without(struct duet_dev *dd,
 		rule = &rules->rule[i];
 		set = duet_set_locked(rule);
 		if (!--set->refs && !--set->group->refs)
-			used.members -= set->n;
-		for (j = 0; j < set->n; j++)
+			used.members -= set->group->n;
+		for (j = 0; j < set->group->n; j++)
 			if (!--rule->backends[j]->refs &&
 			    !--rule->backends[j]->tunnel->refs)
 				used.tunnels--;
@@ -79,7 +79,7 @@ static struct duet_tables duet_used_without(struct duet_dev *dd,
 		set = duet_set_locked(rule);
 		if (!set->refs++)
 			set->group->refs++;
-		for (j = 0; j < set->n; j++)
+		for (j = 0; j < set->group->n; j++)
 			if (!rule->backends[j]->refs++)
 				rule->backends[j]->tunnel->refs++;
 	}
@@ -133,9 +133,9 @@ static bool duet_dips_equal(const struct duet_set *set,
 {
 	u32 i;
 
-	if (set->n != config->n_dips)
+	if (set->group->n != config->n_dips)
 		return false;
-	for (i = 0; i < set->n; i++)
+	for (i = 0; i < set->group->n; i++)
 		if (duet_dip_cmp(&set->dips[i], &config->dips[i]) ||
 		    set->dips[i].weight != config->dips[i].weight ||
 		    set->dips[i].down != config->dips[i].down)
@@ -187,7 +187,7 @@ static void duet_rules_free(struct duet_dev *dd, struct duet_rules *rules)
 		struct duet_rule *rule = &rules->rule[i];
 		struct duet_set *set = duet_set_locked(rule);
 
-		for (j = 0; rule->backends && j < set->n && rule->backends[j]; j++)
+		for (j = 0; rule->backends && j < set->group->n && rule->backends[j]; j++)
 			duet_backend_put(dd, rule->backends[j]);
 		duet_set_put(dd, set);
 	}
@@ -201,7 +201,7 @@ static struct duet_backend *duet_backend_of(const struct duet_rule *old,
 	const struct duet_set *set = old ? duet_set_locked(old) : NULL;
 	u32 i;
 
-	for (i = 0; set && i < set->n; i++) {
+	for (i = 0; set && i < set->group->n; i++) {
 		if (!duet_dip_cmp(&set->dips[i], dip)) {
 			old->backends[i]->refs++;
 			return old->backends[i];
@@ -219,8 +219,8 @@ static int duet_rule_fill(struct duet_dev *dd, struct duet_rule *rule,
 
 	RCU_INIT_POINTER(rule->set, set);
 	rule->id = old ? old->id : ++dd->last_rule;
-	rule->backends = kvcalloc(set->n, sizeof(*rule->backends), GFP_KERNEL_ACCOUNT);
-	for (i = 0; rule->backends && i < set->n; i++) {
+	rule->backends = kvcalloc(set->group->n, sizeof(*rule->backends), GFP_KERNEL_ACCOUNT);
+	for (i = 0; rule->backends && i < set->group->n; i++) {
 		rule->backends[i] = duet_backend_of(old, &set->dips[i]);
 		if (!rule->backends[i])
 			rule->backends[i] = duet_backend_new(dd, set->dips[i].addr,
@@ -228,7 +228,7 @@ static int duet_rule_fill(struct duet_dev *dd, struct duet_rule *rule,
 		if (!rule->backends[i])
 			break;
 	}
-	if (rule->backends && i == set->n)
+	if (rule->backends && i == set->group->n)
 		return 0;
 	NL_SET_ERR_MSG(extack, "out of memory for the DIPs");
 	return -ENOMEM;
@@ -283,7 +283,7 @@ static void duet_rules_states(const struct duet_rules *rules)
 	for (i = 0; i < rules->n; i++) {
 		const struct duet_set *set = duet_set_locked(&rules->rule[i]);
 
-		for (j = 0; j < set->n; j++)
+		for (j = 0; j < set->group->n; j++)
 			WRITE_ONCE(rules->rule[i].backends[j]->state,
 				   set->dips[j].down);
 	}
@@ -472,18 +472,18 @@ static int duet_rule_prepare(struct duet_rule *rule, const struct in6_addr *dip,
 	struct duet_dip *dips;
 	u32 i;
 
-	for (i = 0; i < set->n; i++)
+	for (i = 0; i < set->group->n; i++)
 		if (!memcmp(set->dips[i].addr, dip, sizeof(*dip)))
 			break;
-	if (i == set->n)
+	if (i == set->group->n)
 		return 0;
 	if (set->dips[i].down == state)
 		return 1;
 
-	dips = kvmalloc_array(set->n, sizeof(*dips), GFP_KERNEL);
+	dips = kvmalloc_array(set->group->n, sizeof(*dips), GFP_KERNEL);
 	if (!dips)
 		return -ENOMEM;
-	memcpy(dips, set->dips, set->n * sizeof(*dips));
+	memcpy(dips, set->dips, set->group->n * sizeof(*dips));
 	dips[i].down = state;
 	next = duet_set_restate(set, dips);
 	kvfree(dips);
@@ -532,7 +532,7 @@ static bool duet_vip_commit(struct duet_dev *dd, struct duet_vip *vip,
 			continue;
 		}
 		rcu_assign_pointer(rule->set, next);
-		for (j = 0; j < next->n; j++)
+		for (j = 0; j < next->group->n; j++)
 			WRITE_ONCE(rule->backends[j]->state, next->dips[j].down);
 		duet_set_put(dd, set);
 	}
