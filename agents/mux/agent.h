@@ -130,6 +130,7 @@ struct agent {
 
 	sd_event_source *hold_timer, *look_timer, *bird_timer, *events, *keepalive_timer;
 	uint64_t seen;			/* generation of the device at the last look */
+	uint64_t changes;		/* of tables, and of what is exported: whoever knows the number needs no list */
 
 	enum bird_state bird_state;
 	char bird_detail[160];

@@ -178,6 +178,7 @@ static void ask_exports(struct agent *a)
 		w->at++;
 	if (w->at >= a->n_neighbours) {
 		w->idle = 0;
+		a->changes++;
 		judge(a);
 		return;
 	}
@@ -348,6 +349,7 @@ static void on_state(enum bird_state state, const char *text, void *ctx)
 		return;
 	}
 	/* a router that is gone tells nobody anything */
+	a->changes++;
 	for (i = 0; i < a->n_vips; i++) {
 		a->vips[i]->learned = false;
 		a->vips[i]->exported = 0;

@@ -118,7 +118,7 @@ void config_free(struct config *config)
 
 int main(int argc, char **argv)
 {
-	struct agent a = {};
+	struct agent a = { .changes = 1 };	/* 0: it is not counted */
 	struct daemon_opts opts;
 	struct err e;
 	int ret;

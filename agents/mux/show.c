@@ -5,6 +5,7 @@
  */
 #include "agent.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -69,16 +70,16 @@ static json_t *device_json(const struct duet_dev *dev)
 	return json;
 }
 
-/* vips_json - every VIP, with the data plane's counters where it has them */
-static json_t *vips_json(struct agent *a, struct err *e)
+/* each_vip - every VIP, and as the data plane has it (NULL: it hasn't) */
+static int each_vip(struct agent *a, void (*each)(struct agent *a, const struct mux_vip *v, const struct vip *counted, json_t *out),
+		    json_t *out, struct err *e)
 {
 	struct vip **list;
 	unsigned int n, i, k = 0;
-	json_t *vips;
+	int ret = a->backend->ops->dump(a->backend, &list, &n, e);
 
-	if (a->backend->ops->dump(a->backend, &list, &n, e))
-		return NULL;
-	vips = json_array();
+	if (ret)
+		return ret;
 	for (i = 0; i < a->n_vips; i++) {
 		const struct vip *counted = NULL;
 
@@ -86,12 +87,61 @@ static json_t *vips_json(struct agent *a, struct err *e)
 			k++;
 		if (k < n && !addr_cmp(&list[k]->addr, &a->vips[i]->addr))
 			counted = list[k];
-		json_array_append_new(vips, show_vip(a, a->vips[i], counted));
+		each(a, a->vips[i], counted, out);
 	}
 	while (n)
 		vip_free(list[--n]);
 	free(list);
-	return vips;
+	return 0;
+}
+
+static void add_whole(struct agent *a, const struct mux_vip *v, const struct vip *counted, json_t *out)
+{
+	json_array_append_new(out, show_vip(a, v, counted));
+}
+
+/* vips_json - every VIP, with the data plane's counters where it has them */
+static json_t *vips_json(struct agent *a, struct err *e)
+{
+	json_t *vips = json_array();
+
+	if (!each_vip(a, add_whole, vips, e))
+		return vips;
+	json_decref(vips);
+	return NULL;
+}
+
+/* add_digests - of one VIP that is served, its rules' in one string */
+static void add_digests(struct agent *a, const struct mux_vip *v, const struct vip *counted, json_t *out)
+{
+	char vip[ADDR_STRLEN], text[DUET_VIP_RULES_MAX * 17 + 1] = "";
+	unsigned int r, n = 0;
+
+	addr_str(&v->addr, vip);
+	for (r = 0; counted && r < counted->n_rules; r++)
+		n += snprintf(text + n, sizeof(text) - n, "%s%016llx", n ? "," : "", (unsigned long long)counted->rules[r].digest);
+	if (counted)
+		json_object_set_new(json_object_get(out, "digests"), vip, json_string(text));
+	if (v->exported)
+		json_array_append_new(json_object_get(out, "exported"), json_string(vip));
+}
+
+/* add_vips - to a status: all of every VIP, or with ?vips=digest what shows whether two muxes have the same
+ * tables, or with ?vips=none nothing, for who knows by "changes" that it has all this
+ */
+static int add_vips(struct agent *a, const char *how, json_t *status, struct err *e)
+{
+	json_t *vips;
+
+	if (how && !strcmp(how, "none"))
+		return 0;
+	if (how && !strcmp(how, "digest")) {
+		json_object_set_new(status, "digests", json_object());
+		json_object_set_new(status, "exported", json_array());
+		return each_vip(a, add_digests, status, e);
+	}
+	vips = vips_json(a, e);
+	return vips ? json_object_set_new(status, "vips", vips) : -ENOMEM;
 }
 
 static json_t *bird_json(const struct agent *a)
@@ -147,17 +197,12 @@ void show_status(struct http_request *req, json_t *body, void *ctx)
 {
 	struct agent *a = ctx;
 	struct duet_dev dev;
-	json_t *json, *vips;
 	struct err e;
+	json_t *json;
 
 	if (a->backend->ops->device(a->backend, &dev, &e)) {
 		http_problem(req, 503, NULL, "%s", e.text);
 		return;
-	}
-	vips = vips_json(a, &e);
-	if (!vips) {
-		http_problem(req, 503, NULL, "%s", e.text);
-		goto out;
 	}
 	json = json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:b, s:b, s:s}", "name", a->config.name, "mode", mode_name(a->config.mode),
 			 "instance", daemon_instance(), "version", DUET_VERSION, "epoch", (json_int_t)a->epoch,
@@ -170,9 +215,13 @@ void show_status(struct http_request *req, json_t *body, void *ctx)
 	json_object_set_new(json, "device", device_json(&dev));
 	json_object_set_new(json, "bird", bird_json(a));
 	json_object_set_new(json, "aggregate", aggregates_json(a));
-	json_object_set_new(json, "vips", vips);
-	http_reply(req, 200, json);
-out:
+	json_object_set_new(json, "changes", json_integer(a->changes));
+	if (add_vips(a, http_query(req, "vips"), json, &e)) {
+		http_problem(req, 503, NULL, "%s", e.text);
+		json_decref(json);
+	} else {
+		http_reply(req, 200, json);
+	}
 	duet_dev_release(&dev);
 }
 

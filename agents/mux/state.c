@@ -61,8 +61,9 @@ static bool served(const struct mux_vip *v)
 }
 
 /* set_have - takes vip */
-static void set_have(struct mux_vip *v, struct vip *vip)
+static void set_have(struct agent *a, struct mux_vip *v, struct vip *vip)
 {
+	a->changes++;
 	vip_free(v->have);
 	v->have = vip;
 	v->routes = ROUTES_UNKNOWN;
@@ -248,7 +249,7 @@ static void program_done(struct agent *a, struct duet_op *op, struct changes *c)
 			log_err("VIP %s is not removed: %s", text, op->why);
 			return;
 		}
-		set_have(v, NULL);
+		set_have(a, v, NULL);
 		a->retry = true;	/* there is room */
 		a->seen += !op->result;
 		c->removed++;
@@ -273,7 +274,7 @@ static void program_done(struct agent *a, struct duet_op *op, struct changes *c)
 		c->dips++;
 	else
 		c->replaced++;
-	set_have(v, copy);
+	set_have(a, v, copy);
 	a->seen++;
 	v->reason[0] = '\0';
 	v->invalid = false;
@@ -454,7 +455,7 @@ static int seed(struct agent *a, struct changes *c, struct err *e)
 			ret = announce_set(a, a->vips[i], ANNOUNCE_NO, c, e);
 			if (ret)
 				return ret;
-			set_have(a->vips[i], NULL);
+			set_have(a, a->vips[i], NULL);
 		}
 		ret = a->backend->ops->flush(a->backend, e);
 		if (ret)
@@ -530,7 +531,7 @@ static int adopt(struct agent *a, bool starting, struct err *e)
 		}
 		if (!v->want && (starting || (!v->have && !a->synced)))
 			v->keep = true;
-		set_have(v, list[i]);
+		set_have(a, v, list[i]);
 		if (v->same)
 			v->drift = false;
 	}
@@ -544,7 +545,7 @@ static int adopt(struct agent *a, bool starting, struct err *e)
 		log_warn("VIP %s was removed by somebody else", addr_str(&v->addr, text));
 		a->count.drifts++;
 		v->drift = a->config.drift_report;
-		set_have(v, NULL);
+		set_have(a, v, NULL);
 	}
 	free(list);
 	return 0;
@@ -565,7 +566,7 @@ static int look(struct agent *a, struct err *e)
 		log_warn("%s was gone and is made anew", a->config.device);
 		/* a mux that is gone is no matter of policy: it is made anew in any case */
 		for (i = 0; i < a->n_vips; i++) {
-			set_have(a->vips[i], NULL);
+			set_have(a, a->vips[i], NULL);
 			a->vips[i]->trigger = ANNOUNCE_NO;
 			a->vips[i]->drift = false;
 		}
