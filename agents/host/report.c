@@ -2,7 +2,7 @@
 /*
  * Tells the controller how the DIPs of this host are and what they received:
  * at once when a state changes, else every two seconds, which is the heartbeat
- * too. Every report is whole, so a lost one costs nothing. Counters only grow.
+ * too; less often if the controller, which may have many hosts, says so. Every report is whole, so a lost one costs nothing. Counters only grow.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -14,7 +14,8 @@
 #include "log.h"
 #include "snat.h"
 
-#define INTERVAL_MS	2000
+#define INTERVAL_MS	2000	/* if the controller says nothing of it */
+#define INTERVAL_MAX_MS	600000
 #define TIMEOUT_MS	2000
 #define RETRY_MS	100	/* doubled each time, up to the interval */
 
@@ -25,7 +26,7 @@ struct report {
 	sd_event_source *timer;
 	char *url;
 	uint64_t seq, sent, failed;
-	unsigned int retry_ms;
+	unsigned int interval_ms, retry_ms;
 	bool reached, told;		/* told: of the present reached in the log */
 	char error[256];
 };
@@ -34,6 +35,14 @@ static void arm(struct report *r, unsigned int ms)
 {
 	sd_event_source_set_time_relative(r->timer, ms * 1000ull);
 	sd_event_source_set_enabled(r->timer, SD_EVENT_ONESHOT);
+}
+
+/* heed - how long the controller wants to hear nothing, if nothing happens */
+static void heed(struct report *r, json_t *answer)
+{
+	json_int_t ms = json_integer_value(json_object_get(answer, "interval-ms"));
+
+	r->interval_ms = ms < INTERVAL_MS ? INTERVAL_MS : ms > INTERVAL_MAX_MS ? INTERVAL_MAX_MS : ms;
 }
 
 static void on_done(const struct http_result *result, void *ctx)
@@ -46,12 +55,13 @@ static void on_done(const struct http_result *result, void *ctx)
 		r->sent++;
 		r->retry_ms = 0;
 		r->error[0] = '\0';
+		heed(r, result->body);
 	} else {
 		r->failed++;
 		snprintf(r->error, sizeof(r->error), "%s", result->error ?: "no answer");
 		r->retry_ms = r->retry_ms ? r->retry_ms * 2 : RETRY_MS;
-		if (r->retry_ms > INTERVAL_MS)
-			r->retry_ms = INTERVAL_MS;
+		if (r->retry_ms > r->interval_ms)
+			r->retry_ms = r->interval_ms;
 	}
 	if (!r->told || reached != r->reached) {
 		if (reached)
@@ -61,7 +71,7 @@ static void on_done(const struct http_result *result, void *ctx)
 	}
 	r->told = true;
 	r->reached = reached;
-	arm(r, reached ? INTERVAL_MS : r->retry_ms);
+	arm(r, reached ? r->interval_ms : r->retry_ms);
 }
 
 /* rack_rows - the rows of the traffic matrix of one pair */
@@ -127,7 +137,7 @@ void report_now(struct report *r)
 			 "racks", host->racks_id);
 	r->call = http_call(r->client, "POST", r->url, body, TIMEOUT_MS, on_done, r);
 	if (!r->call)
-		arm(r, INTERVAL_MS);
+		arm(r, r->interval_ms);
 }
 
 static int on_timer(sd_event_source *source, uint64_t usec, void *ctx)
@@ -145,6 +155,7 @@ int report_start(struct host *host, struct report **out)
 	if (!r)
 		return -ENOMEM;
 	r->host = host;
+	r->interval_ms = INTERVAL_MS;
 	while (len && base[len - 1] == '/')
 		len--;
 	if (asprintf(&r->url, "%.*s/v1/reports", len, base) < 0) {
