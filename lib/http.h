@@ -25,6 +25,7 @@ struct http_conf {
 	struct conf_listen listen;
 	char *cert, *key, *ca;		/* PEM files */
 	bool insecure;
+	unsigned int connections;	/* to the server, above which the longest idle one is cut; 0: DUET_HTTP_CONNECTIONS */
 };
 
 /* HTTP_CONF_KEYS - its keys, for a table of conf_key: section, struct, member */
@@ -104,6 +105,11 @@ struct http_stream;
 struct http_stream *http_stream(struct http_request *req, const char *type, void (*closed)(void *ctx), void *ctx);
 void http_stream_send(struct http_stream *stream, const char *text);
 void http_stream_end(struct http_stream *stream);	/* what was sent still arrives */
+
+/* Digits of a number with a fraction in what a client sends: what was written with so many or fewer comes out
+ * the same, where jansson's own 17 make 0.10000000000000001 of 0.1 and a model of the fabric twice as long.
+ */
+#define HTTP_DIGITS	15
 
 struct http_client;
 struct http_call;

@@ -1,21 +1,36 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The HTTP client: libcurl's multi interface, its sockets and its timer in the
- * program's event loop.
+ * The HTTP client: libcurl's multi interface in the program's event loop. Its
+ * sockets are in an epoll of its own, as libmicrohttpd's are: sd-event takes one
+ * source a turn and asks the kernel about all that are ready each time, which is
+ * the square of hundreds when so many agents answer at once.
  */
 #include "http.h"
+#include "clock.h"
 #include "log.h"
 
 #include <curl/curl.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#define READY_MAX 32
+#define TURN_USEC 5000	/* then others in the loop have their turn */
+#define IDLE_MAX 64	/* handles kept for the next calls */
+#define KEPT_MAX 4096	/* connections kept for the next call: libcurl's own limit, four times the calls under way, would
+			 * close those to 1,800 muxes after every question
+			 */
 
 struct http_client {
 	sd_event *loop;
-	sd_event_source *timer;
+	sd_event_source *timer, *io;
+	int epoll;
 	CURLM *multi;
 	struct http_call *calls;	/* pending, doubly linked */
+	CURL *idle[IDLE_MAX];
+	unsigned int n_idle;
 	struct http_conf tls;		/* its strings are ours */
 	bool stopping;
 };
@@ -34,10 +49,26 @@ struct http_call {
 	void *ctx;
 };
 
+/* easy_put - a handle is dear to make; what it was told is forgotten */
+static void easy_put(struct http_client *client, CURL *easy)
+{
+	curl_multi_remove_handle(client->multi, easy);
+	if (client->n_idle == IDLE_MAX || client->stopping) {
+		curl_easy_cleanup(easy);
+		return;
+	}
+	curl_easy_reset(easy);
+	client->idle[client->n_idle++] = easy;
+}
+
+static CURL *easy_get(struct http_client *client)
+{
+	return client->n_idle ? client->idle[--client->n_idle] : curl_easy_init();
+}
+
 static void call_free(struct http_call *call)
 {
-	curl_multi_remove_handle(call->client->multi, call->easy);
-	curl_easy_cleanup(call->easy);
+	easy_put(call->client, call->easy);
 	curl_slist_free_all(call->headers);
 	if (call->next)
 		call->next->prev = call->prev;
@@ -97,15 +128,25 @@ static void reap(struct http_client *client)
 
 static int on_io(sd_event_source *source, int fd, uint32_t revents, void *ctx)
 {
+	struct epoll_event ready[READY_MAX];
 	struct http_client *client = ctx;
-	int running, mask = 0;
+	uint64_t end = mono_usec() + TURN_USEC;
+	int running, n, i;
 
-	if (revents & (EPOLLIN | EPOLLHUP | EPOLLERR))
-		mask |= CURL_CSELECT_IN;
-	if (revents & EPOLLOUT)
-		mask |= CURL_CSELECT_OUT;
-	curl_multi_socket_action(client->multi, fd, mask, &running);
-	reap(client);
+	do {	/* libcurl reads 16 KiB at a time */
+		n = epoll_wait(client->epoll, ready, READY_MAX, 0);
+		for (i = 0; i < n; i++) {
+			int mask = 0;
+
+			if (ready[i].events & (EPOLLIN | EPOLLHUP | EPOLLERR))
+				mask |= CURL_CSELECT_IN;
+			if (ready[i].events & EPOLLOUT)
+				mask |= CURL_CSELECT_OUT;
+			/* of one that was closed meanwhile libcurl knows nothing */
+			curl_multi_socket_action(client->multi, ready[i].data.fd, mask, &running);
+		}
+		reap(client);
+	} while (n > 0 && mono_usec() < end);
 	return 0;
 }
 
@@ -121,24 +162,20 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *ctx)
 
 static int curl_socket(CURL *easy, curl_socket_t fd, int what, void *ctx, void *socketp)
 {
-	sd_event_source *source = socketp;
+	struct epoll_event event = { .data.fd = fd };
 	struct http_client *client = ctx;
-	uint32_t events = 0;
 
 	if (what == CURL_POLL_REMOVE) {
-		sd_event_source_disable_unref(source);
-		curl_multi_assign(client->multi, fd, NULL);
+		epoll_ctl(client->epoll, EPOLL_CTL_DEL, fd, NULL);
 		return 0;
 	}
 	if (what & CURL_POLL_IN)
-		events |= EPOLLIN;
+		event.events |= EPOLLIN;
 	if (what & CURL_POLL_OUT)
-		events |= EPOLLOUT;
-	if (source)
-		return sd_event_source_set_io_events(source, events) < 0 ? -1 : 0;
-	if (sd_event_add_io(client->loop, &source, fd, events, on_io, client) < 0)
+		event.events |= EPOLLOUT;
+	if (epoll_ctl(client->epoll, socketp ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd, &event))
 		return -1;
-	curl_multi_assign(client->multi, fd, source);
+	curl_multi_assign(client->multi, fd, client);	/* it is in the epoll */
 	return 0;
 }
 
@@ -186,10 +223,15 @@ int http_client_start(sd_event *loop, struct http_client **out)
 	if (!client || curl_global_init(CURL_GLOBAL_DEFAULT))
 		goto err_free;
 	client->loop = loop;
+	client->epoll = epoll_create1(EPOLL_CLOEXEC);
+	if (client->epoll < 0)
+		goto err_free;
 	client->multi = curl_multi_init();
 	if (!client->multi)
-		goto err_free;
-	if (sd_event_add_time_relative(loop, &client->timer, CLOCK_MONOTONIC, 0, 1000, on_timer, client) < 0)
+		goto err_epoll;
+	curl_multi_setopt(client->multi, CURLMOPT_MAXCONNECTS, (long)KEPT_MAX);
+	if (sd_event_add_time_relative(loop, &client->timer, CLOCK_MONOTONIC, 0, 1000, on_timer, client) < 0 ||
+	    sd_event_add_io(loop, &client->io, client->epoll, EPOLLIN, on_io, client) < 0)
 		goto err_multi;
 	sd_event_source_set_enabled(client->timer, SD_EVENT_OFF);
 	curl_multi_setopt(client->multi, CURLMOPT_SOCKETFUNCTION, curl_socket);
@@ -200,7 +242,10 @@ int http_client_start(sd_event *loop, struct http_client **out)
 	return 0;
 
 err_multi:
+	sd_event_source_disable_unref(client->timer);
 	curl_multi_cleanup(client->multi);
+err_epoll:
+	close(client->epoll);
 err_free:
 	free(client);
 	return -ENOMEM;
@@ -213,8 +258,12 @@ void http_client_stop(struct http_client *client)
 	client->stopping = true;
 	while (client->calls)
 		call_free(client->calls);
+	while (client->n_idle)
+		curl_easy_cleanup(client->idle[--client->n_idle]);
 	curl_multi_cleanup(client->multi);
 	sd_event_source_disable_unref(client->timer);
+	sd_event_source_disable_unref(client->io);
+	close(client->epoll);
 	tls_free(client);
 	free(client);
 }
@@ -311,7 +360,7 @@ static struct http_call *call_new(struct http_client *client, const char *method
 	call->client = client;
 	call->done = done;
 	call->ctx = ctx;
-	call->easy = curl_easy_init();
+	call->easy = easy_get(client);
 	if (!call->easy)
 		goto err_free;
 	for (; headers && *headers; headers++)
@@ -330,6 +379,10 @@ static struct http_call *call_new(struct http_client *client, const char *method
 	http_easy_url(call->easy, url, &client->tls);	/* a bad URL is libcurl's answer */
 	curl_easy_setopt(call->easy, CURLOPT_TIMEOUT_MS, (long)timeout_ms);
 	curl_easy_setopt(call->easy, CURLOPT_NOSIGNAL, 1L);
+	/* names are asked for with each new connection, which are few: libcurl looks through its whole cache of them
+	 * after every call
+	 */
+	curl_easy_setopt(call->easy, CURLOPT_DNS_CACHE_TIMEOUT, 0L);
 	curl_easy_setopt(call->easy, CURLOPT_TCP_NODELAY, 1L);
 	curl_easy_setopt(call->easy, CURLOPT_WRITEFUNCTION, on_data);
 	curl_easy_setopt(call->easy, CURLOPT_WRITEDATA, call);
@@ -367,7 +420,7 @@ struct http_call *http_call(struct http_client *client, const char *method, cons
 			    json_t *body, unsigned int timeout_ms,
 			    void (*done)(const struct http_result *result, void *ctx), void *ctx)
 {
-	char *text = body ? json_dumps(body, JSON_COMPACT | JSON_PRESERVE_ORDER) : NULL;
+	char *text = body ? json_dumps(body, JSON_COMPACT | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(HTTP_DIGITS)) : NULL;
 	bool lost = body && !text;
 
 	json_decref(body);

@@ -41,7 +41,7 @@ struct http_server {
 	bool stopping;
 	struct http_conn *conns;
 	struct http_stream *streams;
-	unsigned int n_conns;
+	unsigned int n_conns, max_conns;
 	size_t buffered;		/* bytes of all bodies being read */
 	struct {
 		unsigned long accepted, requests, cut, refused;

@@ -23,7 +23,8 @@
 #include <unistd.h>
 
 #define SWEEP_USEC (1000 * 1000)
-#define BACKLOG 512
+#define BACKLOG 4096
+#define TURN_USEC 5000	/* then others in the loop have their turn */
 
 void conn_phase(struct http_conn *conn, enum conn_phase phase)
 {
@@ -37,13 +38,20 @@ void conn_phase(struct http_conn *conn, enum conn_phase phase)
  */
 static void run(struct listener *l)
 {
+	uint64_t end = mono_usec() + TURN_USEC;
 	MHD_UNSIGNED_LONG_LONG ms;
+	unsigned long accepted;
+	bool timed;
 
 	l->kicked = false;
-	MHD_run(l->mhd);
+	do {	/* it accepts ten connections at a time, and reads 32 KiB of each; a body may have a thousand times that */
+		accepted = l->server->count.accepted;
+		MHD_run(l->mhd);
+		timed = MHD_get_timeout(l->mhd, &ms) == MHD_YES;
+	} while (!l->kicked && (accepted != l->server->count.accepted || (timed && !ms)) && mono_usec() < end);
 	if (l->kicked) {
 		listener_kick(l);
-	} else if (MHD_get_timeout(l->mhd, &ms) == MHD_YES) {
+	} else if (timed) {
 		sd_event_source_set_time_relative(l->timer, ms * 1000);
 		sd_event_source_set_enabled(l->timer, SD_EVENT_ONESHOT);
 	} else {
@@ -158,7 +166,7 @@ static void conn_start(struct listener *l, struct MHD_Connection *connection, vo
 	if (l->tls)
 		tls_demand(connection);
 	conn_phase(conn, CONN_WAITS);
-	if (s->n_conns >= DUET_HTTP_CONNECTIONS)
+	if (s->n_conns >= s->max_conns)
 		make_room(s);
 	if (!s->conns) {
 		sd_event_source_set_time_relative(s->sweep, SWEEP_USEC);
@@ -269,7 +277,7 @@ static int listener_start(struct http_server *s, struct listener *l, int fd, con
 				  MHD_OPTION_LISTEN_SOCKET, fd,
 				  MHD_OPTION_NOTIFY_COMPLETED, request_done, s,
 				  MHD_OPTION_NOTIFY_CONNECTION, on_connection, l,
-				  MHD_OPTION_CONNECTION_LIMIT, DUET_HTTP_CONNECTIONS + DUET_HTTP_SPARE,
+				  MHD_OPTION_CONNECTION_LIMIT, s->max_conns + DUET_HTTP_SPARE,
 				  MHD_OPTION_CONNECTION_TIMEOUT, DUET_HTTP_IDLE_S,
 				  MHD_OPTION_ARRAY, options, MHD_OPTION_END);
 	if (!l->mhd) {
@@ -313,6 +321,7 @@ int http_server_start(sd_event *loop, const struct http_conf *conf,
 	if (!s)
 		return err_set(e, -ENOMEM, "no memory for the HTTP server");
 	s->loop = loop;
+	s->max_conns = conf->connections ?: DUET_HTTP_CONNECTIONS;
 	s->routes = routes;
 	s->ctx = ctx;
 	ret = sd_event_add_time_relative(loop, &s->sweep, CLOCK_MONOTONIC, SWEEP_USEC, 100000, on_sweep, s);
