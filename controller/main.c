@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "api/api.h"
@@ -44,6 +45,7 @@ static const struct conf_key keys[] = {
 	KEY("readers", CONF_STR, readers),
 	KEY("agents", CONF_STR, agents, .fallback = "*"),
 	KEY("part_secret", CONF_STR, part_secret),
+	KEY("connections", CONF_UINT, http.connections, .max = 1000000, .fallback = "0"),
 };
 #define N_KEYS (sizeof(keys) / sizeof(*keys))
 
@@ -238,9 +240,21 @@ void ctl_step_down(struct controller *ctl, const char *why)
 	_exit(1);
 }
 
+/* connections_of - half of the descriptors are for those who ask: every host keeps a connection to report on */
+static unsigned int connections_of(unsigned int configured)
+{
+	struct rlimit files;
+
+	if (configured || getrlimit(RLIMIT_NOFILE, &files) || files.rlim_cur / 2 < DUET_HTTP_CONNECTIONS)
+		return configured;
+	return files.rlim_cur / 2;
+}
+
 static int start(struct controller *ctl, struct err *e)
 {
 	int ret;
+
+	ctl->conf.http.connections = connections_of(ctl->conf.http.connections);
 
 	ctl->served = routes_of(ctl);
 	if (!ctl->served)

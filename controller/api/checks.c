@@ -44,13 +44,7 @@ static int check_health_check(json_t *check, json_t *rule, const char *where, st
 
 static bool is_switch(const struct updater *u, const char *name)
 {
-	json_t *s;
-	size_t i;
-
-	json_array_foreach(json_object_get(u->model, "switches"), i, s)
-		if (!strcmp(get_str(s, "name", ""), name))
-			return true;
-	return false;
+	return json_object_get(u->switch_index, name);
 }
 
 static int check_traffic(const struct updater *u, json_t *traffic, const char *where, struct err *e)

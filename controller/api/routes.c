@@ -16,7 +16,7 @@ const struct gate_route gate_routes[] = {
 	/* where the monitor is another process */
 	{ UPD, RIGHT_READ, { "GET", "/v1/topology", api_topology_get } },
 	{ UPD, RIGHT_READ, { "GET", "/v1/traffic", api_traffic_get } },
-	{ ROLE_ENGINE, RIGHT_PART, { "POST", "/v1/engine/plan", plan_post } },
+	{ ROLE_ENGINE, RIGHT_PART, { "POST", "/v1/engine/plan", plan_post, 256u << 20 } },
 	{ UPD, RIGHT_PART, { "PUT", "/v1/updater/health", updater_health_put } },
 	{ UPD, RIGHT_PART, { "PUT", "/v1/updater/assignment", updater_assignment_put } },
 	{ UPD, RIGHT_READ, { "GET", "/v1/vips", api_vips_get } },

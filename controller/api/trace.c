@@ -186,7 +186,7 @@ void api_trace_get(struct http_request *req, json_t *body, void *ctx)
 		http_problem(req, 404, NULL, "%s is no VIP: packets to it pass every mux untouched", text);
 		return;
 	}
-	desired = desired_vip(u, v, HOLD_SILENT);
+	desired = desired_vip(u, v);
 	if (vip_from_json(desired, &vip, &e)) {
 		json_decref(desired);
 		http_problem(req, 500, NULL, "%s", e.text);

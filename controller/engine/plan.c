@@ -210,7 +210,7 @@ static int read_sources(struct input *in, json_t *vip, struct engine_vip *v, str
 	if (!(v->mbps >= 0) || v->mbps > ENGINE_MBPS_MAX)
 		return err_set(e, -EINVAL, "VIP %s: its traffic is from 0 to %.0f Mbps", v->vip,
 			       ENGINE_MBPS_MAX);
-	v->from = calloc(in->model.n_switches + 1, sizeof(*v->from));
+	v->from = calloc(json_object_size(sources) + in->n_cores + 1, sizeof(*v->from));
 	if (!v->from)
 		return err_set(e, -ENOMEM, "out of memory");
 	if (!json_object_size(sources))
@@ -318,7 +318,7 @@ static int read_vip(struct input *in, json_t *vip, json_t *current, unsigned int
 		return ret;
 	json_array_foreach(rules, i, rule)
 		n += json_array_size(json_object_get(rule, "dips"));
-	v->to = calloc(in->model.n_switches + 1, sizeof(*v->to));
+	v->to = calloc(n + 1, sizeof(*v->to));
 	v->dips = calloc(n + 1, sizeof(*v->dips));
 	v->dip_node = calloc(n + 1, sizeof(*v->dip_node));
 	if (!v->to || !v->dips || !v->dip_node)

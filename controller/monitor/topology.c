@@ -14,8 +14,8 @@
 #include <string.h>
 
 static const char *const roles[] = {
-	[TOPO_CORE] = "core", [TOPO_AGG] = "agg",	[TOPO_TOR] = "tor",
-	[TOPO_SMUX] = "smux", [TOPO_SERVER] = "server",
+	[TOPO_BORDER] = "border", [TOPO_CORE] = "core", [TOPO_AGG] = "agg", [TOPO_TOR] = "tor",
+	[TOPO_SMUX] = "smux",	  [TOPO_SERVER] = "server",
 };
 
 const char *topo_role_name(enum topo_role role)
@@ -112,7 +112,7 @@ static int read_role(const char *file, Agnode_t *n, enum topo_role *role, struct
 	}
 	if (s)
 		return err_set(e, -EINVAL,
-			       "%s: \"%s\": role=%s is none of core, agg, tor, smux, server", file,
+			       "%s: \"%s\": role=%s is none of border, core, agg, tor, smux, server", file,
 			       agnameof(n), s);
 	edge = agfstedge(agraphof(n), n);
 	if (edge)
@@ -167,6 +167,8 @@ static int read_node(const char *file, Agnode_t *n, struct topo_node *node, stru
 	if (agent && !http_url_is(agent))
 		return err_set(e, -EINVAL, "%s: \"%s\": agent=\"%s\" is no http:// URL", file, name,
 			       agent);
+	if (agent && node->role == TOPO_BORDER)
+		return err_set(e, -EINVAL, "%s: border \"%s\" has an agent: where the Internet enters there is no mux", file, name);
 	if (!agent && node->role == TOPO_SMUX)
 		return err_set(e, -EINVAL, "%s: smux \"%s\" has no agent=\"URL\"", file, name);
 	key = node->role == TOPO_SERVER ? "address" : "local";
@@ -256,7 +258,7 @@ static int read_nodes(const char *file, Agraph_t *g, struct topology *t, json_t 
 	t->nodes = calloc(agnnodes(g) + 1, sizeof(*t->nodes));
 	if (!t->nodes)
 		return err_set(e, -ENOMEM, "%s: out of memory", file);
-	for (role = TOPO_CORE; role <= TOPO_SERVER; role++) {
+	for (role = 0; role <= TOPO_SERVER; role++) {
 		for (n = agfstnode(g); n; n = agnxtnode(g, n)) {
 			enum topo_role its;
 

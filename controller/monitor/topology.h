@@ -10,7 +10,7 @@
 #include "../common.h"
 #include "addr.h"
 
-enum topo_role { TOPO_CORE, TOPO_AGG, TOPO_TOR, TOPO_SMUX, TOPO_SERVER };
+enum topo_role { TOPO_BORDER, TOPO_CORE, TOPO_AGG, TOPO_TOR, TOPO_SMUX, TOPO_SERVER };
 
 /* struct topo_tables - 0: unbounded */
 struct topo_tables {

@@ -8,9 +8,14 @@
  * it lets go when the new HMux is told, and its agent serves on for a while
  * even then. So no table needs room for a VIP in two places for long, and two
  * switches that swap VIPs can't block each other.
+ *
+ * What a mux is told of a VIP is the same on all of them but for "announce": the
+ * text is kept with the VIP until it changes, for every SMux is told all of it.
  */
 #include "priv.h"
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum hold desired_hold(const struct mux *m, const struct uvip *v)
@@ -44,7 +49,7 @@ static json_t *desired_rule(const struct updater *u, const struct uvip *v, json_
 
 		if (vip_dip_down(v, address, index))
 			state = "down";
-		else if (!strcmp(state, "up") && drained_dip(u, v, address))
+		else if (json_object_size(u->drains) && !strcmp(state, "up") && drained_dip(u, v, address))
 			state = "drain";
 		json_array_append_new(dips, json_pack("{s:s, s:I, s:s}", "address", address,
 			"weight", (json_int_t)get_u64(dip, "weight", 1), "state", state));
@@ -63,14 +68,13 @@ json_t *desired_rules(const struct updater *u, const struct uvip *v)
 	return rules;
 }
 
-json_t *desired_vip(const struct updater *u, const struct uvip *v, enum hold hold)
+json_t *desired_vip(const struct updater *u, const struct uvip *v)
 {
 	static const char *const policies[] = { "kind", "fragments", "oversize", "all_down" };
 	json_t *out, *value;
 	size_t i;
 
-	out = json_pack("{s:s, s:s, s:o}", "vip", v->text, "announce", hold == HOLD_ANNOUNCED ? "yes" : "no",
-			"rules", desired_rules(u, v));
+	out = json_pack("{s:s, s:o}", "vip", v->text, "rules", desired_rules(u, v));
 	for (i = 0; i < sizeof(policies) / sizeof(*policies); i++) {
 		value = json_object_get(v->def, policies[i]);
 		if (value)
@@ -79,22 +83,72 @@ json_t *desired_vip(const struct updater *u, const struct uvip *v, enum hold hol
 	return out;
 }
 
-json_t *desired_mux(const struct mux *m)
+/* write_vip - as it is for a mux; "fence" is more of the object's inside, or "" */
+static void write_vip(struct updater *u, struct uvip *v, enum hold hold, const char *fence, FILE *out)
 {
-	const struct updater *u = m->u;
-	json_t *vips = json_array(), *state;
-	unsigned int i;
+	json_t *json;
 
+	if (!v->told) {
+		json = desired_vip(u, v);
+		v->told = json_dumps(json, JSON_COMPACT | JSON_PRESERVE_ORDER);
+		json_decref(json);
+	}
+	if (v->told)
+		fprintf(out, "{%s\"announce\":\"%s\",%s", fence, hold == HOLD_ANNOUNCED ? "yes" : "no", v->told + 1);
+}
+
+static char *written(FILE *out, char **text)
+{
+	bool bad = ferror(out);
+
+	if (!fclose(out) && !bad)
+		return *text;
+	free(*text);
+	return NULL;
+}
+
+char *desired_vip_text(struct updater *u, struct uvip *v, enum hold hold, uint64_t generation)
+{
+	char fence[96], *text = NULL;
+	size_t len;
+	FILE *out = open_memstream(&text, &len);
+
+	if (!out)
+		return NULL;
+	snprintf(fence, sizeof(fence), "\"epoch\":%llu,\"generation\":%llu,", (unsigned long long)u->epoch,
+		 (unsigned long long)generation);
+	write_vip(u, v, hold, fence, out);
+	return written(out, &text);
+}
+
+char *desired_mux_text(const struct mux *m, uint64_t generation)
+{
+	struct updater *u = m->u;
+	const char *comma = "";
+	char *text = NULL;
+	unsigned int i;
+	size_t len;
+	FILE *out = open_memstream(&text, &len);
+
+	if (!out)
+		return NULL;
+	fprintf(out, "{\"epoch\":%llu,\"generation\":%llu,\"seed\":%u,", (unsigned long long)u->epoch,
+		(unsigned long long)generation, u->seed);
+	if (m->smux && !m->drained)
+		fprintf(out, "\"aggregate\":\"%s\",\"vips\":[", u->ctl->conf.aggregate_text);
+	else
+		fputs("\"aggregate\":null,\"vips\":[", out);
 	for (i = 0; i < u->n_vips; i++) {
 		enum hold hold = desired_hold(m, u->vips[i]);
 
-		if (hold != HOLD_NOT)
-			json_array_append_new(vips, desired_vip(u, u->vips[i], hold));
+		if (hold == HOLD_NOT)
+			continue;
+		fputs(comma, out);
+		comma = ",";
+		write_vip(u, u->vips[i], hold, "", out);
 	}
-	state = json_pack("{s:I, s:o}", "seed", (json_int_t)u->seed, "vips", vips);
-	json_object_set_new(state, "aggregate",
-			    m->smux && !m->drained ? json_string(u->ctl->conf.aggregate_text) : json_null());
-	return state;
+	fputs("]}", out);
+	return written(out, &text);
 }
 
 /* host_checks - of all rules of a definition that have this DIP; false if none has */
@@ -147,16 +201,14 @@ static json_t *host_vip(const struct host *h, const struct uvip *v, json_t *def)
 /* desired_host - a DIP of a definition still to come is served already, so that
  * the host is ready when the first packet comes
  */
-json_t *desired_host(const struct host *h)
+char *desired_host_text(const struct host *h, uint64_t generation)
 {
 	const struct updater *u = h->u;
-	json_t *vips = json_array(), *muxes = json_array(), *blocks = json_array(), *value, *vip;
-	unsigned int i;
+	json_t *vips = json_array(), *blocks = json_array(), *value, *vip, *state;
+	char *text, *whole = NULL;
 	const char *key;
 	void *next;
 
-	for (i = 0; i < u->n_muxes; i++)
-		json_array_append_new(muxes, json_string(u->muxes[i].local));
 	/* it has had DIPs of these; of some it may have none any more */
 	json_object_foreach_safe(h->vips, next, key, value) {
 		const struct uvip *v = vip_find((struct updater *)u, key);
@@ -171,10 +223,17 @@ json_t *desired_host(const struct host *h)
 			json_object_del(h->vips, key);
 		}
 	}
-	value = json_pack("{s:I, s:o, s:o, s:o}", "seed", (json_int_t)u->seed, "muxes", muxes, "vips", vips, "snat", blocks);
+	state = json_pack("{s:I, s:I, s:I, s:o, s:o}", "epoch", (json_int_t)u->epoch, "generation", (json_int_t)generation,
+			  "seed", (json_int_t)u->seed, "vips", vips, "snat", blocks);
 	if (h->racks_due) {	/* many, and hardly ever others: only who has not got them is sent them */
-		json_object_set(value, "racks", json_object_get(u->model, "racks"));
-		json_object_set_new(value, "racks_id", json_string(u->racks));
+		json_object_set(state, "racks", json_object_get(u->model, "racks"));
+		json_object_set_new(state, "racks_id", json_string(u->racks));
 	}
-	return value;
+	text = json_dumps(state, JSON_COMPACT | JSON_PRESERVE_ORDER);
+	json_decref(state);
+	/* the muxes, thousands perhaps and the same for all, are text already */
+	if (text && asprintf(&whole, "{\"muxes\":%s,%s", u->mux_locals, text + 1) < 0)
+		whole = NULL;
+	free(text);
+	return whole;
 }

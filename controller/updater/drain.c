@@ -90,6 +90,8 @@ void drains_apply(struct updater *u)
 		json_object_foreach(u->hosts[i].vips, key, value) {
 			struct uvip *v = vip_find(u, key);
 
+			if (v)
+				vip_changed(v);
 			for (k = 0; v && k < u->n_muxes; k++)
 				if (desired_hold(&u->muxes[k], v) != HOLD_NOT)
 					mux_touch(&u->muxes[k], v);

@@ -89,6 +89,7 @@ static bool set_health(struct updater *u, struct uvip *v, const char *dip, unsig
 					      (json_int_t)wall_ms()));
 	else
 		json_object_del(v->down, key);
+	vip_changed(v);
 	json_array_append_new(u->unkept,
 			      json_pack("{s:s, s:s, s:i, s:s, s:s, s:I}", "vip", v->text, "dip",
 					dip, "rule", rule, "state", down ? "down" : "up", "reason",
@@ -149,6 +150,7 @@ void health_forget(struct updater *u, struct uvip *v)
 			continue;
 		store_dip_put(u->store, v->text, dip, rule, false, NULL, 0);
 		json_object_del(v->down, key);
+		vip_changed(v);
 	}
 }
 
@@ -169,5 +171,6 @@ void health_reapply(struct updater *u)
 								    "since-ms", (json_int_t)get_u64(c, "at-ms", 0)));
 		else
 			json_object_del(v->down, key);
+		vip_changed(v);
 	}
 }

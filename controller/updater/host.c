@@ -85,8 +85,7 @@ static void pushed(const struct http_result *r, void *ctx)
 
 void host_kick(struct host *h)
 {
-	char url[320];
-	json_t *state;
+	char url[320], *state;
 
 	if (!h->u->configured || !h->dirty || h->push || h->waiting || (h->u->snat_learning && !h->heard))
 		return;
@@ -96,15 +95,14 @@ void host_kick(struct host *h)
 		return;
 	}
 	h->wanted = false;
-	state = desired_host(h);
-	json_object_set_new(state, "epoch", json_integer(h->u->epoch));
 	h->racks_sent = h->racks_due;
 	h->sent = ++h->u->generation;
-	json_object_set_new(state, "generation", json_integer(h->sent));
+	state = desired_host_text(h, h->sent);
 	snprintf(url, sizeof(url), "%s/v1/state", h->url);
 	h->dirty = false;
 	fault("host-sent");
-	h->push = http_call(h->u->ctl->client, "PUT", url, state, PUSH_TIMEOUT_MS, pushed, h);
+	h->push = state ? http_call_text(h->u->ctl->client, "PUT", url, state, NULL, PUSH_TIMEOUT_MS, pushed, h) : NULL;
+	free(state);
 	if (!h->push)
 		h->dirty = true;
 	else

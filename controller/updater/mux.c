@@ -24,6 +24,7 @@
 #define OVERTAKEN_MAX	3
 #define MANY		64
 #define FULL_ABOVE	64 /* so many VIPs to tell: tell everything at once */
+#define FULL_BYTES	(64u << 20) /* of whole states under way, above which no more are sent: an SMux's has tens of MB */
 
 static const char *const names[] = {
 	[MUX_UNKNOWN] = "unknown", [MUX_UNREACHABLE] = "unreachable", [MUX_SYNCING] = "syncing",
@@ -67,6 +68,26 @@ bool mux_lost(const struct mux *m)
 	return m->lost_ms && mono_ms() - m->lost_ms >= SILENT_MS;
 }
 
+/* release - others may be sent a whole state in its place */
+static void release(struct mux *m)
+{
+	struct updater *u = m->u;
+	bool many = u->push_bytes > FULL_BYTES;
+	unsigned int i;
+
+	u->push_bytes -= m->push_bytes;
+	m->push_bytes = 0;
+	for (i = 0; many && i < u->n_muxes && u->push_bytes <= FULL_BYTES; i++)
+		if (u->muxes[i].full)
+			mux_kick(&u->muxes[i]);
+}
+
+static void full_over(struct mux *m)
+{
+	m->push_full = false;
+	release(m);
+}
+
 static int retry(sd_event_source *s, uint64_t usec, void *ctx)
 {
 	struct mux *m = ctx;
@@ -82,6 +103,7 @@ static void failed(struct mux *m, bool answered, const char *why)
 	if (!answered && !m->lost_ms) {
 		m->lost_ms = mono_ms();
 		store_event(m->u->store, "mux-lost", m->name, "%s", why);
+		release(m);	/* what it may never take keeps nobody waiting */
 	}
 	snprintf(m->why, sizeof(m->why), "%s", why);
 	m->backoff_ms = m->backoff_ms ? m->backoff_ms * 2 : BACKOFF_MIN_MS;
@@ -147,7 +169,7 @@ static void pushed_full(const struct http_result *r, void *ctx)
 	size_t i;
 
 	m->push = NULL;
-	m->push_full = false;
+	full_over(m);
 	if (r->status)
 		heard(m);
 	fault("full-acked");
@@ -227,21 +249,22 @@ static void rushed(const struct http_result *r, void *ctx)
 
 static void push_full(struct mux *m)
 {
-	json_t *state = desired_mux(m);
-	char url[320];
+	char url[320], *state;
 
 	m->acked = ++m->u->generation;
-	json_object_set_new(state, "epoch", json_integer(m->u->epoch));
-	json_object_set_new(state, "generation", json_integer(m->acked));
+	state = desired_mux_text(m, m->acked);
 	snprintf(url, sizeof(url), "%s/v1/state", m->url);
 	fault("full-sent");
 	m->full = false;
 	json_object_clear(m->dirty);
 	m->push_full = true;
-	m->push = http_call(m->u->ctl->client, "PUT", url, state, FULL_TIMEOUT_MS, pushed_full, m);
+	m->push_bytes = state && !m->lost_ms ? strlen(state) : 0;
+	m->u->push_bytes += m->push_bytes;
+	m->push = state ? http_call_text(m->u->ctl->client, "PUT", url, state, NULL, FULL_TIMEOUT_MS, pushed_full, m) : NULL;
+	free(state);
 	if (!m->push) {
-		m->push_full = false;
 		m->full = true;
+		full_over(m);
 		failed(m, true, "out of memory");
 	}
 }
@@ -252,8 +275,8 @@ static struct http_call *send_vip(struct mux *m, const char *text,
 {
 	struct uvip *v = vip_find(m->u, text);
 	enum hold hold = v ? desired_hold(m, v) : HOLD_NOT;
-	char url[400];
-	json_t *body;
+	struct http_call *call;
+	char url[400], *body;
 
 	fault("vip-sent");
 	m->acked = ++m->u->generation;
@@ -262,11 +285,11 @@ static struct http_call *send_vip(struct mux *m, const char *text,
 			 (unsigned long long)m->u->epoch, (unsigned long long)m->acked);
 		return http_call(m->u->ctl->client, "DELETE", url, NULL, PUSH_TIMEOUT_MS, done, m);
 	}
-	body = desired_vip(m->u, v, hold);
-	json_object_set_new(body, "epoch", json_integer(m->u->epoch));
-	json_object_set_new(body, "generation", json_integer(m->acked));
+	body = desired_vip_text(m->u, v, hold, m->acked);
 	snprintf(url, sizeof(url), "%s/v1/vips/%s", m->url, text);
-	return http_call(m->u->ctl->client, "PUT", url, body, PUSH_TIMEOUT_MS, done, m);
+	call = body ? http_call_text(m->u->ctl->client, "PUT", url, body, NULL, PUSH_TIMEOUT_MS, done, m) : NULL;
+	free(body);
+	return call;
 }
 
 static void push_vip(struct mux *m, const char *text)
@@ -313,11 +336,16 @@ void mux_kick(struct mux *m)
 	m->wanted = false;
 	if (m->push || m->rush || (!m->full && !json_object_size(m->dirty)))
 		return;
-	m->pushes++;
-	if (m->full || json_object_size(m->dirty) > FULL_ABOVE)
+	if (m->full || json_object_size(m->dirty) > FULL_ABOVE) {
+		m->full = true;
+		if (m->u->push_bytes > FULL_BYTES)
+			return;	/* full_over() of another calls again */
+		m->pushes++;
 		push_full(m);
-	else
-		push_vip(m, json_object_iter_key(json_object_iter(m->dirty)));
+		return;
+	}
+	m->pushes++;
+	push_vip(m, json_object_iter_key(json_object_iter(m->dirty)));
 }
 
 void mux_dirty(struct mux *m, const char *vip)

@@ -21,6 +21,7 @@ struct uvip {
 	char mux[NAME_SIZE];
 	double mru;		/* < 0: none */
 	char *reason;		/* why it is there */
+	char *told;		/* desired_vip() as text; NULL: to be made, vip_changed() */
 	struct move *move;	/* under way, or NULL */
 	json_t *down;		/* "DIP|rule": {"reason", "since-ms"} */
 	uint64_t generation;	/* of the definition: the configuration's when it was last changed */
@@ -56,6 +57,7 @@ struct mux {
 	json_t *refused;		/* VIP: why it can't hold it */
 	struct http_call *push;
 	bool push_full;
+	size_t push_bytes;		/* of a whole state under way */
 	char push_vip[ADDR_STRLEN];
 	unsigned int pushes;
 	uint64_t acked;			/* generation it has */
@@ -153,10 +155,13 @@ struct updater {
 	unsigned int n_vips;
 	struct mux *muxes;		/* switches in the topology's order, then SMuxes */
 	unsigned int n_muxes;
+	size_t push_bytes;		/* of all whole states under way */
 	struct host *hosts;
 	unsigned int n_hosts, pushing_hosts, next_host;
 	bool hosts_wanted;		/* some wait to be told */
 	json_t *mux_index, *host_index, *address_index;	/* name or address: place in the list */
+	json_t *switch_index;		/* name: true; also of those without an agent */
+	char *mux_locals;		/* the muxes' own addresses, as hosts are told them: a list in JSON */
 	struct moves moves, queue;	/* under way, and waiting to be; oldest first */
 	unsigned int n_active, n_queued;
 	sd_event_source *pass_timer;
@@ -210,6 +215,7 @@ void vip_remove(struct updater *u, struct uvip *v);
 void vip_adopt(struct updater *u, struct uvip *v, json_t *def);
 /* vip_place - it lives there now, for that reason (NULL: as before) */
 void vip_place(struct updater *u, struct uvip *v, const char *mux, double mru, const char *reason);
+void vip_changed(struct uvip *v);	/* its definition, DIPs that are down or drained: call it whenever one does */
 void vips_touch(struct updater *u, struct uvip *v, bool urgent);	/* all muxes that hold it are told */
 const char *vip_wanted(const struct uvip *v);	/* where it is or moves to */
 double vip_mbps(const struct uvip *v);		/* measured, else as configured */
@@ -236,9 +242,11 @@ void health_up_now(struct updater *u, const char *vip, const char *dip, unsigned
 /* desired.c: what follows for agents from VIPs and moves */
 enum hold { HOLD_NOT, HOLD_SILENT, HOLD_ANNOUNCED };
 enum hold desired_hold(const struct mux *m, const struct uvip *v);
-json_t *desired_vip(const struct updater *u, const struct uvip *v, enum hold hold);
-json_t *desired_mux(const struct mux *m);
-json_t *desired_host(const struct host *h);
+json_t *desired_vip(const struct updater *u, const struct uvip *v);	/* without "announce" */
+/* what a mux is sent, as JSON: to be freed; NULL: no memory */
+char *desired_vip_text(struct updater *u, struct uvip *v, enum hold hold, uint64_t generation);
+char *desired_mux_text(const struct mux *m, uint64_t generation);
+char *desired_host_text(const struct host *h, uint64_t generation);	/* likewise */
 json_t *desired_rules(const struct updater *u, const struct uvip *v);	/* of its muxes */
 
 /* mux.c */

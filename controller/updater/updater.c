@@ -109,7 +109,7 @@ static char *agent_of(json_t *node)
 	return url ? strdup(url) : NULL;
 }
 
-static void add_muxes(struct updater *u, json_t *list, bool smux)
+static void add_muxes(struct updater *u, json_t *list, bool smux, json_t *locals)
 {
 	json_t *node;
 	size_t i;
@@ -125,6 +125,7 @@ static void add_muxes(struct updater *u, json_t *list, bool smux)
 		snprintf(m->name, sizeof(m->name), "%s", get_str(node, "name", "?"));
 		snprintf(m->local, sizeof(m->local), "%s", get_str(node, "local", ""));
 		json_object_set_new(u->mux_index, m->name, json_integer(u->n_muxes));
+		json_array_append_new(locals, json_string(m->local));
 		u->n_muxes++;
 	}
 }
@@ -134,7 +135,7 @@ static int use_model(struct updater *u, json_t *model)
 {
 	json_t *switches = json_object_get(model, "switches"),
 	       *smuxes = json_object_get(model, "smuxes");
-	json_t *hosts = json_object_get(model, "hosts"), *node;
+	json_t *hosts = json_object_get(model, "hosts"), *locals = json_array(), *node;
 	struct move *mv;
 	size_t i;
 
@@ -146,8 +147,14 @@ static int use_model(struct updater *u, json_t *model)
 	u->model = json_copy(model);
 	json_object_del(u->model, "hosts");	/* kept below, and there are many */
 	racks_id(json_object_get(model, "racks"), u->racks);
-	add_muxes(u, switches, false);
-	add_muxes(u, smuxes, true);
+	json_array_foreach(switches, i, node)
+		json_object_set_new(u->switch_index, get_str(node, "name", ""), json_true());
+	add_muxes(u, switches, false, locals);
+	add_muxes(u, smuxes, true, locals);
+	u->mux_locals = json_dumps(locals, JSON_COMPACT);
+	json_decref(locals);
+	if (!u->mux_locals)
+		return -ENOMEM;
 	json_array_foreach(hosts, i, node) {
 		struct host *h = &u->hosts[u->n_hosts];
 
@@ -232,6 +239,7 @@ int updater_start(struct controller *ctl, struct err *e)
 	ctl->updater = u;
 	u->unkept = json_array();
 	u->mux_index = json_object();
+	u->switch_index = json_object();
 	u->host_index = json_object();
 	u->address_index = json_object();
 	TAILQ_INIT(&u->moves);
@@ -316,6 +324,8 @@ void updater_stop(struct controller *ctl)
 	json_decref(u->model);
 	json_decref(u->unkept);
 	json_decref(u->mux_index);
+	json_decref(u->switch_index);
+	free(u->mux_locals);
 	json_decref(u->host_index);
 	json_decref(u->address_index);
 	json_decref(u->drains);

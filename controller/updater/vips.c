@@ -98,8 +98,15 @@ struct uvip *vip_add(struct updater *u, json_t *def)
 	return v;
 }
 
+void vip_changed(struct uvip *v)
+{
+	free(v->told);
+	v->told = NULL;
+}
+
 static void vip_free_one(struct uvip *v)
 {
+	free(v->told);
 	json_decref(v->def);
 	json_decref(v->down);
 	json_decref(v->sources);
@@ -129,6 +136,7 @@ void vip_adopt(struct updater *u, struct uvip *v, json_t *def)
 {
 	json_decref(v->def);
 	v->def = def;
+	vip_changed(v);
 	v->generation = u->config_generation;
 	hosts_note(u, v, def);
 	health_forget(u, v);
