@@ -48,8 +48,8 @@ bench-compare:
 ## bench-profile    where the instructions go, by function; PATHS="hmux_port ..." some paths only
 
 $(O)/results/controller.json: deps
-	$(Q)$(MAKE) programs
+	$(Q)$(MAKE) programs $(O)/test/fleet
 	$(Q)mkdir -p $(@D)
 	$(Q)selftests/controller/results.py $@
 .PHONY: $(O)/results/controller.json
-## out/results/controller.json  the controller: 1,000 kills at the steps of plans, a DIP's death to all muxes
+## out/results/controller.json  the controller: at the size of a data centre, 1,000 kills at the steps of plans, a DIP's death to all muxes

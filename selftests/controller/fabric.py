@@ -85,7 +85,7 @@ class Refused(Exception):
 
 def rest(method, url, body=None, timeout=10):
     """The answer's JSON; Refused for any status that is not 2xx, OSError if there is none."""
-    data = json.dumps(body).encode() if body is not None else None
+    data = json.dumps(body, separators=(",", ":")).encode() if body is not None else None
     request = urllib.request.Request(url, data=data, method=method, headers={"Content-Type": "application/json"})
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:

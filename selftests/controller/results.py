@@ -1,10 +1,13 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0
-"""results.py OUT [KILLS] - out/results/controller.json: how long the death of a
+"""results.py OUT [KILLS] - out/results/controller.json: the run at scale (scale.py),
+how long the death of a
 DIP takes to all muxes that hold it (from before the host's report is sent to
 the last agent's having been told, by this machine's clock, over the loopback),
-and kills at every step of plans. The run at scale is not in it yet: null."""
+and kills at every step of plans."""
 import json
+import os
+import subprocess
 import sys
 import time
 
@@ -43,13 +46,20 @@ def deaths():
             "max": round(took[-1], 2)}
 
 
+def scale():
+    """in a process of its own, for it leaves this network namespace"""
+    script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "scale.py")
+    done = subprocess.run([sys.executable, script], stdout=subprocess.PIPE, text=True, check=False)
+    return json.loads(done.stdout) if done.stdout else None		# it says on stderr what kept it from its end
+
+
 def main():
-    result = {"scale": None, "dip_death_ms": deaths()}
+    result = {"scale": scale(), "dip_death_ms": deaths()}
     result["kills"] = kills(int(sys.argv[2]) if len(sys.argv) > 2 else 1000, progress=True)
     with open(sys.argv[1], "w", encoding="utf-8") as f:
         json.dump(result, f, indent=1)
     print(json.dumps(result))
-    return 1 if result["kills"]["lost_moves"] or result["kills"]["vip_without_mux"] else 0
+    return 1 if not result["scale"] or result["scale"]["wrong"] or result["kills"]["lost_moves"] or result["kills"]["vip_without_mux"] else 0
 
 
 sys.exit(main())
