@@ -140,6 +140,6 @@ int rt_watch_fd(struct rt *rt, struct err *e)
 	return rt->events < 0 ? err_set(e, -errno, "no event descriptor: %s", strerror(errno)) : rt->events;
 }
 
-void rt_watch_read(struct rt *rt)
+void rt_watch_read(struct rt *rt, void (*changed)(const struct prefix *p, unsigned int table, void *ctx), void *ctx)
 {
 }
