@@ -240,6 +240,9 @@ void ctl_step_down(struct controller *ctl, const char *why)
 	_exit(1);
 }
 
+/* bytes of bodies being read: a plan of a whole fabric, and the reports of all its hosts beside it */
+#define BODIES_MAX (384u << 20)
+
 /* connections_of - half of the descriptors are for those who ask: every host keeps a connection to report on */
 static unsigned int connections_of(unsigned int configured)
 {
@@ -255,6 +258,7 @@ static int start(struct controller *ctl, struct err *e)
 	int ret;
 
 	ctl->conf.http.connections = connections_of(ctl->conf.http.connections);
+	ctl->conf.http.bodies = BODIES_MAX;
 
 	ctl->served = routes_of(ctl);
 	if (!ctl->served)

@@ -25,6 +25,7 @@ struct http_conf {
 	struct conf_listen listen;
 	char *cert, *key, *ca;		/* PEM files */
 	bool insecure;
+	size_t bodies;			/* bytes of all bodies the server reads at a time; 0: DUET_HTTP_BODIES_MAX */
 	unsigned int connections;	/* to the server, above which the longest idle one is cut; 0: DUET_HTTP_CONNECTIONS */
 };
 

@@ -42,6 +42,7 @@ struct http_server {
 	struct http_conn *conns;
 	struct http_stream *streams;
 	unsigned int n_conns, max_conns;
+	size_t max_bodies;
 	size_t buffered;		/* bytes of all bodies being read */
 	struct {
 		unsigned long accepted, requests, cut, refused;

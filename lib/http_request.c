@@ -179,7 +179,7 @@ static bool append(struct http_request *r, const char *data, size_t size)
 
 		while (room < r->len + size)
 			room *= 2;
-		if (r->server->buffered + room - r->room > DUET_HTTP_BODIES_MAX) {
+		if (r->server->buffered + room - r->room > r->server->max_bodies) {
 			r->too_many = true;
 			return true;
 		}

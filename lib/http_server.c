@@ -322,6 +322,7 @@ int http_server_start(sd_event *loop, const struct http_conf *conf,
 		return err_set(e, -ENOMEM, "no memory for the HTTP server");
 	s->loop = loop;
 	s->max_conns = conf->connections ?: DUET_HTTP_CONNECTIONS;
+	s->max_bodies = conf->bodies ?: DUET_HTTP_BODIES_MAX;
 	s->routes = routes;
 	s->ctx = ctx;
 	ret = sd_event_add_time_relative(loop, &s->sweep, CLOCK_MONOTONIC, SWEEP_USEC, 100000, on_sweep, s);

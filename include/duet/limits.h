@@ -46,7 +46,7 @@
 #define DUET_HTTP_IDLE_S	60	/* between requests			*/
 #define DUET_HTTP_REQUEST_S	60	/* a request's body, an answer		*/
 #define DUET_HTTP_BODY_MAX	(64u << 20)	/* bytes of one body, if its route says no less */
-#define DUET_HTTP_BODIES_MAX	(384u << 20)	/* bytes of all bodies being read */
+#define DUET_HTTP_BODIES_MAX	(160u << 20)	/* all bodies being read; the controller: more */
 
 /* of the agent's keepalive, if it is on, milliseconds */
 #define DUET_KEEPALIVE_MIN	100
