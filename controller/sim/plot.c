@@ -60,8 +60,8 @@ static const struct figure figures[] = {
 	  " '' using 1:5 with linespoints title 'greedy, goes on', '' using 1:6 with linespoints title 'and local search'\n" },
 	{ "beyond", "Beyond the paper's rule", beyond_rows,
 	  "set style data histograms; set style fill solid 0.6; set grid y; set ylabel 'SMuxes (3.6 Gbps)'\n"
-	  "set xtics rotate by -20\nplot DATA using (column(1)==10?column(7):NaN):xtic(2) title 'three random',"
-	  " '' using (column(1)==10?column(8):NaN) title 'three busiest'\n" },
+	  "set logscale y; set yrange [100:20000]; set xrange [-0.7:14.7]; set key top left; set xtics rotate by -45 offset -0.5,0\n"
+	  "plot DATA using 7:xtic(sprintf('%s T, %s', strcol(1), strcol(2))) title 'three random', '' using 8 title 'three busiest'\n" },
 };
 
 const struct figure *figure_find(const char *name)
