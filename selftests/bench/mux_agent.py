@@ -139,7 +139,7 @@ def one_vip(rounds):
 
 def full_sync(n):
     """n VIPs from REST to tables; restart; one that differs; all announced to the neighbour"""
-    lab = Lab(max_vips=0xffffffff, max_members=0xffffffff, max_tunnels=0xffffffff)
+    lab = Lab(max_vips=0xfffffffe, max_members=0xfffffffe, max_tunnels=0xfffffffe)
     vips = [wish(f"198.{18 + i // 65536}.{i // 256 % 256}.{i % 256}", dips=[f"10.1.{i % 16}.{1 + (i + k * 7) % 250}" for k in range(4)],
                  announce="no") for i in range(1, n + 1)]
     kept = Kept(lab)
