@@ -43,6 +43,8 @@ def counters(lab):
 def storm(changes):
     s = Storm(rate=50, seed=3, backend="kmod", ports="swp1", keepalive_ms=0)
     run("ip", "-n", PEER, "route", "add", "unreachable", "203.0.113.0/24")
+    # the kernel finds no route from an address that it hasn't got
+    run("ip", "-n", NS, "addr", "add", "10.254.0.7/32", "dev", "lo")
     # the first packets need the neighbours' addresses, which is none of the mux's business
     run("ip", "-n", PEER, "neigh", "replace", "10.255.0.0", "lladdr", mac(NS), "dev", "swp1", "nud", "permanent")
     run("ip", "-n", NS, "neigh", "replace", "10.255.0.1", "lladdr", mac(PEER), "dev", "swp1", "nud", "permanent")
