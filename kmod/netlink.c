@@ -241,10 +241,7 @@ static int duet_vip_get_cmd(struct sk_buff *skb, struct genl_info *info)
 		NL_SET_ERR_MSG(info->extack, "out of memory for the answer");
 		goto out;
 	}
-	ret = -EMSGSIZE;
-	if (!nla_put_u32(msg, DUET_A_IFINDEX, dd->dev->ifindex) &&
-	    !nla_put_u64_64bit(msg, DUET_A_GENERATION, dd->generation, DUET_A_PAD))
-		ret = duet_put_vip(msg, vip, true);
+	ret = duet_put_vip(msg, dd, vip, true);
 	WARN_ON_ONCE(ret == -EMSGSIZE);
 	if (ret) {
 		nlmsg_free(msg);
@@ -294,11 +291,7 @@ static int duet_vip_dump(struct sk_buff *msg, struct netlink_callback *cb)
 			if (!hdr)
 				goto out;
 			genl_dump_check_consistent(cb, hdr);
-			ret = -EMSGSIZE;
-			if (!nla_put_u32(msg, DUET_A_IFINDEX, dd->dev->ifindex) &&
-			    !nla_put_u64_64bit(msg, DUET_A_GENERATION,
-					       dd->generation, DUET_A_PAD))
-				ret = duet_put_vip(msg, vip, true);
+			ret = duet_put_vip(msg, dd, vip, true);
 			if (ret) {
 				genlmsg_cancel(msg, hdr);
 				goto out;

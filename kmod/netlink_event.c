@@ -93,17 +93,19 @@ void duet_nl_notify_vip(struct duet_dev *dd, const struct in6_addr *addr,
 			  info->snd_portid, info->snd_seq, 0, DUET_CMD_VIP_NTF, &hdr);
 	if (!msg)
 		goto err_lost;
-	if (nla_put_u32(msg, DUET_A_IFINDEX, dd->dev->ifindex) ||
-	    nla_put_u64_64bit(msg, DUET_A_GENERATION, dd->generation, DUET_A_PAD))
-		goto err_lost;
 	if (vip) {
-		ret = duet_put_vip(msg, vip, false);
+		ret = duet_put_vip(msg, dd, vip, false);
 		WARN_ON_ONCE(ret == -EMSGSIZE);
 		if (ret)
 			goto err_lost;
 	} else {
-		struct nlattr *nest = nla_nest_start(msg, DUET_A_VIP);
+		struct nlattr *nest;
 
+		if (nla_put_u32(msg, DUET_A_IFINDEX, dd->dev->ifindex) ||
+		    nla_put_u64_64bit(msg, DUET_A_GENERATION, dd->generation,
+				      DUET_A_PAD))
+			goto err_lost;
+		nest = nla_nest_start(msg, DUET_A_VIP);
 		if (!nest || duet_put_addr(msg, DUET_A_VIP_ADDR, addr))
 			goto err_lost;
 		nla_nest_end(msg, nest);

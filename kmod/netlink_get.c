@@ -202,13 +202,17 @@ size_t duet_vip_size(const struct duet_vip *vip)
 	return size;
 }
 
-int duet_put_vip(struct sk_buff *msg, const struct duet_vip *vip, bool stats)
+int duet_put_vip(struct sk_buff *msg, const struct duet_dev *dd,
+		 const struct duet_vip *vip, bool stats)
 {
 	const struct duet_rules *rules = duet_rules_locked(vip);
 	struct nlattr *nest, *array;
 	int ret;
 	u32 i;
 
+	if (nla_put_u32(msg, DUET_A_IFINDEX, dd->dev->ifindex) ||
+	    nla_put_u64_64bit(msg, DUET_A_GENERATION, dd->generation, DUET_A_PAD))
+		return -EMSGSIZE;
 	nest = nla_nest_start(msg, DUET_A_VIP);
 	if (!nest || duet_put_addr(msg, DUET_A_VIP_ADDR, &vip->addr) ||
 	    nla_put_u32(msg, DUET_A_VIP_KIND, rules->policy.kind) ||

@@ -11,8 +11,9 @@
 #include "vip.h"
 
 int duet_put_dev(struct sk_buff *msg, struct duet_dev *dd);
-/* duet_put_vip - nest DUET_A_VIP; counters too if stats */
-int duet_put_vip(struct sk_buff *msg, const struct duet_vip *vip, bool stats);
+/* duet_put_vip - the mux, its generation and nest DUET_A_VIP; counters too if stats */
+int duet_put_vip(struct sk_buff *msg, const struct duet_dev *dd,
+		 const struct duet_vip *vip, bool stats);
 /* duet_put_trace - nest DUET_A_VIP with the chosen rule and DIP only */
 int duet_put_trace(struct sk_buff *msg, const struct duet_vip *vip,
 		   const struct duet_choice *choice, bool has_dip);
