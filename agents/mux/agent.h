@@ -126,6 +126,7 @@ struct agent {
 	struct dip_route *dips;		/* reach.c's: sorted, what the kernel said of each */
 	unsigned int n_dips;
 	bool routes_stale, dips_stale;	/* ask for all, or for some, before announcing */
+	bool vips_stale;		/* of some VIPs it isn't known which routes they have */
 	uint64_t aggregate_held_usec;
 
 	sd_event_source *hold_timer, *look_timer, *bird_timer, *events, *keepalive_timer;

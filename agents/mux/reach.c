@@ -43,29 +43,27 @@ static struct dip_route *known(const struct agent *a, const struct addr *addr)
 	return a->n_dips ? bsearch(&key, a->dips, a->n_dips, sizeof(key), dip_cmp) : NULL;
 }
 
-/* forget - ask for everything anew */
-static void forget(struct agent *a)
+/* vips_unknown - which of them have routes is to be found out anew */
+static void vips_unknown(struct agent *a)
 {
 	unsigned int i;
 
-	a->n_dips = 0;
 	for (i = 0; i < a->n_vips; i++)
 		a->vips[i]->routes = ROUTES_UNKNOWN;
-	a->routes_stale = false;
+	a->vips_stale = true;
 }
 
-/* unknown - appends DIPs that are up and of which nothing is known, of VIPs whose
- * routes are to be found out, to those known; *n: how many. -ENOMEM
+/* learn - DIPs that are up and of which nothing is known, of VIPs whose routes
+ * are to be found out, join those known, still to be asked for. -ENOMEM
  */
-static int unknown(struct agent *a, unsigned int *n)
+static int learn(struct agent *a)
 {
-	unsigned int v, r, d, room = 0;
+	unsigned int v, r, d, i, room = 0, n = a->n_dips;
 	struct dip_route *more;
 
 	for (v = 0; v < a->n_vips; v++)
 		for (r = 0; a->vips[v]->have && a->vips[v]->routes == ROUTES_UNKNOWN && r < a->vips[v]->have->n_rules; r++)
 			room += a->vips[v]->have->rules[r].n_dips;
-	*n = 0;
 	if (!room)
 		return 0;
 	more = realloc(a->dips, (a->n_dips + room) * sizeof(*more));
@@ -80,10 +78,17 @@ static int unknown(struct agent *a, unsigned int *n)
 				const struct addr *addr = &vip->rules[r].dips[d].addr;
 
 				if (is_up(&vip->rules[r].dips[d]) && !known(a, addr))
-					a->dips[a->n_dips + (*n)++] = (struct dip_route){ .addr = *addr };
+					more[n++] = (struct dip_route){ .addr = *addr, .stale = true };
 			}
 		}
 	}
+	if (n == a->n_dips)
+		return 0;
+	qsort(more, n, sizeof(*more), dip_cmp);
+	for (i = 1, a->n_dips = 1; i < n; i++)
+		if (dip_cmp(&more[i], &more[a->n_dips - 1]))
+			more[a->n_dips++] = more[i];
+	a->dips_stale = true;
 	return 0;
 }
 
@@ -107,7 +112,7 @@ static enum routes routes_of(const struct agent *a, const struct vip *vip)
 static void changed(const struct prefix *p, unsigned int table, void *ctx)
 {
 	struct agent *a = ctx;
-	unsigned int low = 0, high = a->n_dips, i;
+	unsigned int low = 0, high = a->n_dips;
 	bool any = false;
 
 	if (p && table == a->config.table)
@@ -126,38 +131,27 @@ static void changed(const struct prefix *p, unsigned int table, void *ctx)
 	}
 	for (; low < a->n_dips && prefix_holds(p, &a->dips[low].addr); low++)
 		any = a->dips[low].stale = true;
-	for (i = 0; any && i < a->n_vips; i++)
-		a->vips[i]->routes = ROUTES_UNKNOWN;
+	if (any)
+		vips_unknown(a);
 	a->dips_stale |= any;
 }
 
 int reach_update(struct agent *a, struct err *e)
 {
-	unsigned int i, n, asked = 0;
+	unsigned int i;
 	int ret;
 
 	/* what is told of later is known before anything is announced by what is known now */
 	rt_watch_read(a->rt, changed, a);
-	if (a->routes_stale)
-		forget(a);
-	if (unknown(a, &n))
-		return err_set(e, -ENOMEM, "no memory");
-	if (n) {
-		struct dip_route *more = a->dips + a->n_dips;
-
-		qsort(more, n, sizeof(*more), dip_cmp);
-		for (i = 0; i < n; i++) {
-			if (asked && !dip_cmp(&more[i], &more[asked - 1]))
-				continue;
-			more[asked] = more[i];
-			ret = rt_reachable(a->rt, &more[asked].addr, &more[asked].yes, e);
-			if (ret)
-				return ret;
-			asked++;
-		}
-		a->n_dips += asked;
-		qsort(a->dips, a->n_dips, sizeof(*a->dips), dip_cmp);
+	if (a->routes_stale) {
+		a->n_dips = 0;
+		vips_unknown(a);
+		a->routes_stale = false;
 	}
+	if (!a->vips_stale)
+		return 0;
+	if (learn(a))
+		return err_set(e, -ENOMEM, "no memory");
 	for (i = 0; a->dips_stale && i < a->n_dips; i++) {
 		if (!a->dips[i].stale)
 			continue;
@@ -170,6 +164,7 @@ int reach_update(struct agent *a, struct err *e)
 	for (i = 0; i < a->n_vips; i++)
 		if (a->vips[i]->have && a->vips[i]->routes == ROUTES_UNKNOWN)
 			a->vips[i]->routes = routes_of(a, a->vips[i]->have);
+	a->vips_stale = false;
 	return 0;
 }
 

@@ -67,6 +67,7 @@ static void set_have(struct agent *a, struct mux_vip *v, struct vip *vip)
 	vip_free(v->have);
 	v->have = vip;
 	v->routes = ROUTES_UNKNOWN;
+	a->vips_stale = true;
 	v->same = v->want && v->have && vip_compare(v->want, v->have) == VIP_SAME;
 }
 
