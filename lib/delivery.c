@@ -10,6 +10,8 @@
 
 #include "fields.h"
 
+const char *const delivery_names[] = { "lo", "nat", "virtual" };
+
 int host_address(json_t *v, const char *what, struct addr *out, struct err *e)
 {
 	const char *text = json_string_value(v);
@@ -27,12 +29,11 @@ int host_address(json_t *v, const char *what, struct addr *out, struct err *e)
 
 int delivery_parse(json_t *name, const char *where, enum delivery *how, struct err *e)
 {
-	static const char *const names[] = { "lo", "nat", "virtual" };
 	const char *text = name ? json_string_value(name) : "lo";
 	unsigned int i;
 
 	for (i = 0; i < 3; i++)
-		if (!strcmp(text ?: "", names[i])) {
+		if (!strcmp(text ?: "", delivery_names[i])) {
 			*how = i;
 			return 0;
 		}

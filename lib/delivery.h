@@ -13,6 +13,7 @@
 #include "conf.h"
 
 enum delivery { DELIVERY_LO, DELIVERY_NAT, DELIVERY_VIRTUAL };
+extern const char *const delivery_names[];
 
 struct delivery_target {
 	struct addr address;

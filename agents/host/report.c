@@ -2,7 +2,8 @@
 /*
  * Tells the controller how the DIPs of this host are and what they received:
  * at once when a state changes, else every two seconds, which is the heartbeat
- * too; less often if the controller, which may have many hosts, says so. Every report is whole, so a lost one costs nothing. Counters only grow.
+ * too; less often if the controller, which may have many hosts, says so. Every
+ * report is whole, so a lost one costs nothing. Counters only grow.
  */
 #include <errno.h>
 #include <stdio.h>

@@ -11,7 +11,6 @@
 #include "metrics.h"
 #include "snat.h"
 
-static const char *const deliveries[] = { "lo", "nat", "virtual" };
 
 void totals(const struct meter_row *rows, unsigned int n, uint16_t index, struct decap_meter *sum)
 {
@@ -63,7 +62,7 @@ static json_t *pairs_json(struct host *host)
 			continue;
 		totals(rows, n_rows, value.index, &sum);
 		json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:i, s:i, s:o, s:o}", "vip",
-			str_addr(&keys[i].vip, vip), "dip", str_addr(&keys[i].dip, dip), "delivery", deliveries[value.delivery % 3],
+			str_addr(&keys[i].vip, vip), "dip", str_addr(&keys[i].dip, dip), "delivery", delivery_names[value.delivery % 3],
 			"packets", (json_int_t)sum.in_packets, "bytes", (json_int_t)sum.in_bytes, "out-packets",
 			(json_int_t)sum.out_packets, "out-bytes", (json_int_t)sum.out_bytes, "mss4", value.mss4, "mss6", value.mss6,
 			"targets", targets(host, &keys[i]), "checks", checks_json(host->checks, &keys[i], false)));

@@ -94,16 +94,24 @@ static void conflict(struct updater *u, struct host *h, const struct snat_pool *
 	host_touch(h);
 }
 
+/* held_by - the host's block of exactly these ports, as the store has it, or NULL */
+static struct snat_block *held_by(const struct snat_pool *p, const struct host *h, unsigned int first, unsigned int last)
+{
+	unsigned int i;
+
+	for (i = 0; p && i < p->n_blocks; i++)
+		if (p->blocks[i].first == first && p->blocks[i].last == last && !strcmp(p->blocks[i].host, h->name))
+			return &p->blocks[i];
+	return NULL;
+}
+
 /* claim - a host reports that it holds these ports; true: something has changed */
 static bool claim(struct updater *u, struct host *h, struct snat_pool *p, unsigned int first, unsigned int last)
 {
-	struct snat_block *b;
+	struct snat_block *b = held_by(p, h, first, last);
 	unsigned int i;
 
-	for (i = 0; i < p->n_blocks; i++) {
-		b = &p->blocks[i];
-		if (b->first != first || b->last != last || strcmp(b->host, h->name))
-			continue;
+	if (b) {
 		/* it had let go of it, says the store: a report of before that, or a store of before it was given again */
 		if (u->snat_learning && !b->claimed && b->state != SNAT_HELD)
 			snat_hold(u, p, b, h, SNAT_HELD);
@@ -133,17 +141,6 @@ static bool claim(struct updater *u, struct host *h, struct snat_pool *p, unsign
 	return true;
 }
 
-/* known - has the store it with this host: what nearly every report says, of every block */
-static bool known(const struct snat_pool *p, const struct host *h, unsigned int first, unsigned int last)
-{
-	unsigned int i;
-
-	for (i = 0; p && i < p->n_blocks; i++)
-		if (p->blocks[i].first == first && p->blocks[i].last == last && p->blocks[i].claimed && !strcmp(p->blocks[i].host, h->name))
-			return true;
-	return false;
-}
-
 void snat_claims(struct updater *u, struct host *h, json_t *vips)
 {
 	json_t *item, *range;
@@ -157,9 +154,10 @@ void snat_claims(struct updater *u, struct host *h, json_t *vips)
 
 		json_array_foreach(json_object_get(item, "ranges"), k, range) {
 			unsigned int first = get_u64(range, "first", 0), last = get_u64(range, "last", 0);
+			const struct snat_block *b = held_by(p, h, first, last);
 
-			if (!first || last < first || last > 65535 || known(p, h, first, last))
-				continue;
+			if (!first || last < first || last > 65535 || (b && b->claimed))
+				continue;	/* the second is what nearly every report says, of every block */
 			p = p ? p : snat_make(u, text);
 			if (!p)
 				return;
