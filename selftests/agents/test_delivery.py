@@ -28,14 +28,11 @@ class Nginx:
     """nginx in a namespace, that answers with the name of its place and the client's"""
 
     def __init__(self, ns, address, port, name):
-        self.ns, self.path = ns, os.path.join(base.DIR, f"nginx-{ns}-{port}.conf")
-        with open(self.path, "w", encoding="ascii") as f:
-            f.write(f"daemon off; master_process off; pid {self.path}.pid; error_log /dev/null;\nevents {{}}\nhttp {{ access_log off;\n"
-                    f"server {{ listen {address}:{port}; location / {{ return 200 '{{\"name\": \"{name}\", \"client\": \"$remote_addr\"}}'; }} }} }}\n")
+        self.place = ns, f"{address}:{port}", f'{{"name": "{name}", "client": "$remote_addr"}}'
         self.start()
 
     def start(self):
-        self.child = subprocess.Popen(["ip", "netns", "exec", self.ns, "nginx", "-c", self.path], stderr=subprocess.DEVNULL)
+        self.child = base.nginx(*self.place)
 
     def stop(self):
         self.child.kill()

@@ -182,6 +182,15 @@ class Web:
         self.server.server_close()
 
 
+def nginx(ns, listen, reply):
+    """nginx in a namespace: the one process, that answers reply. It unlinks its pid file at its end: never /dev/null."""
+    path = os.path.join(DIR, f"nginx-{ns}-{listen}.conf")
+    with open(path, "w", encoding="ascii") as f:
+        f.write(f"daemon off; master_process off; pid {path}.pid; error_log /dev/null;\nevents {{}}\n"
+                f"http {{ access_log off; server {{ listen {listen}; location / {{ return 200 '{reply}'; }} }} }}\n")
+    return subprocess.Popen(["ip", "netns", "exec", ns, "nginx", "-c", path], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
 class Controller:
     """Takes reports."""
 

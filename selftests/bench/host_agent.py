@@ -129,10 +129,7 @@ def snmp():
 
 
 def nginx(port):
-    with open(os.path.join(base.DIR, f"nginx-{port}.conf"), "w", encoding="ascii") as f:
-        f.write(f"daemon off; master_process off; pid {f.name}.pid; error_log /dev/null;\nevents {{}}\n"
-                f"http {{ access_log off; server {{ listen {port}; location / {{ return 200 'hello'; }} }} }}\n")
-    SERVERS.append(subprocess.Popen(["ip", "netns", "exec", HOST, "nginx", "-c", f.name], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+    SERVERS.append(base.nginx(HOST, port, "hello"))
     return SERVERS[-1]
 
 
