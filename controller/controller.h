@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * One controller process: whichever of monitor, engine and updater its role
- * has, one event loop, one listener. The parts reach each other by URL only,
- * in one process too, so that a part of its own process is the same program.
+ * has, one event loop, one listener. The parts reach each other by REST only:
+ * by URL, or handed over as JSON to the same handlers where both are in one
+ * process, so that a part of its own process is the same program.
  */
 #ifndef DUET_CONTROLLER_H
 #define DUET_CONTROLLER_H
@@ -29,6 +30,7 @@ struct controller {
 	uint64_t revision;			/* of our leader's key; 0: we don't lead */
 	struct http_server *server;
 	struct http_route *served;	/* those of its roles */
+	enum role own_parts;		/* those in this process that are asked here and not by URL */
 	char monitor_url[256], engine_url[256], updater_url[256];
 	char secret[128];		/* parts know each other by it */
 	struct monitor *monitor;	/* NULL: not this process's part */

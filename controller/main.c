@@ -101,7 +101,9 @@ static int part_url(struct controller *ctl, const char *file, enum role part, co
 			out[strlen(out) - 1] = 0;
 		return 0;
 	}
-	if (!(ctl->roles & part))
+	if (ctl->roles & part)
+		ctl->own_parts |= part;
+	else
 		return err_set(e, -EINVAL,
 			       "%s: [controller] %s is missing: another process has that part, and this one needs its URL",
 			       file, key);

@@ -84,6 +84,9 @@ const struct addr *http_peer(struct http_request *req);
  */
 const char *http_peer_name(struct http_request *req);
 
+/* http_is_local - the program itself asks (http_local()) */
+bool http_is_local(const struct http_request *req);
+
 /* http_reply_header - a header of the answer to come, before any http_reply*(); copied */
 void http_reply_header(struct http_request *req, const char *name, const char *value);
 /* http_reply - answer with JSON; takes the reference to body (NULL: empty) */
@@ -144,6 +147,14 @@ struct http_call *http_call_text(struct http_client *client, const char *method,
 				 const char *body, const char *const *headers, unsigned int timeout_ms,
 				 void (*done)(const struct http_result *result, void *ctx), void *ctx);
 void http_cancel(struct http_call *call);
+
+/* http_local - a request of the program to its own server: target is path and query, escaped as in a URL; body
+ * (reference taken, may be NULL) and the answer are handed over as they are, and belong to nobody alone: whoever keeps
+ * them changes nothing in them. done is called exactly once, never from in here, unless the server stops. A route that
+ * answers with a stream can't be asked so. 0, or -ENOMEM and done isn't called
+ */
+int http_local(struct http_server *server, const char *method, const char *target, json_t *body,
+	       void (*done)(const struct http_result *result, void *ctx), void *ctx);
 
 /* http_url_is - is it a URL of a kind that http_call() takes */
 bool http_url_is(const char *url);

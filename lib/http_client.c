@@ -17,6 +17,8 @@
 #include <unistd.h>
 
 #define READY_MAX 32
+#define SENT_MIN (64u << 10)	/* bytes that libcurl writes at a time, as long as nobody says otherwise */
+#define SENT_MAX (2u << 20)	/* what it takes: a state of tens of MB isn't to take hundreds of turns of the loop */
 #define TURN_USEC 5000	/* then others in the loop have their turn */
 #define IDLE_MAX 64	/* handles kept for the next calls */
 #define KEPT_MAX 4096	/* connections kept for the next call: libcurl's own limit, four times the calls under way, would
@@ -44,16 +46,17 @@ struct http_call {
 	char *data;
 	size_t len, room;
 	bool too_large;
+	bool large;			/* what it sends */
 	char error[CURL_ERROR_SIZE];
 	void (*done)(const struct http_result *result, void *ctx);
 	void *ctx;
 };
 
-/* easy_put - a handle is dear to make; what it was told is forgotten */
-static void easy_put(struct http_client *client, CURL *easy)
+/* easy_put - a handle is dear to make; what it was told is forgotten, but a large buffer it would keep */
+static void easy_put(struct http_client *client, CURL *easy, bool large)
 {
 	curl_multi_remove_handle(client->multi, easy);
-	if (client->n_idle == IDLE_MAX || client->stopping) {
+	if (client->n_idle == IDLE_MAX || client->stopping || large) {
 		curl_easy_cleanup(easy);
 		return;
 	}
@@ -68,7 +71,7 @@ static CURL *easy_get(struct http_client *client)
 
 static void call_free(struct http_call *call)
 {
-	easy_put(call->client, call->easy);
+	easy_put(call->client, call->easy, call->large);
 	curl_slist_free_all(call->headers);
 	if (call->next)
 		call->next->prev = call->prev;
@@ -354,6 +357,7 @@ static struct http_call *call_new(struct http_client *client, const char *method
 				  void (*done)(const struct http_result *result, void *ctx), void *ctx)
 {
 	struct http_call *call = calloc(1, sizeof(*call));
+	size_t len;
 
 	if (!call)
 		goto err_text;
@@ -366,12 +370,16 @@ static struct http_call *call_new(struct http_client *client, const char *method
 	for (; headers && *headers; headers++)
 		call->headers = curl_slist_append(call->headers, *headers);
 	if (text) {
+		len = strlen(text);
+		call->large = len > SENT_MIN;
+		if (call->large)
+			curl_easy_setopt(call->easy, CURLOPT_UPLOAD_BUFFERSIZE, (long)(len < SENT_MAX ? len : SENT_MAX));
 		call->request = text;
 		call->headers = curl_slist_append(call->headers, "Content-Type: application/json");
 		/* no "Expect: 100-continue": it costs a round trip, or a second */
 		call->headers = curl_slist_append(call->headers, "Expect:");
 		curl_easy_setopt(call->easy, CURLOPT_POSTFIELDS, call->request);
-		curl_easy_setopt(call->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)strlen(call->request));
+		curl_easy_setopt(call->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)len);
 	}
 	if (call->headers)
 		curl_easy_setopt(call->easy, CURLOPT_HTTPHEADER, call->headers);

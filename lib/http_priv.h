@@ -4,6 +4,7 @@
 #define DUET_LIB_HTTP_PRIV_H
 
 #include <microhttpd.h>
+#include <sys/queue.h>
 #include "http.h"
 
 #define SEGMENTS	4
@@ -39,6 +40,8 @@ struct http_server {
 	const struct http_route *routes;
 	void *ctx;
 	bool stopping;
+	TAILQ_HEAD(, http_local) to_do, asked;	/* requests of our own: with a step to do, with their handler */
+	sd_event_source *turn;
 	struct http_conn *conns;
 	struct http_stream *streams;
 	unsigned int n_conns, max_conns;
@@ -51,6 +54,7 @@ struct http_server {
 
 struct http_request {
 	struct http_server *server;
+	bool local;			/* our own (http_local.c): no connection, and the answer isn't made text */
 	struct MHD_Connection *connection;
 	struct http_conn *conn;
 	struct MHD_Response *response;	/* set: answered */
@@ -80,9 +84,20 @@ enum MHD_Result request_on(void *ctx, struct MHD_Connection *connection, const c
 			   const char *version, const char *data, size_t *size, void **state);
 void request_done(void *ctx, struct MHD_Connection *connection, void **state, enum MHD_RequestTerminationCode code);
 
+void request_route(struct http_request *r);	/* finds it, or it is answered when dispatched */
+void request_dispatch(struct http_request *r);
+void request_free(struct http_request *r);	/* what it holds */
+
 /* request_answered - response is set: to be sent; request_resume - the connection goes on */
 void request_answered(struct http_request *r);
 void request_resume(struct http_request *r);
+
+/* http_local.c */
+int locals_start(struct http_server *s);
+void locals_end(struct http_server *s);
+void local_answered(struct http_request *r, unsigned int status, json_t *body);	/* takes the reference */
+const char *local_query(struct http_request *r, const char *name);
+const char *local_target(struct http_request *r);
 
 /* http_stream.c */
 void stream_gone(struct http_stream *st);

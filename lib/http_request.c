@@ -131,8 +131,17 @@ static size_t body_max(const struct http_request *r)
 	return r->route && r->route->body_max ? r->route->body_max : DUET_HTTP_BODY_MAX;
 }
 
-static void dispatch(struct http_request *r, const char *method, const char *path)
+void request_route(struct http_request *r)
 {
+	bool known;
+
+	r->server->count.requests++;
+	r->route = find_route(r, r->method, r->url, &known);
+}
+
+void request_dispatch(struct http_request *r)
+{
+	const char *method = r->method, *path = r->url;
 	json_error_t error;
 	bool known;
 
@@ -224,14 +233,12 @@ enum MHD_Result request_on(void *ctx, struct MHD_Connection *connection, const c
 			   const char *version, const char *data, size_t *size, void **state)
 {
 	struct http_request *r = *state;
-	bool known;
 
 	if (!r) {
 		r = request_new(ctx, connection, method, url);
 		if (!r)
 			return MHD_NO;
-		r->server->count.requests++;
-		r->route = find_route(r, method, url, &known);
+		request_route(r);
 		conn_phase(r->conn, CONN_SENDS);
 		*state = r;
 		return MHD_YES;
@@ -246,7 +253,7 @@ enum MHD_Result request_on(void *ctx, struct MHD_Connection *connection, const c
 		if (r->suspended)
 			return MHD_YES;
 		conn_phase(r->conn, CONN_ASKED);
-		dispatch(r, method, url);
+		request_dispatch(r);
 	}
 	if (!r->response) {
 		r->suspended = true;
@@ -255,6 +262,17 @@ enum MHD_Result request_on(void *ctx, struct MHD_Connection *connection, const c
 	}
 	conn_phase(r->conn, r->stream ? CONN_ASKED : CONN_TAKES);
 	return MHD_queue_response(connection, r->status, r->response);
+}
+
+void request_free(struct http_request *r)
+{
+	while (r->headers) {
+		free(r->header[--r->headers].name);
+		free(r->header[r->headers].value);
+	}
+	json_decref(r->body);
+	free(r->path);
+	data_drop(r);
 }
 
 void request_done(void *ctx, struct MHD_Connection *connection, void **state, enum MHD_RequestTerminationCode code)
@@ -267,17 +285,11 @@ void request_done(void *ctx, struct MHD_Connection *connection, void **state, en
 		stream_gone(r->stream);
 	if (r->response)
 		MHD_destroy_response(r->response);
-	while (r->headers) {
-		free(r->header[--r->headers].name);
-		free(r->header[r->headers].value);
-	}
 	if (code == MHD_REQUEST_TERMINATED_COMPLETED_OK) {
 		r->conn->served = true;
 		conn_phase(r->conn, CONN_WAITS);
 	}
-	json_decref(r->body);
-	free(r->path);
-	data_drop(r);
+	request_free(r);
 	free(r);
 	*state = NULL;
 }
@@ -319,15 +331,23 @@ static void answer(struct http_request *r, unsigned int status, const char *type
 
 void http_reply(struct http_request *r, unsigned int status, json_t *body)
 {
-	char *text = body ? json_dumps(body, JSON_COMPACT | JSON_PRESERVE_ORDER) : NULL;
+	char *text;
 
+	if (r->local) {
+		local_answered(r, status, body);
+		return;
+	}
+	text = body ? json_dumps(body, JSON_COMPACT | JSON_PRESERVE_ORDER) : NULL;
 	json_decref(body);
 	answer(r, status, "application/json", text, MHD_RESPMEM_MUST_FREE);
 }
 
 void http_reply_text(struct http_request *r, unsigned int status, const char *type, const char *text)
 {
-	answer(r, status, type, (char *)text, MHD_RESPMEM_MUST_COPY);
+	if (r->local)
+		local_answered(r, status, json_string(text));
+	else
+		answer(r, status, type, (char *)text, MHD_RESPMEM_MUST_COPY);
 }
 
 static const char *status_title(unsigned int status)
@@ -369,6 +389,10 @@ void http_problem(struct http_request *r, unsigned int status, json_t *extra, co
 				*at = '?';
 		json_object_set_new(body, "detail", json_string(text));
 	}
+	if (r->local) {
+		local_answered(r, status, body);
+		return;
+	}
 	answer(r, status, "application/problem+json", json_dumps(body, JSON_COMPACT | JSON_PRESERVE_ORDER),
 	       MHD_RESPMEM_MUST_FREE);
 	json_decref(body);
@@ -381,12 +405,12 @@ const char *http_segment(struct http_request *r, unsigned int n)
 
 const char *http_query(struct http_request *r, const char *name)
 {
-	return MHD_lookup_connection_value(r->connection, MHD_GET_ARGUMENT_KIND, name);
+	return r->local ? local_query(r, name) : MHD_lookup_connection_value(r->connection, MHD_GET_ARGUMENT_KIND, name);
 }
 
 const char *http_header(struct http_request *r, const char *name)
 {
-	return MHD_lookup_connection_value(r->connection, MHD_HEADER_KIND, name);
+	return r->local ? NULL : MHD_lookup_connection_value(r->connection, MHD_HEADER_KIND, name);
 }
 
 const char *http_method(struct http_request *r)
@@ -414,11 +438,16 @@ static enum MHD_Result add_argument(void *ctx, enum MHD_ValueKind kind, const ch
 
 char *http_target(struct http_request *r)
 {
-	char *text = strdup(r->url);
+	char *text = strdup(r->local ? local_target(r) : r->url);
 
-	if (text)
+	if (text && !r->local)
 		MHD_get_connection_values(r->connection, MHD_GET_ARGUMENT_KIND, add_argument, &text);
 	return text;
+}
+
+bool http_is_local(const struct http_request *r)
+{
+	return r->local;
 }
 
 void http_reply_header(struct http_request *r, const char *name, const char *value)
@@ -437,10 +466,12 @@ void http_reply_header(struct http_request *r, const char *name, const char *val
 
 const struct addr *http_peer(struct http_request *r)
 {
-	return &r->conn->peer;
+	static const struct addr none;
+
+	return r->local ? &none : &r->conn->peer;
 }
 
 const char *http_peer_name(struct http_request *r)
 {
-	return r->conn->name;
+	return r->local ? "this program" : r->conn->name;
 }

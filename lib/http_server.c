@@ -325,7 +325,9 @@ int http_server_start(sd_event *loop, const struct http_conf *conf,
 	s->max_bodies = conf->bodies ?: DUET_HTTP_BODIES_MAX;
 	s->routes = routes;
 	s->ctx = ctx;
-	ret = sd_event_add_time_relative(loop, &s->sweep, CLOCK_MONOTONIC, SWEEP_USEC, 100000, on_sweep, s);
+	ret = locals_start(s);
+	if (ret >= 0)
+		ret = sd_event_add_time_relative(loop, &s->sweep, CLOCK_MONOTONIC, SWEEP_USEC, 100000, on_sweep, s);
 	if (ret < 0) {
 		err_set(e, ret, "HTTP server: no event source: %s", strerror(-ret));
 		goto err_stop;
@@ -364,6 +366,7 @@ void http_server_stop(struct http_server *s)
 		return;
 	s->stopping = true;
 	streams_end(s);
+	locals_end(s);
 	listener_stop(&s->tcp);
 	listener_stop(&s->local);
 	sd_event_source_disable_unref(s->sweep);

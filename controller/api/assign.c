@@ -77,7 +77,6 @@ static void updated(const struct http_result *r, void *ctx)
 static void planned(const struct http_result *r, void *ctx)
 {
 	struct assign *a = ctx;
-	char url[320];
 
 	if (r->status != 200 || !json_is_object(r->body)) {
 		give_up(a, "engine", a->ctl->engine_url, r);
@@ -91,10 +90,9 @@ static void planned(const struct http_result *r, void *ctx)
 		end(a);
 		return;
 	}
-	snprintf(url, sizeof(url), "%s/v1/updater/assignment", a->ctl->updater_url);
-	if (!part_call(a->ctl, "PUT", url,
-		       json_pack("{s:O}", "assignment", json_object_get(a->plan, "assignment")),
-		       CALL_TIMEOUT_MS, updated, a))
+	if (part_call(a->ctl, ROLE_UPDATER, "PUT", "/v1/updater/assignment",
+		      json_pack("{s:O}", "assignment", json_object_get(a->plan, "assignment")),
+		      CALL_TIMEOUT_MS, updated, a))
 		give_up(a, "updater", a->ctl->updater_url, NULL);
 }
 
@@ -199,7 +197,6 @@ static void ask(struct assign *a, json_t *model, bool as_is, void (*done)(const 
 	json_t *vips = json_array(), *current = json_object(), *options;
 	struct updater *u = a->ctl->updater;
 	unsigned int i;
-	char url[320];
 
 	for (i = 0; i < u->n_vips; i++) {
 		struct uvip *v = u->vips[i];
@@ -217,10 +214,9 @@ static void ask(struct assign *a, json_t *model, bool as_is, void (*done)(const 
 		a->told.vips = json_incref(vips);
 		a->told.current = json_incref(current);
 	}
-	snprintf(url, sizeof(url), "%s/v1/engine/plan", a->ctl->engine_url);
-	if (!part_call(a->ctl, "POST", url, json_pack("{s:o, s:o, s:o, s:o}", "model", model, "vips", vips, "current", current,
-						      "options", options),
-		       CALL_TIMEOUT_MS, done, a))
+	if (part_call(a->ctl, ROLE_ENGINE, "POST", "/v1/engine/plan",
+		      json_pack("{s:o, s:o, s:o, s:o}", "model", model, "vips", vips, "current", current, "options", options),
+		      CALL_TIMEOUT_MS, done, a))
 		give_up(a, "engine", a->ctl->engine_url, NULL);
 }
 
@@ -288,10 +284,7 @@ static const struct mux *undecided(const struct updater *u)
 /* start - with the monitor's model; false: no memory */
 static bool start(struct assign *a)
 {
-	char url[320];
-
-	snprintf(url, sizeof(url), "%s/v1/monitor/model?only=topology", a->ctl->monitor_url);
-	return part_call(a->ctl, "GET", url, NULL, CALL_TIMEOUT_MS, modelled, a);
+	return !part_call(a->ctl, ROLE_MONITOR, "GET", "/v1/monitor/model?only=topology", NULL, CALL_TIMEOUT_MS, modelled, a);
 }
 
 /* begin - req NULL: nobody waits for it */

@@ -131,6 +131,8 @@ enum right auth_right(struct controller *ctl, struct http_request *req, char *wh
 
 	peer = http_peer_name(req);
 	snprintf(who, size, "%s", peer);
+	if (http_is_local(req))
+		return RIGHT_PART;
 	if (token && same(token, ctl->secret)) {
 		as = http_header(req, "X-Duet-As");	/* carried from a standby, which has looked already */
 		if (!as)
@@ -153,18 +155,22 @@ enum right auth_right(struct controller *ctl, struct http_request *req, char *wh
 	return strcmp(ctl->conf.auth, "none") ? right : RIGHT_PART;
 }
 
-struct http_call *part_call(struct controller *ctl, const char *method, const char *url, json_t *body,
-			    unsigned int timeout_ms, void (*done)(const struct http_result *result, void *ctx),
-			    void *ctx)
+int part_call(struct controller *ctl, enum role part, const char *method, const char *target, json_t *body,
+	      unsigned int timeout_ms, void (*done)(const struct http_result *result, void *ctx), void *ctx)
 {
-	char *text = body ? json_dumps(body, JSON_COMPACT | JSON_PRESERVE_ORDER) : NULL, header[192];
+	const char *at = part == ROLE_MONITOR ? ctl->monitor_url : part == ROLE_ENGINE ? ctl->engine_url : ctl->updater_url;
+	char *text, header[192], url[600];
 	const char *const headers[] = { header, NULL };
 	struct http_call *call = NULL;
 
+	if (ctl->own_parts & part)
+		return http_local(ctl->server, method, target, body, done, ctx);
+	text = body ? json_dumps(body, JSON_COMPACT | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(HTTP_DIGITS)) : NULL;
+	snprintf(url, sizeof(url), "%s%s", at, target);
 	snprintf(header, sizeof(header), "Authorization: Bearer %s", ctl->secret);
 	if (!body || text)
 		call = http_call_text(ctl->client, method, url, text, headers, timeout_ms, done, ctx);
 	json_decref(body);
 	free(text);
-	return call;
+	return call ? 0 : -ENOMEM;
 }

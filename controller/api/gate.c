@@ -70,8 +70,9 @@ static void relay(struct controller *ctl, struct http_request *req, json_t *body
 		return;
 	}
 	snprintf(auth, sizeof(auth), "Authorization: %.250s", given ? given : "");
-	if (!given) {
+	if (!given)
 		snprintf(auth, sizeof(auth), "Authorization: Bearer %s", ctl->secret);
+	if (!given && !http_is_local(req)) {
 		snprintf(as, sizeof(as), "X-Duet-As: %s %.200s", right_name(right == RIGHT_PART ? RIGHT_ADMIN : right), who);
 		headers[n++] = as;
 	}

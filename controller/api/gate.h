@@ -34,9 +34,10 @@ enum right auth_right(struct controller *ctl, struct http_request *req, char *wh
 /* auth_hash - SHA-256 in hex of a token */
 void auth_hash(const char *token, char hex[65]);
 
-/* part_call - as http_call(), to another part of the controller */
-struct http_call *part_call(struct controller *ctl, const char *method, const char *url, json_t *body,
-			    unsigned int timeout_ms, void (*done)(const struct http_result *result, void *ctx),
-			    void *ctx);
+/* part_call - as http_local() to a part of the controller in this process, as http_call() to one elsewhere; target is
+ * path and query. 0, or -ENOMEM and done isn't called
+ */
+int part_call(struct controller *ctl, enum role part, const char *method, const char *target, json_t *body,
+	      unsigned int timeout_ms, void (*done)(const struct http_result *result, void *ctx), void *ctx);
 
 #endif

@@ -146,14 +146,10 @@ static struct counts count(const struct updater *u)
 	unsigned int i;
 
 	for (i = 0; i < u->n_vips; i++) {
-		json_t *rule;
-		size_t r;
-
 		c.on_hmux += strcmp(u->vips[i]->mux, SMUX) != 0;
 		c.moving += u->vips[i]->move != NULL;
 		c.down += json_object_size(u->vips[i]->down);
-		json_array_foreach(json_object_get(u->vips[i]->def, "rules"), r, rule)
-			c.dips += json_array_size(json_object_get(rule, "dips"));
+		c.dips += u->vips[i]->n_dips;
 	}
 	for (i = 0; i < u->n_muxes; i++)
 		c.muxes[mux_state(&u->muxes[i])]++;

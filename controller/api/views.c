@@ -278,12 +278,10 @@ static void forwarded(const struct http_result *r, void *ctx)
 static void forward(struct controller *ctl, struct http_request *req, const char *path, bool hosts)
 {
 	struct forward *f = calloc(1, sizeof(*f));
-	char url[320];
 
-	snprintf(url, sizeof(url), "%s%s", ctl->monitor_url, path);
 	if (f)
 		*f = (struct forward){ ctl, req, hosts };
-	if (f && part_call(ctl, "GET", url, NULL, 20000, forwarded, f))
+	if (f && !part_call(ctl, ROLE_MONITOR, "GET", path, NULL, 20000, forwarded, f))
 		return;
 	free(f);
 	http_problem(req, 500, NULL, "out of memory");

@@ -72,7 +72,6 @@ static void call(struct monitor *m)
 	struct tell *t = calloc(1, sizeof(*t));
 	json_t *list = json_array();
 	struct mhost *h, *next;
-	char url[320];
 
 	if (!t)
 		goto err_list;
@@ -91,9 +90,8 @@ static void call(struct monitor *m)
 	}
 	if (!t->n)
 		goto err_list;
-	snprintf(url, sizeof(url), "%s/v1/updater/health", m->ctl->updater_url);
 	m->calls++;
-	if (part_call(m->ctl, "PUT", url, json_pack("{s:o}", "hosts", list), TIMEOUT_MS, told, t))
+	if (!part_call(m->ctl, ROLE_UPDATER, "PUT", "/v1/updater/health", json_pack("{s:o}", "hosts", list), TIMEOUT_MS, told, t))
 		return;
 	told(&(struct http_result){ .error = "out of memory" }, t);
 	return;
@@ -128,8 +126,6 @@ static void told_traffic(const struct http_result *r, void *ctx)
 
 void tell_traffic(struct monitor *m, json_t *traffic)
 {
-	char url[320];
-
-	snprintf(url, sizeof(url), "%s/v1/updater/health", m->ctl->updater_url);
-	part_call(m->ctl, "PUT", url, json_pack("{s:[], s:o}", "hosts", "traffic", traffic), TIMEOUT_MS, told_traffic, m);
+	part_call(m->ctl, ROLE_UPDATER, "PUT", "/v1/updater/health", json_pack("{s:[], s:o}", "hosts", "traffic", traffic),
+		  TIMEOUT_MS, told_traffic, m);
 }

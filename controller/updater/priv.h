@@ -17,7 +17,9 @@ struct snat_pool;
 struct uvip {
 	char text[ADDR_STRLEN];
 	struct addr addr;
-	json_t *def;		/* as the operator wrote it, in force now */
+	json_t *def;		/* as the operator wrote it, in force now; vip_define() sets it */
+	double def_mbps;	/* its traffic as configured */
+	unsigned int n_dips;	/* of all its rules */
 	char mux[NAME_SIZE];
 	double mru;		/* < 0: none */
 	char *reason;		/* why it is there */
@@ -149,7 +151,6 @@ struct updater {
 	bool configured;		/* there has been a configuration: agents may be told */
 	json_t *model;			/* the monitor's, NULL until known */
 	char racks[17];			/* the id of its list of racks */
-	struct http_call *model_call;
 	sd_event_source *model_timer;
 	struct uvip **vips;		/* by address */
 	unsigned int n_vips;

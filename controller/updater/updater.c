@@ -199,7 +199,6 @@ static void got_model(const struct http_result *r, void *ctx)
 {
 	struct updater *u = ctx;
 
-	u->model_call = NULL;
 	if (r->status == 200 && json_is_object(r->body) && !use_model(u, r->body))
 		return;
 	log_warn("monitor %s: %s", u->ctl->monitor_url, r->error ? r->error : "no model");
@@ -208,11 +207,7 @@ static void got_model(const struct http_result *r, void *ctx)
 
 static void get_model(struct updater *u)
 {
-	char url[320];
-
-	snprintf(url, sizeof(url), "%s/v1/monitor/model", u->ctl->monitor_url);
-	u->model_call = part_call(u->ctl, "GET", url, NULL, MODEL_TIMEOUT_MS, got_model, u);
-	if (!u->model_call)
+	if (part_call(u->ctl, ROLE_MONITOR, "GET", "/v1/monitor/model", NULL, MODEL_TIMEOUT_MS, got_model, u))
 		once(u->ctl->loop, &u->model_timer, MODEL_AGAIN_MS, model_again, u);
 }
 

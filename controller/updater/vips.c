@@ -55,6 +55,20 @@ static void keep(struct updater *u, const struct uvip *v)
 						     .reason = v->reason });
 }
 
+/* vip_define - def's reference is taken; what is asked of it often is kept beside it */
+static void vip_define(struct uvip *v, json_t *def)
+{
+	json_t *rule;
+	size_t r;
+
+	json_decref(v->def);
+	v->def = def;
+	v->def_mbps = get_num(json_object_get(def, "traffic"), "mbps", 0);
+	v->n_dips = 0;
+	json_array_foreach(json_object_get(def, "rules"), r, rule)
+		v->n_dips += json_array_size(json_object_get(rule, "dips"));
+}
+
 static struct uvip *insert(struct updater *u, json_t *def)
 {
 	struct uvip *v = calloc(1, sizeof(*v)), **list;
@@ -72,7 +86,7 @@ static struct uvip *insert(struct updater *u, json_t *def)
 	list[i] = v;
 	u->n_vips++;
 	addr_str(&v->addr, v->text);
-	v->def = def;
+	vip_define(v, def);
 	v->down = json_object();
 	v->mru = v->measured = -1;
 	snprintf(v->mux, sizeof(v->mux), "%s", SMUX);
@@ -124,8 +138,7 @@ void vip_remove(struct updater *u, struct uvip *v)
 	u->n_vips--;
 	if (v->move)
 		move_forget(v->move);
-	json_decref(v->def);	/* it has no DIPs any more */
-	v->def = json_pack("{s:[]}", "rules");
+	vip_define(v, json_pack("{s:[]}", "rules"));	/* it has no DIPs any more */
 	health_forget(u, v);
 	snat_forget(u, v);
 	store_vip_del(u->store, v->text);
@@ -134,8 +147,7 @@ void vip_remove(struct updater *u, struct uvip *v)
 
 void vip_adopt(struct updater *u, struct uvip *v, json_t *def)
 {
-	json_decref(v->def);
-	v->def = def;
+	vip_define(v, def);
 	vip_changed(v);
 	v->generation = u->config_generation;
 	hosts_note(u, v, def);
@@ -180,7 +192,7 @@ void vips_touch(struct updater *u, struct uvip *v, bool urgent)
 
 double vip_mbps(const struct uvip *v)
 {
-	return v->measured >= 0 ? v->measured : get_num(json_object_get(v->def, "traffic"), "mbps", 0);
+	return v->measured >= 0 ? v->measured : v->def_mbps;
 }
 
 static void load_vip(const struct store_vip *row, void *ctx)

@@ -120,7 +120,9 @@ class Scale:
         self.conf = place.write("controller.conf", f"[controller]\nname=scale\nlisten={self.url[7:]}\ninsecure=yes\n"
                                 f"store={place.path('store.sqlite')}\ntopology={dot}\naggregate={aggregate}\n")
         hosts = "".join(f"host {n} {a}\n" for n, (a, _) in fabric.hosts.items())
-        self.fleets = [self.fleet("host", at, self.url, hosts), self.fleet("smux", "127.1.0.1:9000", "-", fabric.agents(fabric.smuxes))]
+        self.fleets = [self.fleet("host", at, self.url, hosts)]
+        for i in range(0, len(fabric.smuxes), 4):	# one that takes the state of all VIPs answers nobody in its process
+            self.fleets.append(self.fleet(f"smux{i}", f"127.1.0.{i + 1}:9000", "-", fabric.agents(fabric.smuxes[i:i + 4])))
         for i in range(0, len(fabric.switches), 250):
             self.fleets.append(self.fleet(f"hmux{i}", f"127.1.1.{i // 250}:9000", "-", fabric.agents(fabric.switches[i:i + 250])))
         self.controller = None

@@ -11,6 +11,8 @@
 #ifndef DUET_FLEET_H
 #define DUET_FLEET_H
 
+#include <sys/queue.h>
+
 #include "conf.h"
 #include "http.h"
 
@@ -24,6 +26,8 @@ struct fleet {
 	struct http_server *server;	/* of all hosts, and of the fleet itself */
 	struct fleet_host *hosts;	/* by name */
 	unsigned int n_hosts, n_muxes;
+	TAILQ_HEAD(, fleet_host) waiting;	/* those that report when others have an answer */
+	unsigned int under_way;			/* reports */
 	char error[256];		/* why the last report failed */
 	struct {
 		uint64_t sent, failed, states;

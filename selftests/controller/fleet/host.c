@@ -16,6 +16,7 @@
 #define INTERVAL_MS 2000 /* these three as in agents/host/report.c */
 #define TIMEOUT_MS  2000
 #define RETRY_MS    100
+#define UNDER_WAY   512	/* reports at once: hosts have a processor each, this is one */
 
 struct served {
 	char vip[ADDR_STRLEN];
@@ -30,6 +31,8 @@ struct fleet_host {
 	bool down;			/* all its DIPs are */
 	uint64_t epoch, generation, seq, start_usec;
 	struct http_call *call;
+	bool waits;
+	TAILQ_ENTRY(fleet_host) list;
 	sd_event_source *timer;
 };
 
@@ -39,6 +42,19 @@ static void arm(struct fleet_host *h, unsigned int ms)
 	sd_event_source_set_enabled(h->timer, SD_EVENT_ONESHOT);
 }
 
+static void report(struct fleet_host *h);
+
+static void next(struct fleet *f)
+{
+	struct fleet_host *h = TAILQ_FIRST(&f->waiting);
+
+	if (!h)
+		return;
+	TAILQ_REMOVE(&f->waiting, h, list);
+	h->waits = false;
+	report(h);
+}
+
 static void reported(const struct http_result *r, void *ctx)
 {
 	struct fleet_host *h = ctx;
@@ -46,6 +62,8 @@ static void reported(const struct http_result *r, void *ctx)
 	json_t *interval = json_object_get(r->body, "interval-ms");
 
 	h->call = NULL;
+	f->under_way--;
+	next(f);
 	if (r->status / 100 == 2) {
 		f->count.usec[f->count.sent++ % 65536] = r->usec;
 		h->retry_ms = 0;
@@ -89,7 +107,14 @@ static void report(struct fleet_host *h)
 
 	if (!h->fleet->controller)
 		return;
+	if (!h->call && h->fleet->under_way >= UNDER_WAY) {
+		if (!h->waits)
+			TAILQ_INSERT_TAIL(&h->fleet->waiting, h, list);
+		h->waits = true;
+		return;
+	}
 	http_cancel(h->call);
+	h->fleet->under_way += !h->call;
 	for (i = 0; i < h->n; i++)
 		json_array_append_new(dips, json_pack("{s:s, s:s, s:i, s:s, s:s}", "vip", h->served[i].vip, "dip", h->address,
 			"rule", h->served[i].rule, "state", h->down ? "down" : "up", "reason", h->down ? "told so" : ""));
@@ -98,8 +123,10 @@ static void report(struct fleet_host *h)
 			 "snat", "sockets", 1, "forwarded", 0, "vips");
 	snprintf(url, sizeof(url), "%s/v1/reports", h->fleet->controller);
 	h->call = http_call(h->fleet->client, "POST", url, body, TIMEOUT_MS, reported, h);
-	if (!h->call)
-		arm(h, h->interval_ms);
+	if (h->call)
+		return;
+	h->fleet->under_way--;
+	arm(h, h->interval_ms);
 }
 
 static int on_timer(sd_event_source *s, uint64_t usec, void *ctx)

@@ -81,6 +81,7 @@ int main(int argc, char **argv)
 	int ret;
 
 	log_init("duet-fleet");
+	TAILQ_INIT(&f.waiting);
 	if (argc != 3 || addr_port_parse(argv[1], &http.listen.addr, &http.listen.port)) {
 		fprintf(stderr, "usage: duet-fleet ADDRESS:PORT CONTROLLER|- < AGENTS\n");
 		return 2;
