@@ -13,6 +13,7 @@
 #include "command.h"
 #include "controller.h"
 #include "daemon.h"
+#include "engine/plan.h"
 #include "fault.h"
 #include "lead.h"
 #include "log.h"
@@ -275,7 +276,9 @@ static int start(struct controller *ctl, struct err *e)
 		ret = http_client_start(ctl->loop, &ctl->etcd_client);
 	if (ret)
 		return err_set(e, ret, "HTTP client: %s", strerror(-ret));
-	if (ctl->roles & ROLE_MONITOR)
+	if (ctl->roles & ROLE_ENGINE)
+		ret = plan_start(ctl, e);
+	if (!ret && (ctl->roles & ROLE_MONITOR))
 		ret = monitor_start(ctl, e);
 	if (!ret && (ctl->roles & ROLE_UPDATER))
 		ret = store_is_etcd(ctl->conf.store) ? lead_start(ctl, e) : updater_start(ctl, e);
@@ -286,6 +289,7 @@ static int start(struct controller *ctl, struct err *e)
 
 static void stop(struct controller *ctl)
 {
+	plan_stop(ctl);	/* it reads what the server holds */
 	http_server_stop(ctl->server);
 	if (ctl->client)
 		http_client_stop(ctl->client);

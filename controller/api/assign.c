@@ -74,6 +74,18 @@ static void updated(const struct http_result *r, void *ctx)
 	end(a);
 }
 
+/* drop_gone - VIPs that were removed while the plan was made */
+static void drop_gone(struct updater *u, json_t *list)
+{
+	size_t i = 0;
+
+	while (i < json_array_size(list))
+		if (vip_find(u, get_str(json_array_get(list, i), "vip", "")))
+			i++;
+		else
+			json_array_remove(list, i);
+}
+
 static void planned(const struct http_result *r, void *ctx)
 {
 	struct assign *a = ctx;
@@ -90,6 +102,7 @@ static void planned(const struct http_result *r, void *ctx)
 		end(a);
 		return;
 	}
+	drop_gone(a->ctl->updater, json_object_get(a->plan, "assignment"));
 	if (part_call(a->ctl, ROLE_UPDATER, "PUT", "/v1/updater/assignment",
 		      json_pack("{s:O}", "assignment", json_object_get(a->plan, "assignment")),
 		      CALL_TIMEOUT_MS, updated, a))

@@ -591,15 +591,3 @@ out:
 	input_free(&in);
 	return ret;
 }
-
-void plan_post(struct http_request *req, json_t *body, void *ctx)
-{
-	struct err e;
-	json_t *plan;
-	int ret = plan_make(body, &plan, &e);
-
-	if (ret)
-		http_problem(req, ret == -EINVAL ? 400 : 500, NULL, "%s", e.text);
-	else
-		http_reply(req, 200, plan);
-}

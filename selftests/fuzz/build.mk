@@ -7,8 +7,8 @@ fuzz-src-packet := selftests/packets/core.c selftests/packets/golden.c
 fuzz-src-vip    := lib/vip.c lib/vip_json.c lib/addr.c lib/conf.c
 fuzz-src-conf   := lib/conf.c lib/addr.c
 # the engine, and the little that the JSON's handler needs of the rest
-fuzz-src-plan   := $(wildcard controller/engine/*.c) controller/common.c lib/addr.c lib/conf.c
-fuzz-src-trace  := $(filter-out controller/engine/plan.c,$(wildcard controller/engine/*.c)) controller/sim/fabric.c \
+fuzz-src-plan   := $(filter-out controller/engine/serve.c,$(wildcard controller/engine/*.c)) controller/common.c lib/addr.c lib/conf.c
+fuzz-src-trace  := $(filter-out controller/engine/plan.c controller/engine/serve.c,$(wildcard controller/engine/*.c)) controller/sim/fabric.c \
 		   controller/sim/trace.c controller/sim/workload.c lib/conf.c lib/addr.c
 fuzz-lib-plan   := $(O)/lib/libduet.a
 fuzz-libs-plan  := $(lib-libs)
