@@ -139,6 +139,7 @@ struct agent {
 	unsigned int bird_exported, bird_sessions;	/* triggers it has in its tables; sessions up */
 	struct neighbour *neighbours;
 	unsigned int n_neighbours;
+	char local_trouble[160];
 	unsigned int reloads;		/* `reload in` sent because routes were lost */
 
 	struct {
@@ -213,6 +214,11 @@ void show_vips(struct http_request *req, json_t *body, void *ctx);
 void show_one(struct http_request *req, json_t *body, void *ctx);
 void show_health(struct http_request *req, json_t *body, void *ctx);
 void show_metrics(struct http_request *req, json_t *body, void *ctx);
+/* links.c: of a status */
+json_t *links_json(struct agent *a);
+json_t *neighbours_json(struct agent *a);
+/* links_local_trouble - a sentence if `local` or `local6` is no address of this machine now, or NULL */
+const char *links_local_trouble(struct agent *a);
 void show_links(struct http_request *req, json_t *body, void *ctx);
 
 #endif

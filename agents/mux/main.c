@@ -163,6 +163,8 @@ int main(int argc, char **argv)
 		goto out_error;
 	log_notice("%s: %s %s, instance %s, %u VIPs found", a.config.name, a.config.mode_name, a.config.device,
 		   daemon_instance(), a.n_vips);
+	if (links_local_trouble(&a))
+		log_warn("%s", a.local_trouble);
 	ret = daemon_run(a.loop);
 	goto out;
 

@@ -144,21 +144,12 @@ static int add_vips(struct agent *a, const char *how, json_t *status, struct err
 	return vips ? json_object_set_new(status, "vips", vips) : -ENOMEM;
 }
 
-static json_t *bird_json(const struct agent *a)
+static json_t *bird_json(struct agent *a)
 {
-	json_t *list = json_array();
-
-	for (unsigned int i = 0; i < a->n_neighbours; i++) {
-		const struct neighbour *n = &a->neighbours[i];
-
-		json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s, s:I, s:i}", "name", n->name, "state", n->state,
-						      "address", n->address, "id", n->id, "asn", (json_int_t)n->asn,
-						      "exported", n->exported));
-	}
 	return json_pack("{s:s, s:s, s:i, s:i, s:i, s:o}", "state", birdwatch_state_name(a),
 			 "detail", a->bird_wrong[0] ? a->bird_wrong : a->bird_detail, "exported",
 			 a->bird_sessions ? a->bird_exported : 0, "sessions", a->bird_sessions, "reloads", a->reloads,
-			 "neighbours", list);
+			 "neighbours", neighbours_json(a));
 }
 
 static const char *prefix_str(const struct prefix *p, char text[ADDR_STRLEN + 5])
@@ -197,6 +188,7 @@ void show_status(struct http_request *req, json_t *body, void *ctx)
 {
 	struct agent *a = ctx;
 	struct duet_dev dev;
+	const char *trouble;
 	struct err e;
 	json_t *json;
 
@@ -211,7 +203,9 @@ void show_status(struct http_request *req, json_t *body, void *ctx)
 	json_object_set_new(json, "drifts", json_integer(a->count.drifts));
 	json_object_set_new(json, "keepalive-ms", json_integer(a->backend->ops->keepalive ? a->config.keepalive_ms : 0));
 	json_object_set_new(json, "progress", progress_json(a));
-	json_object_set_new(json, "trouble", state_trouble(a) ? json_string(state_trouble(a)) : json_null());
+	trouble = state_trouble(a) ?: links_local_trouble(a);
+	json_object_set_new(json, "trouble", trouble ? json_string(trouble) : json_null());
+	json_object_set_new(json, "links", links_json(a));
 	json_object_set_new(json, "device", device_json(&dev));
 	json_object_set_new(json, "bird", bird_json(a));
 	json_object_set_new(json, "aggregate", aggregates_json(a));
@@ -223,37 +217,6 @@ void show_status(struct http_request *req, json_t *body, void *ctx)
 		http_reply(req, 200, json);
 	}
 	duet_dev_release(&dev);
-}
-
-/* show_links - the fabric as this node sees it: its ports, and who speaks BGP over which */
-void show_links(struct http_request *req, json_t *body, void *ctx)
-{
-	json_t *links = json_array(), *neighbours = json_array();
-	struct agent *a = ctx;
-	char *list = strdup(a->config.ports), *at = list, *word, dev[16];
-	struct addr addr;
-	unsigned int i;
-
-	while (list && (word = strsep(&at, " \t,"))) {
-		struct rt_link link = {};
-		bool there = *word && !rt_link_get(a->rt, word, &link, NULL);
-
-		if (*word)
-			json_array_append_new(links, json_pack("{s:s, s:b, s:b, s:b, s:i}", "port", word, "there", there, "up",
-							       link.up, "carrier", link.carrier, "mtu", link.mtu));
-	}
-	free(list);
-	for (i = 0; i < a->n_neighbours; i++) {
-		const struct neighbour *n = &a->neighbours[i];
-
-		snprintf(dev, sizeof(dev), "%s", n->link);
-		if (!*dev && !addr_parse(n->address, &addr))
-			rt_route_link(a->rt, &addr, dev, NULL);
-		json_array_append_new(neighbours, json_pack("{s:s, s:s, s:s, s:s, s:I, s:s}", "name", n->name, "state", n->state,
-							    "address", n->address, "id", n->id, "asn", (json_int_t)n->asn,
-							    "port", dev));
-	}
-	http_reply(req, 200, json_pack("{s:o, s:o}", "links", links, "neighbours", neighbours));
 }
 
 void show_vips(struct http_request *req, json_t *body, void *ctx)

@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * The fabric as it is against the topology: every link, as the agents at its
- * two ends tell of their ports. What one end calls down is down.
+ * two ends tell of their ports and of who speaks BGP over them. What one end
+ * calls down is down; a neighbour whose router ID is another node's than the
+ * topology's is a cable in the wrong place.
  */
 #include <stdio.h>
 #include <string.h>
 
 #include "api.h"
+
+static const char *const ends[][2] = { { "a", "port-a" }, { "b", "port-b" } };
 
 /* port_of - what a mux tells of one of its ports, or NULL */
 static json_t *port_of(const struct mux *m, const char *port)
@@ -20,14 +24,20 @@ static json_t *port_of(const struct mux *m, const char *port)
 	return NULL;
 }
 
+/* tells - an agent that is configured with no ports knows of none */
 static bool tells(const struct mux *m)
 {
-	return m && m->status && !m->lost_ms && json_is_array(json_object_get(m->status, "links"));
+	return m && m->status && !m->lost_ms && json_array_size(json_object_get(m->status, "links"));
+}
+
+/* says - the member, which agents that are older don't tell */
+static bool says(json_t *port, const char *key)
+{
+	return !json_is_false(json_object_get(port, key));
 }
 
 const char *link_state(const struct updater *u, json_t *link, const char **by)
 {
-	static const char *const ends[][2] = { { "a", "port-a" }, { "b", "port-b" } };
 	const char *state = "unknown";
 	unsigned int i;
 
@@ -39,13 +49,49 @@ const char *link_state(const struct updater *u, json_t *link, const char **by)
 			continue;
 		if (by)
 			*by = m->name;
-		if (!p)
+		if (!p || !says(p, "there"))
 			return "missing";
-		if (!json_is_true(json_object_get(p, "up")))
+		if (!json_is_true(json_object_get(p, "up")) || !says(p, "carrier"))
 			return "down";
 		state = "up";
 	}
 	return state;
+}
+
+/* by_router_id - name of the node that has this address as its own, or NULL */
+static const char *by_router_id(const struct updater *u, const char *id)
+{
+	unsigned int i;
+
+	for (i = 0; i < u->n_muxes; i++)
+		if (!strcmp(u->muxes[i].local, id))
+			return u->muxes[i].name;
+	return NULL;
+}
+
+/* neighbour_faults - of the sessions over one end's port of a link */
+static void neighbour_faults(const struct updater *u, json_t *link, unsigned int end, json_t *faults)
+{
+	const char *name = get_str(link, ends[end][0], ""), *port = get_str(link, ends[end][1], "");
+	const char *far = get_str(link, ends[!end][0], "");
+	const struct mux *m = mux_find((struct updater *)u, name), *other = mux_find((struct updater *)u, far);
+	json_t *n;
+	size_t i;
+
+	if (!tells(m))
+		return;
+	json_array_foreach(json_object_get(json_object_get(m->status, "bird"), "neighbours"), i, n) {
+		const char *id = get_str(n, "id", ""), *state = get_str(n, "state", ""), *real;
+
+		if (strcmp(get_str(n, "port", ""), port))
+			continue;
+		real = *id ? by_router_id(u, id) : NULL;
+		if (strcmp(state, "Established"))
+			api_fault(faults, "link %s %s - %s: its BGP session %s is not up: %s", name, port, far, get_str(n, "name", ""), state);
+		else if (*id && other && strcmp(other->local, id))
+			api_fault(faults, "link %s %s - %s: BGP meets %s there, with router ID %s", name, port, far,
+				  real ? real : "somebody unknown", id);
+	}
 }
 
 void link_faults(struct updater *u, json_t *faults)
@@ -57,8 +103,11 @@ void link_faults(struct updater *u, json_t *faults)
 		const char *by = "", *state = link_state(u, link, &by);
 		char text[512];
 
-		if (!strcmp(state, "up") || !strcmp(state, "unknown"))
+		if (strcmp(state, "down") && strcmp(state, "missing")) {
+			neighbour_faults(u, link, 0, faults);
+			neighbour_faults(u, link, 1, faults);
 			continue;
+		}
 		snprintf(text, sizeof(text), "link %s %s - %s %s: %s", get_str(link, "a", ""), get_str(link, "port-a", ""),
 			 get_str(link, "b", ""), get_str(link, "port-b", ""),
 			 strcmp(state, "down") ? "one end has no such port" : "down");

@@ -307,7 +307,9 @@ def neighbours():
     seen = lab.ask("GET", "/v1/links")[1]
     equal(seen["links"], [{"port": "swp1", "there": True, "up": True, "carrier": True, "mtu": 1500}], "links")
     equal(seen["neighbours"], [{"name": "peer", "state": "Established", "address": "10.255.0.1", "id": "10.255.0.1",
-                                "asn": 65002, "port": "swp1"}], "neighbours")
+                                "asn": 65002, "port": "swp1", "exported": 1}], "neighbours")
+    status = lab.status()
+    equal((status["links"], status["bird"]["neighbours"]), (seen["links"], seen["neighbours"]), "in the status, for the controller")
     run("birdc", "-s", lab.socket, "disable", "kduet")
     until(lambda: lab.status()["bird"]["state"] == "misconfigured" and "kduet" in lab.status()["bird"]["detail"], "a disabled kduet is seen")
     run("birdc", "-s", lab.socket, "enable", "kduet")

@@ -173,6 +173,32 @@ def steps(tap, lab):
     tap.ok(until(lambda: not lab.faults(), 5), "and nothing to complain of", lab.faults())
 
 
+def cables(tap, lab):
+    """the fabric against the topology: as the agents see ports and BGP neighbours"""
+    bed, path = lab.bed, f"{lab.bed.run}/topology.dot"
+    started = time.monotonic()
+    subprocess.run(["ip", "-n", bed.ns("core1").name, "link", "set", "swp1", "down"], check=True)
+    tap.ok(until(lambda: any("core1 swp1 - agg1 swp1: down" in f for f in lab.faults()), 5, 0.02),
+           f"a link that goes down is told ({(time.monotonic() - started) * 1000:.0f} ms)", lab.faults())
+    subprocess.run(["ip", "-n", bed.ns("core1").name, "link", "set", "swp1", "up"], check=True)
+    tap.ok(until(lambda: any("BGP session" in f for f in lab.faults()) or not lab.faults(), 5, 0.02)
+           and until(lambda: not lab.faults(), 30), "and its return, when BGP is up again", lab.faults())
+    with open(path, encoding="utf-8") as f:
+        right = f.read()
+    wrong = right.replace('"core1":"swp1" -- "agg1":"swp1"', '"core1":"swp1" -- "agg1":"swp2"').replace(
+        '"core2":"swp1" -- "agg1":"swp2"', '"core2":"swp1" -- "agg1":"swp1"')
+    for text in (wrong, right):
+        bed.kill([("ctl", "controller")])
+        config.write(path, text)
+        bed.start("ctl", "controller")
+        if text == wrong:
+            tap.ok(wrong != right and lab.settled() and until(lambda: set(lab.faults()) == {
+                "link agg1 swp2 - core1: BGP meets core2 there, with router ID 10.254.0.2",
+                "link agg1 swp1 - core2: BGP meets core1 there, with router ID 10.254.0.1"}, 5),
+                   "two cables that the topology has the other way round: whom BGP meets is told", lab.faults())
+    tap.ok(lab.settled() and until(lambda: not lab.faults(), 10), "with the right topology all is well", lab.faults())
+
+
 def hosts(tap, lab):
     """real host agents and web servers under it: BPF, of which any recent kernel has enough"""
     bed = lab.bed
@@ -231,6 +257,7 @@ def main():
     try:
         lab.up()
         steps(tap, lab)
+        cables(tap, lab)
         hosts(tap, lab)
         command_line(tap, lab)
     except (AssertionError, LookupError, OSError, Failed, StopIteration, TypeError, ValueError):

@@ -123,7 +123,7 @@ int rt_reachable(struct rt *rt, const struct addr *a, bool *yes, struct err *e)
 
 int rt_route_link(struct rt *rt, const struct addr *a, char *dev, struct err *e)
 {
-	*dev = '\0';
+	strcpy(dev, "lo");	/* it is asked of the mux's own address */
 	return 0;
 }
 
