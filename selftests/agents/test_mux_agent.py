@@ -319,6 +319,19 @@ def neighbours():
 
 
 @test
+def own_address():
+    """tunnels from an address that the machine hasn't are told of, for what is sent through them has no route"""
+    lab = Lab(bird=False)
+    check("10.254.0.7" in (lab.status()["trouble"] or ""), f"trouble: {lab.status()['trouble']}")
+    run("ip", "-n", NS, "addr", "add", "10.254.0.7/32", "dev", "swp1")
+    check("2001:db8:254::7" in (lab.status()["trouble"] or ""), f"trouble: {lab.status()['trouble']}")
+    run("ip", "-n", NS, "addr", "add", "2001:db8:254::7/128", "dev", "swp1", "nodad")
+    equal(lab.status()["trouble"], None, "trouble with both")
+    run("ip", "-n", NS, "addr", "del", "10.254.0.7/32", "dev", "swp1")
+    check("10.254.0.7" in (lab.status()["trouble"] or ""), "it is asked anew each time")
+
+
+@test
 def ipv6():
     """an IPv6 VIP with IPv6 DIPs: trigger, neighbour, drain, reach; the aggregate of an SMux in both families"""
     lab, vip = Lab(), "2001:db8:113::1"

@@ -109,10 +109,14 @@ class Chain:
         self.bed.start_all(keys)
 
 
-def kept(report):
-    """(connections, kept): kept are those that stand and whose lines all came back"""
-    lost = len(ended(report)) + len(unanswered(report))
-    return len(report["connections"]), len(report["connections"]) - lost
+def kept(report, say=None):
+    """(connections, kept): kept are those that stand and whose lines all came back; what became of the others is said"""
+    lost = ended(report) + unanswered(report)
+    if lost and say:
+        ways = sorted({(c["vip"], c["server"], c["state"], c["why"], c["echoed"] == c["sent"]) for c in lost})
+        say(f"  {len(lost)} connections lost: " + "; ".join(
+            f"{vip} at {server} {state}{' ' + why if why else ''}{'' if all_back else ', lines not back'}" for vip, server, state, why, all_back in ways[:6]))
+    return len(report["connections"]), len(report["connections"]) - len(lost)
 
 
 def lost_pings(report, vips=None, since=0.0, until_=float("inf")):

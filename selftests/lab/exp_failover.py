@@ -32,7 +32,7 @@ def fail(chain, name, cause, connections):
         report = probe.stop()
     ms, lost = lost_pings(report, own, began - BEFORE, back)
     others = lost_pings(report, set(chain.vips) - set(own), began - BEFORE, back)
-    total, whole = kept(report)
+    total, whole = kept(report, chain.say)
     return {"ms": ms, "packets_lost": lost, "others_lost": others[1], "return_lost": lost_pings(report, None, back)[1],
             "routes_ms": (fallen - began) * 1000 if fallen else None, "connections": total, "connections_kept": whole,
             "began": began, "trace": probe.trace, "own": own}

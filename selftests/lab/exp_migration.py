@@ -57,7 +57,7 @@ def one_wave(chain, where, before, connections):
         done = time.monotonic()
         chain.run_for(MARGIN)
         report = probe.stop()
-    total, whole = kept(report)
+    total, whole = kept(report, chain.say)
     return {"t1": began, "t2": out, "t3": come, "controller_ms": (done - began) * 1000, "lost": lost_pings(report)[1],
             "pings": sum(s["sent"] for s in report["pings"]), "connections": total, "kept": whole, "trace": probe.trace}
 
