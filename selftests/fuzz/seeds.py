@@ -21,6 +21,9 @@ CONF = ("[a]\nstr = text\nother =\nnum = 0x10\nsmall = 9\n[b]\nflag = yes\naddr 
 WORDS = {"vip": ('"vip"', '"kind"', '"tip"', '"fragments"', '"hash"', '"oversize"', '"refuse"', '"all_down"', '"reject"', '"pass"', '"rules"',
                  '"proto"', '"port"', '"fields"', '"src-port"', '"src"', '"dips"', '"address"', '"weight"', '"state"', '"down"', '"drain"',
                  '"8000-8080"', '"203.0.113.1"', '"10.2.0.11"', '"2001:db8::1"', '"tcp"', '"sctp"'),
+         "host": ('"vip"', '"dip"', '"delivery"', '"lo"', '"nat"', '"virtual"', '"targets"', '"address"', '"weight"', '"ports"', '"proto"', '"tcp"',
+                  '"udp"', '"port"', '"to"', '"checks"', '"type"', '"http"', '"https"', '"icmp"', '"command"', '"path"', '"body"', '"host"', '"initial"',
+                  '"interval_ms"', '"timeout_ms"', '"rise"', '"fall"', '"expect"', '"203.0.113.1"', '"10.1.1.1"', '"2001:db8::1"', "65536", "-1", "1e9"),
          "conf": ("[a]\\x0a", "[b]\\x0a", "str = ", "other = ", "num = ", "small = ", "flag = ", "addr = ", "prefix = ", "listen = ", "::ffff:",
                   "/32", "/128", "[::1]:80", "\\xef\\xbb\\xbf", ";", "#"),
          "plan": ('"model"', '"vips"', '"current"', '"options"', '"switches"', '"links"', '"servers"', '"name"', '"role"', '"core"', '"agg"', '"tor"',
@@ -38,6 +41,16 @@ TRACES = (({"containers": 2, "tors": 2, "aggs": 2, "cores": 2, "planes": 1}, ("0
             "1 10.0.0.1 90 0 border:2,tor3:1 tor1:3")),
           ({"containers": 1, "tors": 4, "aggs": 2, "cores": 1, "planes": 1, "tor-agg-mbps": 100, "agg-core-mbps": 200, "border-mbps": 1000,
             "servers": 8, "tables": {"rules": 1, "members": 3}}, ("0 a 150 1 border:1 tor1:1", "0 b 90 1 tor1:1 tor1:1,tor2:2", "0 c 10 0 tor4:1 tor3:9")))
+
+
+HOSTS = ({"vip": "203.0.113.1", "dip": "10.1.1.1", "delivery": "nat", "ports": [{"proto": "tcp", "port": 80, "to": 8080}],
+          "checks": [{"type": "http", "port": 80, "path": "/up", "expect": 204, "body": "ok", "host": "web"}, {"type": "tcp", "rise": 3, "fall": 1}]},
+         {"vip": "203.0.113.2", "dip": "10.1.1.1", "delivery": "virtual", "targets": [{"address": "10.9.0.2", "weight": 2}, {"address": "10.9.0.1"},
+                                                                                     {"address": "10.9.0.3", "weight": 0}],
+          "checks": [{"type": "command", "command": "/bin/true", "initial": "up"}, {"type": "icmp", "interval_ms": 10, "timeout_ms": 5}]},
+         {"vip": "2001:db8:113::1", "dip": "2001:db8:1::1", "delivery": "nat", "targets": [{"address": "2001:db8:9::1"}],
+          "ports": [{"proto": "udp", "port": 53}, {"proto": "tcp", "port": 53, "to": 5353}], "checks": [{"type": "https", "port": 443, "body": "é"}]},
+         {"vip": "203.0.113.3", "dip": "10.1.1.1", "checks": []})
 
 
 def write(folder, name, data):
@@ -70,6 +83,8 @@ def main(top):
         write(f"{top}/vip", str(number), vip.encode())
     for number, text in enumerate(CONF):
         write(f"{top}/conf", str(number), text.encode())
+    for number, host in enumerate(HOSTS):
+        write(f"{top}/host", str(number), json.dumps(host).encode())
     for number, plan in enumerate(plans(random.Random(7))):
         write(f"{top}/plan", str(number), json.dumps(plan, separators=(",", ":")).encode())
     for number, (fabric, lines) in enumerate(TRACES):
