@@ -150,6 +150,9 @@ static int read_pair(json_t *json, struct desired *d, struct err *e)
 	snprintf(where, sizeof(where), "VIP %s, DIP %s", vip_text, text);
 	if (delivery_parse(json_object_get(json, "delivery"), where, &how, e))
 		return -EINVAL;
+	/* written by one reader for host and controller, read by the BPF program, which has no libraries */
+	_Static_assert((int)DELIVERY_LO == DELIVER_LO && (int)DELIVERY_NAT == DELIVER_NAT && (int)DELIVERY_VIRTUAL == DELIVER_VIRTUAL,
+		       "one list of deliveries");
 	p->delivery = (enum decap_delivery)how;
 	if (json_object_get(json, "rules") && vip_from_json(json, &p->rules, e))
 		return -EINVAL;
