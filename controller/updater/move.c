@@ -294,6 +294,8 @@ static void load_move(const struct store_move *row, void *ctx)
 	mv->changed_ms = row->changed_ms;
 	snprintf(mv->from, sizeof(mv->from), "%s", row->from);
 	snprintf(mv->to, sizeof(mv->to), "%s", row->to);
+	if (state == MOVE_SWITCHING && mv->def)
+		v->tables_ms = mono_ms();
 	if (state > MOVE_PREPARING) {	/* it is on the SMuxes already: no reason to wait */
 		TAILQ_REMOVE(&u->queue, mv, list);
 		TAILQ_INSERT_TAIL(&u->moves, mv, list);

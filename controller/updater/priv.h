@@ -29,6 +29,7 @@ struct uvip {
 	uint64_t generation;	/* of the definition: the configuration's when it was last changed */
 	json_t *sources;		/* switch: share, as measured; or NULL */
 	double measured, peak;	/* Mbps as the monitor told; < 0: not known */
+	uint64_t tables_ms;	/* mono_ms() when its DIPs, weights or ports were changed; 0: not since this controller started */
 	struct snat_pool *snat;	/* its blocks of ports; NULL: there have been none */
 };
 
@@ -120,6 +121,9 @@ struct move {
 	uint64_t created_ms, changed_ms;	/* wall_ms() */
 	uint64_t entered_ms;		/* mono_ms() when it came into this state */
 	bool confirmed;			/* the agent said so */
+	bool unconfirmed;		/* it could not, and that was told */
+	uint64_t met_ms;		/* mono_ms() since when the SMuxes meet its connections */
+	bool rehash;			/* def has other tables */
 	struct http_call *call;
 	sd_event_source *timer;
 	bool armed, rest;		/* timer runs; the agent isn't asked before it ends */
@@ -137,6 +141,8 @@ struct control {
 	unsigned int smux_percent;	/* of the SMuxes' capacity that may be in use */
 	unsigned int assign_every_s;	/* 0: only on demand */
 	bool assign_on_change;
+	/* A VIP whose DIPs change: how long the SMuxes meet its connections before, and how long they go on there after */
+	unsigned int change_learn_s, change_hold_s;
 	/* SNAT blocks: how long nobody has one that was given back; how long a host that can't be
 	 * reached keeps one; how long it may have more than it uses
 	 */
@@ -213,6 +219,8 @@ void vips_free(struct updater *u);
 struct uvip *vip_add(struct updater *u, json_t *def);
 void vip_remove(struct updater *u, struct uvip *v);
 /* vip_adopt - def is in force from now on; takes the reference; the caller tells muxes */
+/* vip_other_tables - would this definition select other DIPs for what is there */
+bool vip_other_tables(const struct uvip *v, json_t *def);
 void vip_adopt(struct updater *u, struct uvip *v, json_t *def);
 /* vip_place - it lives there now, for that reason (NULL: as before) */
 void vip_place(struct updater *u, struct uvip *v, const char *mux, double mru, const char *reason);

@@ -4,9 +4,11 @@
  *
  *   preparing     some SMux holds the VIP, hosts know DIPs that are to come
  *   withdrawing   its HMux withdraws the /32 and goes on serving; over when the
- *                 agent says it is no longer exported
+ *                 agent says it is no longer exported, and, where DIPs change,
+ *                 when the SMuxes have had time to meet its connections
  *   switching     on the SMuxes; a new definition is in force from here and all
- *                 SMuxes take it
+ *                 SMuxes take it. Where DIPs were changed it stays there for
+ *                 change-hold-s: an HMux keeps no connection on its DIP
  *   announcing    the new HMux programs and announces; over when it is exported
  *
  * A mux that doesn't answer for SILENT_MS is not waited for in the first three:
@@ -207,6 +209,22 @@ static enum step deleted(struct move *mv)
 	return STEP_OVER;
 }
 
+/* met - the SMuxes know the connections that were its HMux's: one they have not seen a packet of
+ * is not kept on its DIP when others are added
+ */
+static bool met(struct move *mv)
+{
+	uint64_t now = mono_ms();
+
+	if (!mv->def || !strcmp(mv->from, SMUX))
+		return true;
+	if (!mv->met_ms) {
+		mv->met_ms = now;
+		mv->rehash = vip_other_tables(mv->vip, mv->def);
+	}
+	return !mv->rehash || now - mv->met_ms >= mv->u->control.change_learn_s * 1000ull;
+}
+
 /* withdrawn - the VIP is off its HMux: delete it, or switch it */
 static enum step withdrawn(struct move *mv)
 {
@@ -215,6 +233,8 @@ static enum step withdrawn(struct move *mv)
 
 	if (mv->kind == MOVE_DELETE)
 		return deleted(mv);
+	if (!met(mv))
+		return wait_for(mv, "the SMuxes meet its connections for %u s before its DIPs change", u->control.change_learn_s);
 	vip_place(u, v, SMUX, v->mru, NULL);
 	if (mv->def)
 		vip_adopt(u, v, json_incref(mv->def));
@@ -233,9 +253,11 @@ static enum step withdraw(struct move *mv)
 	if (!m) /* on the SMuxes, or its switch has left the topology */
 		return withdrawn(mv);
 	if (mux_lost(m)) {
-		store_event(mv->u->store, "unconfirmed", mv->vip->text,
-			    "%s does not answer (%s): it is taken for dead, its route for gone",
-			    m->name, m->why);
+		if (!mv->unconfirmed)
+			store_event(mv->u->store, "unconfirmed", mv->vip->text,
+				    "%s does not answer (%s): it is taken for dead, its route for gone",
+				    m->name, m->why);
+		mv->unconfirmed = true;
 		return withdrawn(mv);
 	}
 	if (m->fenced)
@@ -291,6 +313,8 @@ static enum step switch_over(struct move *mv)
 	to = mux_find(u, mv->to);
 	if (!to)
 		return fail(mv, "the topology has no such switch");
+	if (v->tables_ms && mono_ms() - v->tables_ms < u->control.change_hold_s * 1000ull)
+		return wait_for(mv, "connections of before its DIPs changed go on at the SMuxes, which know them, for %u s", u->control.change_hold_s);
 	if (to->leaving)
 		return wait_for(mv, "other VIPs are still withdrawn from %s", to->name);
 	vip_place(u, v, mv->to, v->mru, NULL);

@@ -145,8 +145,25 @@ void vip_remove(struct updater *u, struct uvip *v)
 	vip_free_one(v);
 }
 
+bool vip_other_tables(const struct uvip *v, json_t *def)
+{
+	struct vip *a = NULL, *b = NULL;
+	bool other = true;
+	struct err e;
+
+	if (!vip_from_json(v->def, &a, &e) && !vip_from_json(def, &b, &e)) {
+		b->policy = a->policy;
+		other = vip_compare(a, b) == VIP_CONFIG;
+	}
+	vip_free(a);
+	vip_free(b);
+	return other;
+}
+
 void vip_adopt(struct updater *u, struct uvip *v, json_t *def)
 {
+	if (vip_other_tables(v, def))
+		v->tables_ms = mono_ms();
 	vip_define(v, def);
 	vip_changed(v);
 	v->generation = u->config_generation;

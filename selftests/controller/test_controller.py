@@ -95,6 +95,7 @@ class Lab:
 def steps(tap, lab):
     bed = lab.bed
     bed.load_vips()
+    bed.controller("PUT", "/v1/control", {"change-learn-s": 0, "change-hold-s": 0})	# there are no connections
     tap.ok(lab.settled(), "all 13 agents come in sync", lab.get("/v1/status"))
     when, missing = lab.watch.want(lambda table: AGGREGATE in table, None, 10)
     tap.ok(when is not None, "the SMuxes' aggregate is in every switch", missing)

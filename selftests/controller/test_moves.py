@@ -42,9 +42,12 @@ class Lab:
         return self.place.write(name, f"[controller]\nname=test\nlisten=127.0.0.1:{port}\ninsecure=yes\nstore={self.place.path(store)}\n"
                                       f"topology={self.dot}\naggregate=203.0.113.0/24\n{extra}")
 
-    def start(self):
+    def start(self, learn=0, hold=0):
         self.child = self.place.run(f"{BIN}/duet-controller", "-c", self.conf)
-        return until(lambda: rest("GET", self.url + "/v1/status")["muxes"]["total"] == 13, 30)
+        there = until(lambda: rest("GET", self.url + "/v1/status")["muxes"]["total"] == 13, 30)
+        if there:	# no connections to wait for, but in change_waits()
+            rest("PUT", self.url + "/v1/control", {"change-learn-s": learn, "change-hold-s": hold})
+        return there
 
     def kill(self, how=signal.SIGKILL):
         return self.place.stop(self.child, how)
@@ -201,6 +204,47 @@ def dips(tap, lab, vips):
     tap.ok(shown and dip_states(holders[0], mine[0])[address] == "down", "a host silent for 6 s is shown; its DIPs stay as they were")
     host.report(lab.url, [(v, 0, "up") for v in mine])
     until(lambda: all(dip_states(m, mine[0])[address] == "up" for m in holders))
+
+
+def change_waits(tap, lab, vips):
+    """DIPs of a VIP on a switch change: the SMuxes meet its connections before, and have it for a while after"""
+    v = vips[1]
+    address, here = v["vip"], lab.places()[v["vip"]]
+    more = dict(v, rules=[dict(v["rules"][0], dips=v["rules"][0]["dips"] + [{"address": DIPS[7], "weight": 1}])])
+    lab.put("/v1/control", {"change-learn-s": 1, "change-hold-s": 2})
+
+    def changed(body, kill_in=None):
+        """seconds from the withdrawal to the SMuxes' change, and from that to the announcement"""
+        lab.clear()
+        lab.put(f"/v1/vips/{address}", body)
+        if kill_in:
+            until(lambda: lab.get("/v1/moves?limit=1")["moves"][0]["state"] == kill_in)
+            lab.kill()
+            lab.start(1, 2)
+        settled, n = lab.settled(), len(body["rules"][0]["dips"])
+        puts = [(t, name, b) for name, m in lab.mux.items() for t, how, p, b in m.puts if how == "PUT" and b.get("vip") == address]
+        gone = min((t for t, name, b in puts if name == here and b["announce"] == "no"), default=0)
+        at_smux = max((t for t, name, b in puts if name != here and len(b["rules"][0]["dips"]) == n), default=0)
+        back = max((t for t, name, b in puts if name == here and b["announce"] == "yes"), default=0)
+        return settled, at_smux - gone, back - at_smux
+    settled, learnt, held = changed(more)
+    tap.ok(settled and 1 <= learnt < 1.9 and 1.9 <= held < 3.9, "a DIP more: a second at the SMuxes before, two after", settled, learnt, held)
+    policy = dict(more, fragments="hash")
+    settled, learnt, held = changed(policy)
+    tap.ok(settled and learnt < 0.9 and held < 0.9, "what changes no table waits for nothing", settled, learnt, held)
+    settled, _, held = changed(v, "switching")
+    tap.ok(settled and 1.9 <= held, "a controller killed meanwhile waits no shorter", settled, held)
+    lab.post("/v1/moves", {"vip": address, "to": "smux"})
+    lab.settled()
+    lab.put(f"/v1/vips/{address}", more)
+    began = time.monotonic()
+    lab.post("/v1/moves", {"vip": address, "to": here})
+    note = until(lambda: (m := lab.get("/v1/moves?limit=1")["moves"][0])["note"] and m["note"])
+    tap.ok(note and "SMuxes" in note and "2 s" in note and lab.settled() and lab.places()[address] == here and 1.5 <= time.monotonic() - began < 4,
+           "one that was on the SMuxes meanwhile doesn't leave them sooner, and the move says why", note)
+    lab.put(f"/v1/vips/{address}", v)
+    lab.put("/v1/control", {"change-learn-s": 0, "change-hold-s": 0})
+    tap.ok(lab.settled() and lab.places()[address] == here, "set to nothing while one waits: it goes on at once")
 
 
 def changes(tap, lab, vips):
@@ -401,6 +445,8 @@ def steps(tap, place):
     vips = first_steps(tap, lab)
     moves(tap, lab)
     dips(tap, lab, vips)
+    lab.settled()
+    change_waits(tap, lab, vips)
     vips = changes(tap, lab, vips)
     bad_input(tap, lab, vips)
     troubles(tap, lab)

@@ -48,6 +48,7 @@ def run(bed, opt):
     """all parts; one that fails is told of and the next one tried. True: all went well"""
     good = True
     bed.load_vips()
+    bed.controller("PUT", "/v1/control", {"change-learn-s": 0, "change-hold-s": 0})
     ops.wait_ok(bed, 120)
     chain = Chain(bed, say)
     try:

@@ -13,6 +13,7 @@ from testbed import until
 
 RANDOM_SECONDS = 30
 SEED = 2014
+LEARN_S, HOLD_S = 1, 6		# a VIP with other DIPs is on the SMuxes for so long before and after
 
 
 def told(report, since, ms=None, **more):
@@ -101,26 +102,31 @@ def dip_failure(chain):
 
 
 def dip_added(chain):
-    """a DIP more, and gone again: through the SMuxes, which know the connections"""
+    """a DIP more, and gone again: through the SMuxes, which have met the connections and keep them for longer than these live"""
     bed, vip = chain.bed, "203.0.113.2"
     entry = next(v for v in bed.vips["vips"] if v["vip"] == vip)
     used = {d["address"] for d in entry["rules"][0]["dips"]}
     new = next(n for n in reversed(bed.topo.dips) if n.address not in used)
     more = dict(entry, rules=[dict(entry["rules"][0], dips=entry["rules"][0]["dips"] + [{"address": new.address}])])
-    with chain.probe(chain.client("tor4"), [vip], [vip], 40) as probe:
-        probe.ready()
-        began = time.monotonic()
-        bed.controller("PUT", f"/v1/vips/{vip}", more)
+    bed.controller("PUT", "/v1/control", {"change-learn-s": LEARN_S, "change-hold-s": HOLD_S})
+
+    def change(body):
+        """(report of connections that live as long as they are kept, ms until the DIPs are changed on the SMuxes)"""
+        with chain.probe(chain.client("tor4"), [vip], [vip], 40) as probe:
+            probe.ready()
+            began = time.monotonic()
+            move = bed.controller("PUT", f"/v1/vips/{vip}", body)["moves"][0]
+            if not until(lambda: bed.controller("GET", f"/v1/moves/{move}")["state"] == "switching", 30, 0.02):
+                raise chain.failed(f"the DIPs of {vip} are not changed")
+            ms = (time.monotonic() - began) * 1000
+            chain.run_for(HOLD_S / 2)
+            report = probe.stop()
+        ops.await_move(bed, move)
         ops.wait_ok(bed)
-        took = (time.monotonic() - began) * 1000
-        chain.run_for(0.5)
-        added = probe.stop()
-    back = time.monotonic()
-    with chain.probe(chain.client("tor4"), [vip], [vip], 40) as probe:
-        probe.ready()
-        bed.controller("PUT", f"/v1/vips/{vip}", entry)
-        ops.wait_ok(bed)
-        removed = probe.stop()
+        return report, began, ms
+    added, began, took = change(more)
+    removed, back, _ = change(entry)
+    bed.controller("PUT", "/v1/control", {"change-learn-s": 0, "change-hold-s": 0})
     chain.place()
     its = [c for c in removed["connections"] if c["server"] == new.name]
     others = [c for c in ended(removed) if c["server"] != new.name]
