@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0
 """The whole testbed set up for the experiments of Figures 12 and 13: seven VIPs
 on switches, three on the SMuxes, clients with probes, and what they saw."""
+import json
 import os
+import subprocess
 
 import config
 import experiment
@@ -9,7 +11,7 @@ import ops
 from client import Probe, ended, outage, unanswered
 from faults import Faults
 from rtnl import Watch
-from testbed import Failed, until
+from testbed import Failed, program, until
 
 BFD_MS = 20
 PLACES = {	# two VIPs each where switches will die, so that their neighbours' VIPs are watched too
@@ -65,10 +67,20 @@ class Chain:
         ops.wait_ok(self.bed, 90)
 
         def wrong():
-            return self.bed.bgp_problems() or self.bed.bfd_problems()
+            return self.bed.bgp_problems() or self.bed.bfd_problems() or self.unrouted()
 
         if not until(lambda: not wrong(), 30, 0.2):
             raise Failed("; ".join(wrong()[:3]))
+
+    def unrouted(self):
+        """sentences: switches whose kernel has no route to another's rack"""
+        racks = {n.name: config.rack_net(n) for n in self.bed.topo.of("tor")}
+        found = []
+        for node in self.bed.topo.switches:
+            told = self.bed.run_in(node, [program("ip"), "-j", "route", "show"], stdout=subprocess.PIPE, text=True)
+            there = {r["dst"] for r in json.loads(told.stdout)}
+            found += [f"{node.name} has no route to {net}" for tor, net in racks.items() if tor != node.name and net not in there]
+        return found
 
     def others(self, *but):
         return [self.bed.ns(n).name for n in self.bed.topo.switches if n.name not in but]
