@@ -16,6 +16,8 @@
 #define POLL_MS		1000
 #define POLL_LOST_MS	250
 #define POLL_TIMEOUT_MS 3000
+#define APART_ABOVE	1000  /* of so many VIPs an SMux's tables are asked for apart: they take longer than silence may */
+#define TABLES_TIMEOUT_MS 60000
 #define PUSH_TIMEOUT_MS 10000
 #define FULL_TIMEOUT_MS 60000
 #define BACKOFF_MIN_MS	100
@@ -434,14 +436,54 @@ static void polled(const struct http_result *r, void *ctx)
 	moves_run(m->u);
 }
 
+static void tables_told(const struct http_result *r, void *ctx)
+{
+	struct mux *m = ctx;
+
+	m->ask = NULL;
+	if (r->status != 200 || !json_is_object(r->body))
+		return;	/* asked for again with the next look */
+	mux_told(m, r->body);
+	if (m->ask_pushes != m->pushes)
+		m->told_ms = 0;	/* it may have been told something since */
+	moves_run(m->u);
+}
+
+/* apart - are its tables so many that they are asked for beside the question whether it lives */
+static bool apart(const struct mux *m)
+{
+	return m->smux && m->u->n_vips > APART_ABOVE;
+}
+
+static void ask_tables(struct mux *m)
+{
+	char url[320];
+
+	if (m->ask || m->told_ms)
+		return;
+	snprintf(url, sizeof(url), "%s/v1/status?vips=digest", m->url);
+	m->ask_pushes = m->push || m->rush ? m->pushes - 1 : m->pushes;
+	m->ask = http_call(m->u->ctl->client, "GET", url, NULL, TABLES_TIMEOUT_MS, tables_told, m);
+}
+
+void mux_tables(struct mux *m)
+{
+	if (apart(m))
+		ask_tables(m);
+	else
+		mux_look(m);
+}
+
 void mux_look(struct mux *m)
 {
 	char url[320];
 
+	if (apart(m) && m->heard_ms)
+		ask_tables(m);
 	if (m->poll)
 		return;
 	/* all its VIPs only when they may have changed: on an SMux they are many */
-	snprintf(url, sizeof(url), "%s/v1/status?vips=%s", m->url, m->told_ms ? "none" : "digest");
+	snprintf(url, sizeof(url), "%s/v1/status?vips=%s", m->url, m->told_ms || apart(m) ? "none" : "digest");
 	m->poll_pushes = m->push || m->rush ? m->pushes - 1 : m->pushes;
 	m->poll = http_call(m->u->ctl->client, "GET", url, NULL, POLL_TIMEOUT_MS, polled, m);
 }

@@ -60,7 +60,7 @@ void mux_told(struct mux *m, json_t *status)
 		m->changes = changes;
 	} else if (changes != m->changes) {
 		m->told_ms = 0;
-		mux_look(m);
+		mux_tables(m);
 	}
 	json_decref(m->status);
 	m->status = json_copy(status);

@@ -69,6 +69,8 @@ struct mux {
 	bool waiting;
 	/* looking */
 	struct http_call *poll;
+	struct http_call *ask;			/* for its tables, where that takes long */
+	unsigned int ask_pushes;		/* pushes begun when it was asked */
 	unsigned int poll_pushes, polls;
 	sd_event_source *poll_timer;
 	unsigned int leaving;		/* VIPs under way from here, in this pass */
@@ -267,6 +269,7 @@ void mux_dirty(struct mux *m, const char *vip);		/* without pushing yet */
 void mux_kick(struct mux *m);		/* push what there is to push */
 void mux_full(struct mux *m);		/* its whole state again */
 void mux_look(struct mux *m);		/* ask for its status now */
+void mux_tables(struct mux *m);		/* and for its VIPs, which have changed */
 enum mux_state mux_state(const struct mux *m);
 const char *mux_state_name(enum mux_state state);
 /* mux_clean - it acknowledged the present desired state of this VIP (or refused it) */
