@@ -15,11 +15,14 @@
 
 #define POLL_MS		1000
 #define POLL_LOST_MS	250
+#define POLLS_PER_S	1000  /* of more muxes each is looked at less often */
 #define POLL_TIMEOUT_MS 3000
 #define APART_ABOVE	1000  /* of so many VIPs an SMux's tables are asked for apart: they take longer than silence may */
 #define TABLES_TIMEOUT_MS 60000
 #define PUSH_TIMEOUT_MS 10000
 #define FULL_TIMEOUT_MS 60000
+#define FULL_MS_PER_MB	3000	/* and so much more, as it is taken by one that may be slow */
+#define FULL_LARGE	(1u << 20) /* bytes: who takes so much answers nothing else meanwhile */
 #define BACKOFF_MIN_MS	100
 #define BACKOFF_MAX_MS	2000
 #define REFUSED_POLLS	10 /* a refused VIP is offered again every so many polls */
@@ -104,6 +107,7 @@ static void failed(struct mux *m, bool answered, const char *why)
 {
 	if (!answered && !m->lost_ms) {
 		m->lost_ms = mono_ms();
+		m->u->n_lost++;
 		store_event(m->u->store, "mux-lost", m->name, "%s", why);
 		release(m);	/* what it may never take keeps nobody waiting */
 	}
@@ -117,8 +121,10 @@ static void failed(struct mux *m, bool answered, const char *why)
 
 static void heard(struct mux *m)
 {
-	if (m->lost_ms)
+	if (m->lost_ms) {
 		store_event(m->u->store, "mux-found", m->name, "it answers again");
+		m->u->n_lost--;
+	}
 	m->lost_ms = 0;
 	m->heard_ms = mono_ms();
 }
@@ -262,7 +268,8 @@ static void push_full(struct mux *m)
 	m->push_full = true;
 	m->push_bytes = state && !m->lost_ms ? strlen(state) : 0;
 	m->u->push_bytes += m->push_bytes;
-	m->push = state ? http_call_text(m->u->ctl->client, "PUT", url, state, NULL, FULL_TIMEOUT_MS, pushed_full, m) : NULL;
+	m->push = state ? http_call_text(m->u->ctl->client, "PUT", url, state, NULL,
+					 FULL_TIMEOUT_MS + (m->push_bytes >> 20) * FULL_MS_PER_MB, pushed_full, m) : NULL;
 	free(state);
 	if (!m->push) {
 		m->full = true;
@@ -488,13 +495,26 @@ void mux_look(struct mux *m)
 	m->poll = http_call(m->u->ctl->client, "GET", url, NULL, POLL_TIMEOUT_MS, polled, m);
 }
 
+/* poll_ms - until the next look: soon where one is lost, but where many are, it may be that this controller
+ * is behind, and asking them more often would keep it there
+ */
+static unsigned int poll_ms(const struct mux *m)
+{
+	unsigned int ms = m->u->n_muxes * 1000 / POLLS_PER_S;
+
+	if (m->lost_ms && m->u->n_lost < MANY)
+		return POLL_LOST_MS;
+	return ms > POLL_MS ? ms : POLL_MS;
+}
+
 static int poll_again(sd_event_source *s, uint64_t usec, void *ctx)
 {
 	struct mux *m = ctx;
 
-	mux_look(m);
-	return once(m->u->ctl->loop, &m->poll_timer, m->lost_ms ? POLL_LOST_MS : POLL_MS,
-		    poll_again, m);
+	/* taken for lost while it takes its state, it would be sent that again */
+	if (!m->push_full || m->push_bytes < FULL_LARGE)
+		mux_look(m);
+	return once(m->u->ctl->loop, &m->poll_timer, poll_ms(m), poll_again, m);
 }
 
 void mux_start(struct mux *m)

@@ -180,6 +180,7 @@ struct updater {
 	struct control control;
 	json_t *drains;			/* "switch/tor3": {"by", "at-ms"} */
 	uint64_t config_generation;
+	unsigned int n_lost;		/* muxes that don't answer */
 	double resting_mbps, transit_mbps, smux_mbps;	/* on the SMuxes for good, in transit, what they carry */
 	uint64_t resting_ms;
 	struct flaps *flaps;

@@ -11,7 +11,7 @@ from scale import Scale, SMALL, Fabric, own_network, workload
 sys.path.insert(0, os.path.join(TOP, "selftests", "model"))
 from duet_model import Table
 
-HOSTS, VIPS, MOVES = 500, 500, 100
+HOSTS, VIPS, MOVES = 500, 1200, 100	# more VIPs than an SMux is asked of with the question whether it lives
 
 
 def model_digest(vip):
