@@ -100,6 +100,7 @@ class Mux(Agent):
         super().__init__(name, port)
         self.watch, self.smux, self.tunnels, self.lag = watch, smux, tunnels, lag
         self.puts, self.refuse = [], None
+        self.lies = set()	# VIPs of which it tells other tables than it was sent
         self.vips = {}		# like the kernel's: survive the agent
         self.export = {}	# VIP: (exported from now on, since when)
         watch.muxes.append(self)
@@ -135,7 +136,7 @@ class Mux(Agent):
     def status_of(self, vip):
         v = self.vips[vip]
         return {"vip": vip, "state": "announced" if self.exported(vip) else "programmed", "exported": self.exported(vip),
-                "rules": [dict(r, digest=f"{hash(json.dumps(r['dips'], sort_keys=True)) & (1 << 64) - 1:016x}")
+                "rules": [dict(r, digest=f"{hash(json.dumps(r['dips'], sort_keys=True)) + (vip in self.lies) & (1 << 64) - 1:016x}")
                           for r in v["rules"]]}
 
     def handle(self, method, path, body, query):

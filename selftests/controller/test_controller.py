@@ -195,7 +195,7 @@ def cables(tap, lab):
         if text == wrong:
             tap.ok(wrong != right and lab.settled() and until(lambda: set(lab.faults()) == {
                 "link agg1 swp2 - core1: BGP meets core2 there, with router ID 10.254.0.2",
-                "link agg1 swp1 - core2: BGP meets core1 there, with router ID 10.254.0.1"}, 5),
+                "link agg1 swp1 - core2: BGP meets core1 there, with router ID 10.254.0.1"}, 15),
                    "two cables that the topology has the other way round: whom BGP meets is told", lab.faults())
     tap.ok(lab.settled() and until(lambda: not lab.faults(), 10), "with the right topology all is well", lab.faults())
 
