@@ -149,12 +149,9 @@ void locals_end(struct http_server *s)
 {
 	struct http_local *l;
 
+	TAILQ_CONCAT(&s->to_do, &s->asked, list);
 	while ((l = TAILQ_FIRST(&s->to_do))) {
 		TAILQ_REMOVE(&s->to_do, l, list);
-		local_free(l);
-	}
-	while ((l = TAILQ_FIRST(&s->asked))) {
-		TAILQ_REMOVE(&s->asked, l, list);
 		local_free(l);
 	}
 	sd_event_source_disable_unref(s->turn);

@@ -329,7 +329,8 @@ static void answer(struct http_request *r, unsigned int status, const char *type
 	request_answered(r);
 }
 
-void http_reply(struct http_request *r, unsigned int status, json_t *body)
+/* answer_json - takes the reference to body (NULL: empty) */
+static void answer_json(struct http_request *r, unsigned int status, const char *type, json_t *body)
 {
 	char *text;
 
@@ -339,7 +340,12 @@ void http_reply(struct http_request *r, unsigned int status, json_t *body)
 	}
 	text = body ? json_dumps(body, JSON_COMPACT | JSON_PRESERVE_ORDER) : NULL;
 	json_decref(body);
-	answer(r, status, "application/json", text, MHD_RESPMEM_MUST_FREE);
+	answer(r, status, type, text, MHD_RESPMEM_MUST_FREE);
+}
+
+void http_reply(struct http_request *r, unsigned int status, json_t *body)
+{
+	answer_json(r, status, "application/json", body);
 }
 
 void http_reply_text(struct http_request *r, unsigned int status, const char *type, const char *text)
@@ -389,13 +395,7 @@ void http_problem(struct http_request *r, unsigned int status, json_t *extra, co
 				*at = '?';
 		json_object_set_new(body, "detail", json_string(text));
 	}
-	if (r->local) {
-		local_answered(r, status, body);
-		return;
-	}
-	answer(r, status, "application/problem+json", json_dumps(body, JSON_COMPACT | JSON_PRESERVE_ORDER),
-	       MHD_RESPMEM_MUST_FREE);
-	json_decref(body);
+	answer_json(r, status, "application/problem+json", body);
 }
 
 const char *http_segment(struct http_request *r, unsigned int n)

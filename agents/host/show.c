@@ -11,7 +11,6 @@
 #include "metrics.h"
 #include "snat.h"
 
-
 void totals(const struct meter_row *rows, unsigned int n, uint16_t index, struct decap_meter *sum)
 {
 	unsigned int i;

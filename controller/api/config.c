@@ -52,9 +52,7 @@ json_t *config_latest(const struct uvip *v)
 /* replace - def's reference is taken */
 static void replace(struct change *c, struct uvip *v, json_t *def)
 {
-	struct vip *a = NULL, *b = NULL;
-	enum vip_diff diff = VIP_CONFIG;
-	struct err e;
+	enum vip_diff diff;
 
 	if (json_equal(config_latest(v), def) && !(v->move && v->move->kind == MOVE_DELETE)) {
 		c->unchanged++;
@@ -62,10 +60,7 @@ static void replace(struct change *c, struct uvip *v, json_t *def)
 		return;
 	}
 	json_array_append_new(c->changed, json_string(v->text));
-	if (!vip_from_json(v->def, &a, &e) && !vip_from_json(def, &b, &e))
-		diff = vip_compare(a, b);
-	vip_free(a);
-	vip_free(b);
+	diff = vip_differs(v, def, true);
 	if (diff == VIP_CONFIG || v->move) {
 		move(c, v, MOVE_CHANGE, vip_wanted(v), def);
 		return;

@@ -443,6 +443,12 @@ static void polled(const struct http_result *r, void *ctx)
 	moves_run(m->u);
 }
 
+/* pushes_seen - those begun that an answer asked for now is sure to know; one under way it may not */
+static unsigned int pushes_seen(const struct mux *m)
+{
+	return m->push || m->rush ? m->pushes - 1 : m->pushes;
+}
+
 static void tables_told(const struct http_result *r, void *ctx)
 {
 	struct mux *m = ctx;
@@ -469,7 +475,7 @@ static void ask_tables(struct mux *m)
 	if (m->ask || m->told_ms)
 		return;
 	snprintf(url, sizeof(url), "%s/v1/status?vips=digest", m->url);
-	m->ask_pushes = m->push || m->rush ? m->pushes - 1 : m->pushes;
+	m->ask_pushes = pushes_seen(m);
 	m->ask = http_call(m->u->ctl->client, "GET", url, NULL, TABLES_TIMEOUT_MS, tables_told, m);
 }
 
@@ -491,7 +497,7 @@ void mux_look(struct mux *m)
 		return;
 	/* all its VIPs only when they may have changed: on an SMux they are many */
 	snprintf(url, sizeof(url), "%s/v1/status?vips=%s", m->url, m->told_ms || apart(m) ? "none" : "digest");
-	m->poll_pushes = m->push || m->rush ? m->pushes - 1 : m->pushes;
+	m->poll_pushes = pushes_seen(m);
 	m->poll = http_call(m->u->ctl->client, "GET", url, NULL, POLL_TIMEOUT_MS, polled, m);
 }
 

@@ -222,6 +222,8 @@ void vips_free(struct updater *u);
 struct uvip *vip_add(struct updater *u, json_t *def);
 void vip_remove(struct updater *u, struct uvip *v);
 /* vip_adopt - def is in force from now on; takes the reference; the caller tells muxes */
+/* vip_differs - how muxes tell this definition from the one in force, with or without its policies */
+enum vip_diff vip_differs(const struct uvip *v, json_t *def, bool policy);
 /* vip_other_tables - would this definition select other DIPs for what is there */
 bool vip_other_tables(const struct uvip *v, json_t *def);
 void vip_adopt(struct updater *u, struct uvip *v, json_t *def);

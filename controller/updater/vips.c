@@ -145,19 +145,25 @@ void vip_remove(struct updater *u, struct uvip *v)
 	vip_free_one(v);
 }
 
-bool vip_other_tables(const struct uvip *v, json_t *def)
+enum vip_diff vip_differs(const struct uvip *v, json_t *def, bool policy)
 {
 	struct vip *a = NULL, *b = NULL;
-	bool other = true;
+	enum vip_diff diff = VIP_CONFIG;
 	struct err e;
 
 	if (!vip_from_json(v->def, &a, &e) && !vip_from_json(def, &b, &e)) {
-		b->policy = a->policy;
-		other = vip_compare(a, b) == VIP_CONFIG;
+		if (!policy)
+			b->policy = a->policy;
+		diff = vip_compare(a, b);
 	}
 	vip_free(a);
 	vip_free(b);
-	return other;
+	return diff;
+}
+
+bool vip_other_tables(const struct uvip *v, json_t *def)
+{
+	return vip_differs(v, def, false) == VIP_CONFIG;
 }
 
 void vip_adopt(struct updater *u, struct uvip *v, json_t *def)
