@@ -65,6 +65,19 @@ static void muxes(struct table *t, json_t *list)
 	}
 }
 
+static void target(struct table *t, json_t *o)
+{
+	const char *how = text_of(o, "delivery");
+
+	if (!strcmp(how, "lo") || !*how)
+		return;
+	table_cell(t, "target");
+	if (*text_of(o, "target"))
+		table_cell(t, "%s port %lld (%s)", text_of(o, "target"), number_of(o, "target-port"), how);
+	else
+		table_cell(t, "all are down (%s)", how);
+}
+
 static void print_trace(json_t *o, const char *src, uint16_t sport, uint16_t dport, const char *proto)
 {
 	struct table *t = table_new("STEP", "WHERE", NULL);
@@ -94,6 +107,7 @@ static void print_trace(json_t *o, const char *src, uint16_t sport, uint16_t dpo
 				   text_of(o, "host-state"));
 		else
 			table_cell(t, "no server of the topology");
+		target(t, o);
 	}
 	table_print(t);
 }

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "api.h"
+#include "delivery.h"
 
 struct flow {
 	struct addr src, dst;
@@ -51,22 +52,16 @@ static int flow_read(struct http_request *req, struct flow *f, struct err *e)
 	return 0;
 }
 
-/* choose - the DIP's index, or -errno: -ENOENT when all are down */
-static int choose(const struct vip_rule *rule, __u32 hash, __u32 *bucket)
+/* choose - the index of one of n that are sorted, or -errno: -ENOENT when all are down */
+static int choose(const struct duet_dip *dips, uint32_t n, __u32 hash, __u32 *bucket)
 {
-	uint32_t n = rule->n_dips, buckets = duet_table_buckets(n), i;
-	struct duet_dip *dips = calloc(n, sizeof(*dips));
+	uint32_t buckets = duet_table_buckets(n);
 	struct duet_walk *walk = calloc(n, sizeof(*walk));
 	uint16_t *base = calloc(2 * (size_t)buckets, sizeof(*base));
 	int ret = -ENOMEM;
 
-	if (!dips || !walk || !base)
+	if (!walk || !base)
 		goto out;
-	for (i = 0; i < n; i++) {
-		memcpy(dips[i].addr, rule->dips[i].addr.b, sizeof(dips[i].addr));
-		dips[i].weight = rule->dips[i].weight;
-		dips[i].down = rule->dips[i].state != DUET_DIP_UP;
-	}
 	ret = duet_table_fill(dips, n, walk, base, buckets);
 	if (ret)
 		goto out;
@@ -75,8 +70,91 @@ static int choose(const struct vip_rule *rule, __u32 hash, __u32 *bucket)
 out:
 	free(base);
 	free(walk);
+	return ret;
+}
+
+/* choose_dip - by a mux */
+static int choose_dip(const struct vip_rule *rule, __u32 hash, __u32 *bucket)
+{
+	struct duet_dip *dips = calloc(rule->n_dips, sizeof(*dips));
+	unsigned int i;
+	int ret;
+
+	if (!dips)
+		return -ENOMEM;
+	for (i = 0; i < rule->n_dips; i++) {
+		memcpy(dips[i].addr, rule->dips[i].addr.b, sizeof(dips[i].addr));
+		dips[i].weight = rule->dips[i].weight;
+		dips[i].down = rule->dips[i].state != DUET_DIP_UP;
+	}
+	ret = choose(dips, rule->n_dips, hash, bucket);
 	free(dips);
 	return ret;
+}
+
+/* choose_target - the second level, by a DIP's host: among those that it said are up */
+static int choose_target(const struct uvip *v, const char *dip, const struct delivery_target *targets, unsigned int n, __u32 hash)
+{
+	struct duet_dip *dips = calloc(n, sizeof(*dips));
+	char text[ADDR_STRLEN];
+	unsigned int i;
+	__u32 bucket;
+	int ret;
+
+	if (!dips)
+		return -ENOMEM;
+	for (i = 0; i < n; i++) {
+		memcpy(dips[i].addr, targets[i].address.b, sizeof(dips[i].addr));
+		dips[i].weight = targets[i].weight;
+		dips[i].down = vip_target_down(v, dip, addr_str(&targets[i].address, text));
+	}
+	ret = choose(dips, n, hash, &bucket);
+	free(dips);
+	return ret;
+}
+
+/* tell_port - what the host makes of the destination port */
+static void tell_port(json_t *o, const struct flow *f, json_t *list, enum delivery how)
+{
+	struct delivery_port *ports = calloc(json_array_size(list) + 1, sizeof(*ports));
+	unsigned int n = 0, i, to = f->tuple.dport;
+	struct err e;
+
+	if (ports && !delivery_ports(list, how, "", ports, &n, &e))
+		for (i = 0; i < n; i++)
+			if (ports[i].proto == f->tuple.proto && ports[i].port == f->tuple.dport)
+				to = ports[i].to;
+	free(ports);
+	json_object_set_new(o, "target-port", json_integer(to));
+}
+
+/* tell_delivery - what the DIP's host does with it */
+static void tell_delivery(const struct uvip *v, json_t *o, const struct flow *f, const struct addr *dip, __u32 seed)
+{
+	json_t *delivery = json_object_get(v->def, "delivery"), *list;
+	struct delivery_target *targets;
+	char text[ADDR_STRLEN];
+	enum delivery how;
+	unsigned int n;
+	struct err e;
+	int i = 0;
+
+	if (delivery_parse(json_object_get(delivery, "type"), "", &how, &e))
+		return;
+	json_object_set_new(o, "delivery", json_string(delivery_names[how]));
+	if (how == DELIVERY_LO)
+		return;
+	list = json_object_get(json_object_get(delivery, "targets"), addr_str(dip, text));
+	targets = calloc(json_array_size(list) + 1, sizeof(*targets));
+	if (!targets || delivery_targets(list, how, &v->addr, dip, "", targets, &n, &e))
+		goto out;
+	if (how == DELIVERY_VIRTUAL)
+		i = choose_target(v, text, targets, n, duet_tuple_hash(&f->tuple, DUET_FIELDS_5TUPLE, duet_seed_level2(seed)));
+	json_object_set_new(o, "target", i >= 0 ? json_string(addr_str(&targets[i].address, text)) : json_null());
+	if (i >= 0)
+		tell_port(o, f, json_object_get(delivery, "ports"), how);
+out:
+	free(targets);
 }
 
 json_t *muxes_of(struct updater *u, const struct uvip *v)
@@ -204,13 +282,15 @@ void api_trace_get(struct http_request *req, json_t *body, void *ctx)
 	rule = vip_rule_at(vip, flow.tuple.proto, flow.tuple.dport, &last);
 	if (rule) {
 		hash = duet_tuple_hash(&flow.tuple, rule->fields, u->seed);
-		dip = choose(rule, hash, &bucket);
+		dip = choose_dip(rule, hash, &bucket);
 		json_object_set_new(o, "rule", json_integer(rule - vip->rules));
 		json_object_set_new(o, "hash", json_integer(hash));
 		json_object_set_new(o, "bucket", json_integer(bucket));
 		json_object_set_new(o, "verdict", json_string(dip >= 0 ? "encap" : "all-down"));
-		if (dip >= 0)
+		if (dip >= 0) {
 			tell_dip(u, o, &rule->dips[dip].addr);
+			tell_delivery(v, o, &flow, &rule->dips[dip].addr, u->seed);
+		}
 	} else {
 		json_object_set_new(o, "verdict", json_string("no-rule"));
 	}

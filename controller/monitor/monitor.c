@@ -73,24 +73,28 @@ static int report_check(json_t *body, struct err *e)
 	return 0;
 }
 
-/* states_equal - same DIPs in the same states; reasons and times may differ */
+/* states_equal - same DIPs, or targets, in the same states; reasons and times may differ */
 static bool states_equal(json_t *a, json_t *b)
 {
-	static const char *const keys[] = { "vip", "dip", "rule", "state" };
+	static const char *const keys[] = { "vip", "dip", "rule", "target", "state" };
 	unsigned int k;
-	json_t *dip;
+	json_t *one;
 	size_t i;
 
-	if (!a || json_array_size(a) != json_array_size(b))
+	if (json_array_size(a) != json_array_size(b))
 		return false;
-	json_array_foreach(a, i, dip)
+	json_array_foreach(a, i, one) {
+		json_t *other = json_array_get(b, i);
+
 		for (k = 0; k < sizeof(keys) / sizeof(*keys); k++) {
-			json_t *x = json_object_get(dip, keys[k]),
-			       *y = json_object_get(json_array_get(b, i), keys[k]);
+			json_t *x = json_object_get(one, keys[k]), *y = json_object_get(other, keys[k]);
 
 			if (x != y && !json_equal(x, y))
 				return false;
 		}
+		if (!states_equal(json_object_get(one, "targets"), json_object_get(other, "targets")))
+			return false;
+	}
 	return true;
 }
 
@@ -153,7 +157,7 @@ void monitor_report_post(struct http_request *req, json_t *body, void *ctx)
 	first = !h->heard_ms || strcmp(h->instance, instance);
 	others = take_snat(h, json_object_get(body, "snat"));
 	others |= take_racks(h, get_str(body, "racks", NULL));
-	news = first || h->silent || !states_equal(h->dips, dips);
+	news = first || h->silent || !h->dips || !states_equal(h->dips, dips);
 	m->n_heard += !h->heard_ms;
 	traffic_add(m, h, json_object_get(body, "traffic"), !strcmp(h->instance, instance));
 	snprintf(h->instance, sizeof(h->instance), "%s", instance);

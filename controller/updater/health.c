@@ -34,6 +34,37 @@ bool vip_dip_down(const struct uvip *v, const char *dip, unsigned int rule)
 	return json_object_get(v->down, key);
 }
 
+bool vip_target_down(const struct uvip *v, const char *dip, const char *target)
+{
+	unsigned int r, n = json_array_size(json_object_get(v->def, "rules"));
+	char key[80];
+
+	for (r = 0; r < n; r++) {
+		snprintf(key, sizeof(key), "%s|%u", dip, r);
+		if (json_object_get(json_object_get(v->targets_down, key), target))
+			return true;
+	}
+	return false;
+}
+
+/* note_targets - of a DIP with several: its host chooses among them, so no mux is told; traces are */
+static void note_targets(struct uvip *v, const char *dip, unsigned int rule, json_t *targets)
+{
+	json_t *down = json_object(), *t;
+	char key[80];
+	size_t i;
+
+	json_array_foreach(targets, i, t)
+		if (!strcmp(get_str(t, "state", ""), "down"))
+			json_object_set_new(down, get_str(t, "target", ""), json_true());
+	snprintf(key, sizeof(key), "%s|%u", dip, rule);
+	if (json_object_size(down))
+		json_object_set(v->targets_down, key, down);
+	else
+		json_object_del(v->targets_down, key);
+	json_decref(down);
+}
+
 static int keep_health(sd_event_source *s, uint64_t usec, void *ctx);
 
 void vips_keep_health(struct updater *u)
@@ -111,7 +142,11 @@ void vips_health(struct updater *u, struct host *h, json_t *dips)
 		bool news = false;
 
 		/* a host speaks for its own address only, and "unknown" says nothing */
-		if (!v || strcmp(get_str(d, "dip", ""), h->address) || !strcmp(state, "unknown"))
+		if (!v || strcmp(get_str(d, "dip", ""), h->address))
+			continue;
+		if (json_is_integer(rule) && rule_has_dip(v->def, json_integer_value(rule), h->address))
+			note_targets(v, h->address, json_integer_value(rule), json_object_get(d, "targets"));
+		if (!strcmp(state, "unknown"))
 			continue;
 		n = json_array_size(json_object_get(v->def, "rules"));
 		for (r = 0; r < n; r++)
@@ -123,7 +158,6 @@ void vips_health(struct updater *u, struct host *h, json_t *dips)
 	}
 }
 
-
 void health_up_now(struct updater *u, const char *vip, const char *dip, unsigned int rule)
 {
 	struct uvip *v = vip_find(u, vip);
@@ -132,9 +166,17 @@ void health_up_now(struct updater *u, const char *vip, const char *dip, unsigned
 		vips_touch(u, v, true);
 }
 
+/* still_has - does the definition have the DIP of a key "DIP|rule"; dip has ADDR_STRLEN bytes */
+static bool still_has(const struct uvip *v, const char *key, char *dip, unsigned int *rule)
+{
+	return sscanf(key, "%45[^|]|%u", dip, rule) == 2 && rule_has_dip(v->def, *rule, dip);
+}
+
 /* also of all, when the VIP goes */
 void health_forget(struct updater *u, struct uvip *v)
 {
+	char dip[ADDR_STRLEN];
+	unsigned int rule;
 	const char *key;
 	json_t *value;
 	void *next;
@@ -143,15 +185,15 @@ void health_forget(struct updater *u, struct uvip *v)
 	 * hit one that comes back
 	 */
 	json_object_foreach_safe(v->down, next, key, value) {
-		char dip[ADDR_STRLEN];
-		unsigned int rule;
-
-		if (sscanf(key, "%45[^|]|%u", dip, &rule) == 2 && rule_has_dip(v->def, rule, dip))
+		if (still_has(v, key, dip, &rule))
 			continue;
 		store_dip_put(u->store, v->text, dip, rule, false, NULL, 0);
 		json_object_del(v->down, key);
 		vip_changed(v);
 	}
+	json_object_foreach_safe(v->targets_down, next, key, value)
+		if (!still_has(v, key, dip, &rule))
+			json_object_del(v->targets_down, key);
 }
 
 void health_reapply(struct updater *u)

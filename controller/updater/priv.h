@@ -26,6 +26,7 @@ struct uvip {
 	char *told;		/* desired_vip() as text; NULL: to be made, vip_changed() */
 	struct move *move;	/* under way, or NULL */
 	json_t *down;		/* "DIP|rule": {"reason", "since-ms"} */
+	json_t *targets_down;	/* "DIP|rule": {target: true}, those behind the DIP's host, as that told last */
 	uint64_t generation;	/* of the definition: the configuration's when it was last changed */
 	json_t *sources;		/* switch: share, as measured; or NULL */
 	double measured, peak;	/* Mbps as the monitor told; < 0: not known */
@@ -221,11 +222,11 @@ void vips_free(struct updater *u);
 /* vip_add - a new VIP, on the SMuxes; def's reference is taken */
 struct uvip *vip_add(struct updater *u, json_t *def);
 void vip_remove(struct updater *u, struct uvip *v);
-/* vip_adopt - def is in force from now on; takes the reference; the caller tells muxes */
 /* vip_differs - how muxes tell this definition from the one in force, with or without its policies */
 enum vip_diff vip_differs(const struct uvip *v, json_t *def, bool policy);
 /* vip_other_tables - would this definition select other DIPs for what is there */
 bool vip_other_tables(const struct uvip *v, json_t *def);
+/* vip_adopt - def is in force from now on; takes the reference; the caller tells muxes */
 void vip_adopt(struct updater *u, struct uvip *v, json_t *def);
 /* vip_place - it lives there now, for that reason (NULL: as before) */
 void vip_place(struct updater *u, struct uvip *v, const char *mux, double mru, const char *reason);
@@ -237,6 +238,8 @@ bool def_has_dip(json_t *def, const char *address);
 
 /* health.c */
 bool vip_dip_down(const struct uvip *v, const char *dip, unsigned int rule);
+/* vip_target_down - one behind a DIP's host, as that told last */
+bool vip_target_down(const struct uvip *v, const char *dip, const char *target);
 /* vips_health - what a host says of its DIPs */
 void vips_health(struct updater *u, struct host *h, json_t *dips);
 void vips_keep_health(struct updater *u);	/* what the store is still to be told */

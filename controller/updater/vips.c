@@ -88,6 +88,7 @@ static struct uvip *insert(struct updater *u, json_t *def)
 	addr_str(&v->addr, v->text);
 	vip_define(v, def);
 	v->down = json_object();
+	v->targets_down = json_object();
 	v->mru = v->measured = -1;
 	snprintf(v->mux, sizeof(v->mux), "%s", SMUX);
 	return v;
@@ -123,6 +124,7 @@ static void vip_free_one(struct uvip *v)
 	free(v->told);
 	json_decref(v->def);
 	json_decref(v->down);
+	json_decref(v->targets_down);
 	json_decref(v->sources);
 	free(v->reason);
 	free(v);

@@ -148,6 +148,10 @@ def virtual():
     def states():
         return {c["target"]: c["state"] for c in W.agent.status()["vips"][0]["checks"] if "target" in c}
 
+    def traced(sport):
+        way = W.controller.ask("trace", f"{CLIENT}:{sport}", f"{VIP}:80")
+        return way["delivery"], way["target"], way["target-port"]
+
     until(lambda: states() == dict.fromkeys(VMS, "up"), "all targets are up")
     check("10.98.2.2" in W.controller.ctl("vip", "show", VIP)[1], "vip show names the targets")
     for down in (None, "10.98.2.2"):
@@ -160,6 +164,7 @@ def virtual():
             sport += 100 if down else 0
             want = table.choose(CLIENT, VIP, 6, sport, 80, model.seed_level2(SEED))
             equal(get(sport=sport), {"name": want, "client": CLIENT}, f"flow from port {sport}")
+            until(lambda: traced(sport) == ("virtual", want, 8080), f"duetctl trace knows the target of a flow from port {sport}: {want}")
     for web in vms.values():
         web.stop()
     until(lambda: W.controller.down().get(DIP), "all dead: the DIP is down")
