@@ -4,10 +4,12 @@
 #define DUET_LIB_HTTP_PRIV_H
 
 #include <microhttpd.h>
+#include <pthread.h>
 #include <sys/queue.h>
 #include "http.h"
 
 #define SEGMENTS	4
+#define PARSE_APART	(1u << 20)	/* bytes of a body that is parsed and freed in a thread */
 #define HEADERS		8	/* of an answer, besides its type */
 
 /* One listening socket: libmicrohttpd with an epoll of its own in the loop. */
@@ -42,6 +44,11 @@ struct http_server {
 	bool stopping;
 	TAILQ_HEAD(, http_local) to_do, asked;	/* requests of our own: with a step to do, with their handler */
 	sd_event_source *turn;
+	TAILQ_HEAD(, http_parse) parses;	/* http_parse.c */
+	bool parsing;			/* the thread has the first of them */
+	pthread_t parser;
+	int parsed;			/* eventfd: it is done */
+	sd_event_source *parse_io;
 	struct http_conn *conns;
 	struct http_stream *streams;
 	unsigned int n_conns, max_conns;
@@ -60,7 +67,7 @@ struct http_request {
 	struct MHD_Response *response;	/* set: answered */
 	const struct http_route *route;
 	unsigned int status;
-	bool suspended, too_large, too_many;
+	bool suspended, too_large, too_many, large;
 	char *data;
 	size_t len, room;
 	char *path;			/* segments point into it */
@@ -87,6 +94,8 @@ void request_done(void *ctx, struct MHD_Connection *connection, void **state, en
 void request_route(struct http_request *r);	/* finds it, or it is answered when dispatched */
 void request_dispatch(struct http_request *r);
 void request_free(struct http_request *r);	/* what it holds */
+/* request_parsed - body: the request's now, NULL: it is no JSON, and the error says where */
+void request_parsed(struct http_request *r, json_t *body, const json_error_t *error);
 
 /* request_answered - response is set: to be sent; request_resume - the connection goes on */
 void request_answered(struct http_request *r);
@@ -98,6 +107,12 @@ void locals_end(struct http_server *s);
 void local_answered(struct http_request *r, unsigned int status, json_t *body);	/* takes the reference */
 const char *local_query(struct http_request *r, const char *name);
 const char *local_target(struct http_request *r);
+
+/* http_parse.c */
+int parses_start(struct http_server *s);
+void parses_end(struct http_server *s);
+int parse_apart(struct http_request *r);	/* ends in request_parsed() */
+void parse_free(struct http_server *s, json_t *body);	/* takes the reference */
 
 /* http_stream.c */
 void stream_gone(struct http_stream *st);

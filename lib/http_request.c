@@ -139,6 +139,16 @@ void request_route(struct http_request *r)
 	r->route = find_route(r, r->method, r->url, &known);
 }
 
+void request_parsed(struct http_request *r, json_t *body, const json_error_t *error)
+{
+	r->body = body;
+	data_drop(r);
+	if (body)
+		r->route->handle(r, body, r->server->ctx);
+	else
+		http_problem(r, 400, NULL, "the body is no JSON: line %d, column %d: %s", error->line, error->column, error->text);
+}
+
 void request_dispatch(struct http_request *r)
 {
 	const char *method = r->method, *path = r->url;
@@ -161,16 +171,11 @@ void request_dispatch(struct http_request *r)
 		http_problem(r, 503, NULL, "too many large requests at once");
 		return;
 	}
-	if (r->len) {
-		r->body = json_loadb(r->data, r->len, JSON_REJECT_DUPLICATES, &error);
-		if (!r->body) {
-			http_problem(r, 400, NULL, "the body is no JSON: line %d, column %d: %s",
-				     error.line, error.column, error.text);
-			return;
-		}
-		data_drop(r);
-	}
-	r->route->handle(r, r->body, r->server->ctx);
+	r->large = r->len > PARSE_APART;
+	if (!r->len)
+		r->route->handle(r, r->body, r->server->ctx);
+	else if (!r->large || parse_apart(r))
+		request_parsed(r, json_loadb(r->data, r->len, JSON_REJECT_DUPLICATES, &error), &error);
 }
 
 static bool append(struct http_request *r, const char *data, size_t size)
@@ -270,7 +275,10 @@ void request_free(struct http_request *r)
 		free(r->header[--r->headers].name);
 		free(r->header[r->headers].value);
 	}
-	json_decref(r->body);
+	if (r->large)
+		parse_free(r->server, r->body);
+	else
+		json_decref(r->body);
 	free(r->path);
 	data_drop(r);
 }

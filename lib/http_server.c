@@ -321,11 +321,15 @@ int http_server_start(sd_event *loop, const struct http_conf *conf,
 	if (!s)
 		return err_set(e, -ENOMEM, "no memory for the HTTP server");
 	s->loop = loop;
+	s->parsed = -1;
+	TAILQ_INIT(&s->parses);
 	s->max_conns = conf->connections ?: DUET_HTTP_CONNECTIONS;
 	s->max_bodies = conf->bodies ?: DUET_HTTP_BODIES_MAX;
 	s->routes = routes;
 	s->ctx = ctx;
 	ret = locals_start(s);
+	if (ret >= 0)
+		ret = parses_start(s);
 	if (ret >= 0)
 		ret = sd_event_add_time_relative(loop, &s->sweep, CLOCK_MONOTONIC, SWEEP_USEC, 100000, on_sweep, s);
 	if (ret < 0) {
@@ -365,6 +369,7 @@ void http_server_stop(struct http_server *s)
 	if (!s)
 		return;
 	s->stopping = true;
+	parses_end(s);
 	streams_end(s);
 	locals_end(s);
 	listener_stop(&s->tcp);

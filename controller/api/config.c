@@ -54,7 +54,7 @@ static void replace(struct change *c, struct uvip *v, json_t *def)
 {
 	enum vip_diff diff;
 
-	if (json_equal(config_latest(v), def) && !(v->move && v->move->kind == MOVE_DELETE)) {
+	if ((config_latest(v) == def || json_equal(config_latest(v), def)) && !(v->move && v->move->kind == MOVE_DELETE)) {
 		c->unchanged++;
 		json_decref(def);
 		return;
@@ -202,6 +202,16 @@ static bool may_command(struct http_request *req, struct updater *u, json_t *def
 	return true;
 }
 
+/* unchanged - the definition that is there already, if this is it to the letter: whoever applies a whole configuration
+ * changes little of it
+ */
+static json_t *unchanged(struct updater *u, json_t *vip)
+{
+	struct uvip *v = vip_find(u, get_str(vip, "vip", NULL));
+
+	return v && json_equal(config_latest(v), vip) ? json_incref(config_latest(v)) : NULL;
+}
+
 /* check_all - list of normal definitions; a VIP twice is refused */
 static json_t *check_all(struct updater *u, json_t *vips, json_t *seen, struct err *e)
 {
@@ -209,7 +219,8 @@ static json_t *check_all(struct updater *u, json_t *vips, json_t *seen, struct e
 	size_t i;
 
 	json_array_foreach(vips, i, vip) {
-		if (vip_check(u, vip, &def, e))
+		def = unchanged(u, vip);
+		if (!def && vip_check(u, vip, &def, e))
 			goto err_list;
 		json_array_append_new(list, def);
 		if (json_object_get(seen, get_str(def, "vip", ""))) {

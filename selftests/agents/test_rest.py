@@ -195,6 +195,17 @@ def hostile():
     equal(rest.unix(), (200, {"status": "ok"}), "the next one")
     equal(rest.unix("PUT", "/v1/log", "x" * 5000)[0], 413, "a body larger than its route takes")
     equal(rest.unix("PUT", "/v1/log", '{"level": "info", "level": "info"}')[0], 400, "a member twice")
+    large = {"epoch": 1, "generation": 1, "seed": 7, "aggregate": None, "vips": [
+        {"vip": "203.0.113.1", "name": "x" * 3000000, "rules": [{"dips": [{"address": "10.1.1.1"}]}]}]}
+    equal(rest.unix("PUT", "/v1/state", dict(large, vips="x" * 3000000))[0], 422, "a large body that is no state")
+    status, said = rest.unix("PUT", "/v1/state", "[" + "1,\n" * 1000000 + "]")
+    check(status == 400 and "line 1000001" in said["detail"], f"a large body that is no JSON: {status} {said}")
+    for _ in range(20):	# who asks doesn't wait for the answer
+        with socket.socket(socket.AF_UNIX) as s:
+            s.connect(rest.sock)
+            text = json.dumps(large).encode()
+            s.sendall(b"PUT /v1/state HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(text) + text)
+    equal(rest.unix("PUT", "/v1/state", dict(large, generation=2))[0], 200, "a large body")
     equal(rest.daemon.child.poll(), None, "the agent lives")
     check("twice" not in rest.daemon.text(), rest.daemon.text()[-500:])
 
