@@ -322,8 +322,7 @@ static int duet_dip_set_cmd(struct sk_buff *skb, struct genl_info *info)
 		NL_SET_ERR_MSG(extack, "no DIP is named");
 		return -EINVAL;
 	}
-	ret = nla_parse_nested(tb, DUET_A_DIP_MAX, info->attrs[DUET_A_DIP],
-			       duet_dip_policy, extack);
+	ret = duet_parse_nest(tb, DUET_A_DIP_MAX, info->attrs[DUET_A_DIP], extack);
 	if (ret)
 		return ret;
 	ret = duet_parse_addr(tb[DUET_A_DIP_ADDR], "DIP", &dip, extack);

@@ -32,8 +32,7 @@ static int duet_parse_filter(struct nlattr **attrs,
 		filter->vip = &filter->vip_addr;
 	}
 	if (attrs[DUET_A_DIP]) {
-		ret = nla_parse_nested(tb, DUET_A_DIP_MAX, attrs[DUET_A_DIP],
-				       duet_dip_policy, extack);
+		ret = duet_parse_nest(tb, DUET_A_DIP_MAX, attrs[DUET_A_DIP], extack);
 		if (!ret)
 			ret = duet_parse_addr(tb[DUET_A_DIP_ADDR], "DIP",
 					      &filter->dip_addr, extack);

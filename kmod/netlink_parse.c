@@ -115,7 +115,7 @@ int duet_parse_vip_addr(const struct nlattr *nest, struct in6_addr *addr,
 		NL_SET_ERR_MSG(extack, "no VIP is named");
 		return -EINVAL;
 	}
-	ret = nla_parse_nested(tb, DUET_A_VIP_MAX, nest, duet_vip_policy, extack);
+	ret = duet_parse_nest(tb, DUET_A_VIP_MAX, nest, extack);
 	if (ret)
 		return ret;
 	return duet_parse_addr(tb[DUET_A_VIP_ADDR], "VIP", addr, extack);
@@ -145,7 +145,7 @@ static int duet_parse_dips(const struct nlattr *array,
 					DUET_SET_DIPS_MAX, DUET_VIP_DIPS_MAX);
 			return -E2BIG;
 		}
-		ret = nla_parse_nested(tb, DUET_A_DIP_MAX, attr, duet_dip_policy, extack);
+		ret = duet_parse_nest(tb, DUET_A_DIP_MAX, attr, extack);
 		if (ret)
 			return ret;
 		ret = duet_parse_addr(tb[DUET_A_DIP_ADDR], "DIP", &addr, extack);
@@ -178,7 +178,7 @@ static int duet_parse_rule(const struct nlattr *attr,
 	struct nlattr *tb[DUET_A_RULE_MAX + 1];
 	int ret;
 
-	ret = nla_parse_nested(tb, DUET_A_RULE_MAX, attr, duet_rule_policy, extack);
+	ret = duet_parse_nest(tb, DUET_A_RULE_MAX, attr, extack);
 	if (ret)
 		return ret;
 	if (tb[DUET_A_RULE_PROTO])
@@ -289,8 +289,7 @@ int duet_parse_flows(const struct nlattr *nest, struct duet_flow_config *config,
 	struct nlattr *tb[DUET_A_FLOWS_MAX + 1];
 	int i, ret;
 
-	ret = nla_parse_nested(tb, DUET_A_FLOWS_MAX, nest,
-			       duet_flows_policy, extack);
+	ret = duet_parse_nest(tb, DUET_A_FLOWS_MAX, nest, extack);
 	if (ret)
 		return ret;
 	for (i = DUET_A_FLOWS_SIZE; i < ARRAY_SIZE(value); i++) {
@@ -314,10 +313,14 @@ int duet_parse_flows(const struct nlattr *nest, struct duet_flow_config *config,
 
 struct duet_vip_config *duet_vip_config_new(const struct nlattr *nest)
 {
-	/* a rule is an attribute, and so is a DIP: they have a header at least */
-	u32 most = nest ? nla_len(nest) / NLA_HDRLEN : 0;
-	u32 rules = min_t(u32, most, DUET_VIP_RULES_MAX);
-	u32 dips = min_t(u32, most, DUET_VIP_DIPS_MAX);
+	/* a DIP has an address, a rule a DIP: what is shorter is refused before
+	 * room matters, if there is room for one
+	 */
+	u32 dip_len = nla_total_size(nla_total_size(sizeof(struct in_addr)));
+	u32 rule_len = nla_total_size(nla_total_size(dip_len));
+	u32 len = nest ? nla_len(nest) : 0;
+	u32 rules = clamp_t(u32, len / rule_len, 1, DUET_VIP_RULES_MAX);
+	u32 dips = clamp_t(u32, len / dip_len, 1, DUET_VIP_DIPS_MAX);
 	struct duet_vip_config *config;
 
 	config = kvmalloc(sizeof(*config) + rules * sizeof(*config->rules) +
@@ -345,7 +348,7 @@ int duet_parse_vip(const struct nlattr *nest,
 		NL_SET_ERR_MSG(extack, "no VIP is given");
 		return -EINVAL;
 	}
-	ret = nla_parse_nested(tb, DUET_A_VIP_MAX, nest, duet_vip_policy, extack);
+	ret = duet_parse_nest(tb, DUET_A_VIP_MAX, nest, extack);
 	if (ret)
 		return ret;
 	ret = duet_parse_addr(tb[DUET_A_VIP_ADDR], "VIP", &config->addr, extack);
@@ -398,7 +401,7 @@ int duet_parse_limits(struct duet_dev *dd, const struct nlattr *nest,
 	struct nlattr *tb[DUET_A_TABLE_MAX + 1];
 	int i, ret;
 
-	ret = nla_parse_nested(tb, DUET_A_TABLE_MAX, nest, duet_table_policy, extack);
+	ret = duet_parse_nest(tb, DUET_A_TABLE_MAX, nest, extack);
 	if (ret)
 		return ret;
 	for (i = DUET_A_TABLE_VIPS; i <= DUET_A_TABLE_MAX; i++) {
@@ -427,7 +430,7 @@ int duet_parse_flow(const struct nlattr *nest, struct duet_tuple *t,
 		NL_SET_ERR_MSG(extack, "no flow is given");
 		return -EINVAL;
 	}
-	ret = nla_parse_nested(tb, DUET_A_FLOW_MAX, nest, duet_flow_policy, extack);
+	ret = duet_parse_nest(tb, DUET_A_FLOW_MAX, nest, extack);
 	if (ret)
 		return ret;
 	memset(t, 0, sizeof(*t));

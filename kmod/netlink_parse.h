@@ -14,6 +14,17 @@ extern const struct nla_policy duet_table_policy[DUET_A_TABLE_MAX + 1];
 extern const struct nla_policy duet_flow_policy[DUET_A_FLOW_MAX + 1];
 extern const struct nla_policy duet_flows_policy[DUET_A_FLOWS_MAX + 1];
 
+/* duet_parse_nest - attributes of a nest that a command's policy has in it: all
+ * of these were validated with the request, down to the last. To do it again
+ * at every level would validate a DIP four times.
+ */
+static inline int duet_parse_nest(struct nlattr *tb[], int max,
+				  const struct nlattr *nest,
+				  struct netlink_ext_ack *extack)
+{
+	return nla_parse_nested(tb, max, nest, NULL, extack);
+}
+
 /* duet_addr6_routable - unicast, and of more than one link */
 bool duet_addr6_routable(const struct in6_addr *addr);
 /* attr may be NULL: refused; `what` begins the sentence */

@@ -10,12 +10,13 @@
 #include <linux/slab.h>
 
 #define DUET_BLOCK_OBJECTS	64
-/* the mark of blocks with room; 0 is the allocator's */
-#define DUET_BLOCK_ROOM		XA_MARK_1
 
+/* all but objects is the xa_lock's */
 struct duet_percpu_block {
 	void __percpu *objects;
-	u64 room;		/* bits of objects that are free; xa_lock */
+	struct list_head node;	/* of pool->room, while there is some */
+	u64 room;		/* bits of objects that are free */
+	u32 index;
 };
 
 struct duet_percpu duet_percpu_stats;
@@ -31,11 +32,10 @@ static void duet_percpu_block_free(struct duet_percpu_block *block)
 static void __percpu *duet_percpu_take(struct duet_percpu *pool, u32 *slot)
 {
 	struct duet_percpu_block *block;
-	unsigned long index = 0;
 	unsigned int bit;
 
 	xa_lock_bh(&pool->blocks);
-	block = xa_find(&pool->blocks, &index, ULONG_MAX, DUET_BLOCK_ROOM);
+	block = list_first_entry_or_null(&pool->room, struct duet_percpu_block, node);
 	if (!block) {
 		xa_unlock_bh(&pool->blocks);
 		return NULL;
@@ -43,9 +43,9 @@ static void __percpu *duet_percpu_take(struct duet_percpu *pool, u32 *slot)
 	bit = __ffs64(block->room);
 	block->room &= block->room - 1;
 	if (!block->room)
-		__xa_clear_mark(&pool->blocks, index, DUET_BLOCK_ROOM);
+		list_del(&block->node);
 	xa_unlock_bh(&pool->blocks);
-	*slot = index * DUET_BLOCK_OBJECTS + bit;
+	*slot = block->index * DUET_BLOCK_OBJECTS + bit;
 	return block->objects + bit * pool->size;
 }
 
@@ -53,7 +53,6 @@ static int duet_percpu_grow(struct duet_percpu *pool)
 {
 	struct duet_percpu_block *block = kzalloc(sizeof(*block), GFP_KERNEL_ACCOUNT);
 	int ret = -ENOMEM;
-	u32 index;
 
 	if (!block)
 		return ret;
@@ -63,10 +62,10 @@ static int duet_percpu_grow(struct duet_percpu *pool)
 	if (!block->objects)
 		goto err_free;
 	xa_lock_bh(&pool->blocks);
-	ret = __xa_alloc(&pool->blocks, &index, block,
+	ret = __xa_alloc(&pool->blocks, &block->index, block,
 			 XA_LIMIT(0, U32_MAX / DUET_BLOCK_OBJECTS), GFP_KERNEL_ACCOUNT);
 	if (!ret)
-		__xa_set_mark(&pool->blocks, index, DUET_BLOCK_ROOM);
+		list_add(&block->node, &pool->room);
 	xa_unlock_bh(&pool->blocks);
 	if (!ret)
 		return 0;
@@ -91,18 +90,19 @@ void __percpu *duet_percpu_get(struct duet_percpu *pool, u32 *slot)
 
 void duet_percpu_put(struct duet_percpu *pool, u32 slot)
 {
-	unsigned long index = slot / DUET_BLOCK_OBJECTS;
 	struct duet_percpu_block *block;
 	bool empty;
 
 	xa_lock_bh(&pool->blocks);
-	block = xa_load(&pool->blocks, index);
+	block = xa_load(&pool->blocks, slot / DUET_BLOCK_OBJECTS);
+	if (!block->room)
+		list_add(&block->node, &pool->room);
 	block->room |= 1ull << slot % DUET_BLOCK_OBJECTS;
 	empty = block->room == U64_MAX;
-	if (empty)
-		__xa_erase(&pool->blocks, index);
-	else
-		__xa_set_mark(&pool->blocks, index, DUET_BLOCK_ROOM);
+	if (empty) {
+		list_del(&block->node);
+		__xa_erase(&pool->blocks, block->index);
+	}
 	xa_unlock_bh(&pool->blocks);
 	if (empty)
 		duet_percpu_block_free(block);
@@ -111,6 +111,7 @@ void duet_percpu_put(struct duet_percpu *pool, u32 slot)
 static void duet_percpu_pool(struct duet_percpu *pool, size_t size)
 {
 	xa_init_flags(&pool->blocks, XA_FLAGS_ALLOC | XA_FLAGS_LOCK_BH);
+	INIT_LIST_HEAD(&pool->room);
 	pool->size = roundup_pow_of_two(size);
 }
 

@@ -10,11 +10,13 @@
 #ifndef DUET_PERCPU_H
 #define DUET_PERCPU_H
 
+#include <linux/list.h>
 #include <linux/percpu.h>
 #include <linux/xarray.h>
 
 struct duet_percpu {
-	struct xarray blocks;	/* of struct duet_percpu_block */
+	struct xarray blocks;	/* of struct duet_percpu_block, by index */
+	struct list_head room;	/* those that have some; blocks.xa_lock */
 	size_t size;		/* of an object, a power of 2 */
 };
 

@@ -115,6 +115,23 @@ DUET_INLINE __u32 duet_table_buckets(__u32 n)
 	return primes[i];
 }
 
+/* duet_walk_next - the next free bucket of a walk; there is one. Most of what a
+ * table costs is this loop, so it steps before it wraps: -@buckets .. -1.
+ */
+DUET_INLINE __u32 duet_walk_next(const struct duet_walk *w, const __u16 *table,
+				 __u32 buckets)
+{
+	const __u16 *end = table + buckets;
+	long at = (long)w->next - (long)buckets, skip = w->skip, size = buckets;
+
+	while (end[at] != DUET_TABLE_FREE) {
+		at += skip;
+		if (at >= 0)
+			at -= size;
+	}
+	return at + size;
+}
+
 /**
  * duet_table_fill - the table with every DIP up
  * @dips:    @n DIPs in duet_dip_cmp() order
@@ -133,6 +150,7 @@ DUET_INLINE int duet_table_fill(const struct duet_dip *dips, __u32 n,
 				__u32 buckets)
 {
 	__u32 i, wmax = 0, used = 0;
+	int even = 1;
 	__u64 round;
 
 	if (!buckets || buckets != duet_table_buckets(n))
@@ -144,6 +162,7 @@ DUET_INLINE int duet_table_fill(const struct duet_dip *dips, __u32 n,
 			return -EINVAL;
 		if (dips[i].weight > wmax)
 			wmax = dips[i].weight;
+		even &= dips[i].weight == dips[0].weight;
 		walk[i].next = duet_bucket(key, buckets);
 		walk[i].skip = duet_bucket(duet_hash_final(key, 1,
 							   DUET_TABLE_SEED),
@@ -153,20 +172,16 @@ DUET_INLINE int duet_table_fill(const struct duet_dip *dips, __u32 n,
 	if (!wmax)
 		return -ENOENT;
 
-	for (i = 0; i < buckets; i++)
-		table[i] = DUET_TABLE_FREE;
-
+	memset(table, 0xff, buckets * sizeof(*table));	/* DUET_TABLE_FREE */
 	for (round = 1; used < buckets; round++) {
 		for (i = 0; i < n && used < buckets; i++) {
 			struct duet_walk *w = &walk[i];
 
-			if ((__u64)w->taken * wmax >= round * dips[i].weight)
+			/* equal weights: every claim is due in every round */
+			if (!even && (__u64)w->taken * wmax >=
+				     round * dips[i].weight)
 				continue;
-			while (table[w->next] != DUET_TABLE_FREE) {
-				w->next += w->skip;
-				if (w->next >= buckets)
-					w->next -= buckets;
-			}
+			w->next = duet_walk_next(w, table, buckets);
 			table[w->next] = i;
 			w->taken++;
 			used++;
