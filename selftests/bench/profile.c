@@ -51,6 +51,7 @@ size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *tb);
 uint64_t qemu_plugin_tb_vaddr(const struct qemu_plugin_tb *tb);
 struct qemu_plugin_insn *qemu_plugin_tb_get_insn(const struct qemu_plugin_tb *tb, size_t i);
 uint64_t qemu_plugin_insn_vaddr(const struct qemu_plugin_insn *insn);
+bool qemu_plugin_mem_is_store(qemu_plugin_meminfo_t info);
 const void *qemu_plugin_insn_data(const struct qemu_plugin_insn *insn);
 size_t qemu_plugin_insn_size(const struct qemu_plugin_insn *insn);
 
@@ -166,7 +167,8 @@ static void on_store(unsigned int cpu, qemu_plugin_meminfo_t info,
 	uint64_t key = vaddr >> 6, i = mixed(key), n;
 
 	cpu %= CPUS;
-	if (!below[cpu])
+	/* QEMU 7.2 calls for loads too, whatever was asked for */
+	if (!below[cpu] || !qemu_plugin_mem_is_store(info))
 		return;
 	pthread_mutex_lock(&lock);
 	for (n = 0; n < LINES; n++, i++) {

@@ -73,6 +73,8 @@ def main():
     subprocess.run(["modprobe", "-a", "pktgen", "dummy", "veth"], check=True)
     folder = os.path.join(O, "results", "smp")
     os.makedirs(folder, exist_ok=True)
+    for name in os.listdir(folder):	# of a run before, numbered alike
+        os.unlink(os.path.join(folder, name))
     result = {"clock": "wall, two emulated CPUs"}
     for mode in ("hmux", "smux"):
         bed = Bed(queues=2)
