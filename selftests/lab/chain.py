@@ -73,12 +73,14 @@ class Chain:
             raise Failed("; ".join(wrong()[:3]))
 
     def unrouted(self):
-        """sentences: switches whose kernel has no route to another's rack"""
+        """sentences: switches whose kernel has no route to another's rack, or takes a link for dead"""
         racks = {n.name: config.rack_net(n) for n in self.bed.topo.of("tor")}
         found = []
         for node in self.bed.topo.switches:
             told = self.bed.run_in(node, [program("ip"), "-j", "route", "show"], stdout=subprocess.PIPE, text=True)
-            there = {r["dst"] for r in json.loads(told.stdout)}
+            routes = json.loads(told.stdout)
+            there = {r["dst"] for r in routes}
+            found += [f"{node.name} takes {r.get('dev')} for down" for r in routes if {"linkdown", "dead"} & set(r.get("flags", []))]
             found += [f"{node.name} has no route to {net}" for tor, net in racks.items() if tor != node.name and net not in there]
         return found
 

@@ -212,8 +212,12 @@ static void conn_read(struct conn *c)
 	ssize_t n, i = 0;
 
 	n = recv(c->fd, buf, sizeof(buf), 0);
-	if (n < 0 && errno == EAGAIN)
+	if (n < 0 && errno == EAGAIN) {
+		/* an ICMP error while it connects waits in the error queue, and wakes us until it is fetched */
+		while (recv(c->fd, buf, sizeof(buf), MSG_ERRQUEUE) >= 0)
+			;
 		return;
+	}
 	if (n <= 0) {
 		conn_end(c, n ? errno : 0);
 		return;

@@ -31,7 +31,7 @@ ROUTER_SYSCTLS = {
 # Packets that may wait for a CPU. All links of all nodes share the queue, so a moment in which the CPU does something
 # else must not overflow it: 1,000, as it is, are enough for one machine, not for a hundred.
 BACKLOG = 30000
-SOFTIRQ_NICE = -19
+FIRST, SOFTIRQ = 10, 20		# real-time priorities: of programs that come first, and of what carries all packets
 
 
 class Failed(Exception):
@@ -154,14 +154,18 @@ class Testbed:
 
     @staticmethod
     def _forwarding_first():
-        """A dozen daemons that start leave a switch's forwarding alone, and here the kernel's packet threads too."""
-        with open("/proc/sys/net/core/netdev_max_backlog", "w", encoding="ascii") as f:
-            f.write(f"{BACKLOG}\n")
+        """A dozen daemons that start leave a switch's forwarding alone, and here the kernel's packet threads too.
+
+        While one of these threads is due, its CPU handles packets nowhere else: if it waits for programs of real-time
+        priority the whole network is silent, and so it is when these must leave the CPU for a part of each second."""
+        for path, value in (("net/core/netdev_max_backlog", BACKLOG), ("kernel/sched_rt_runtime_us", -1)):
+            with open(f"/proc/sys/{path}", "w", encoding="ascii") as f:
+                f.write(f"{value}\n")
         for pid in filter(str.isdigit, os.listdir("/proc")):
             try:
                 with open(f"/proc/{pid}/comm", encoding="ascii", errors="replace") as f:
                     if f.read().startswith("ksoftirqd/"):
-                        os.setpriority(os.PRIO_PROCESS, int(pid), SOFTIRQ_NICE)
+                        os.sched_setscheduler(int(pid), os.SCHED_RR, os.sched_param(SOFTIRQ))
             except FileNotFoundError:
                 pass	# it has ended meanwhile
 
@@ -296,11 +300,11 @@ class Testbed:
                        (os.POSIX_SPAWN_OPEN, 1, log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644),
                        (os.POSIX_SPAWN_DUP2, 1, 2)]
             argv = self.programs[node, name]
+            # not by inheritance: whoever measures has a priority of its own
+            scheduler = (os.SCHED_RR, os.sched_param(FIRST)) if name in self.first else (os.SCHED_OTHER, os.sched_param(0))
             with self.ns(node):
-                self.pids[node, name] = os.posix_spawn(argv[0], argv, env, file_actions=actions, setsid=True,
+                self.pids[node, name] = os.posix_spawn(argv[0], argv, env, file_actions=actions, setsid=True, scheduler=scheduler,
                                                        setsigmask=[], setsigdef=[signal.SIGPIPE, signal.SIGINT])
-            if name in self.first:
-                os.sched_setscheduler(self.pids[node, name], os.SCHED_RR, os.sched_param(10))
         self._save_programs()
 
     def _save_programs(self):
