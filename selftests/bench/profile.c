@@ -83,6 +83,7 @@ static uint64_t hook, first, last;
 static const char *dir = ".";
 static unsigned int results;
 static uint32_t mode;		/* the last mark */
+static uint32_t made;		/* what code is translated for: a mark, or 0 */
 static qemu_plugin_id_t plugin;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
@@ -168,7 +169,7 @@ static void on_store(unsigned int cpu, qemu_plugin_meminfo_t info,
 
 	cpu %= CPUS;
 	/* QEMU 7.2 calls for loads too, whatever was asked for */
-	if (!below[cpu] || !qemu_plugin_mem_is_store(info))
+	if (mode != MARK_STORES || !below[cpu] || !qemu_plugin_mem_is_store(info))
 		return;
 	pthread_mutex_lock(&lock);
 	for (n = 0; n < LINES; n++, i++) {
@@ -196,6 +197,7 @@ static void on_mark(unsigned int cpu, void *data)
 {
 	uint32_t mark = (uint32_t)(uintptr_t)data, i;
 	char path[4096];
+	bool again;
 	FILE *f;
 
 	pthread_mutex_lock(&lock);
@@ -208,6 +210,10 @@ static void on_mark(unsigned int cpu, void *data)
 	memset(lines, 0, sizeof(lines));
 	memset(below, 0, sizeof(below));
 	mode = mark;
+	/* QEMU 7.2 may die when code that tells of stores is translated anew with two CPUs at work: it is made once, and stays */
+	again = made != (mark == MARK_END ? made == MARK_STORES ? made : 0 : mark);
+	if (again)
+		made = mark == MARK_END ? 0 : mark;
 	if (mode == MARK_STORES) {
 		snprintf(path, sizeof(path), "%s/watch.txt", dir);
 		f = fopen(path, "r");
@@ -219,7 +225,8 @@ static void on_mark(unsigned int cpu, void *data)
 	}
 	pthread_mutex_unlock(&lock);
 	/* all code is translated anew, with what this mode counts */
-	qemu_plugin_reset(plugin, start);
+	if (again)
+		qemu_plugin_reset(plugin, start);
 }
 
 /* find_mark - a block of user space; nopl disp32(%rax) is 0f 1f 80 and disp32 */
@@ -248,12 +255,12 @@ static void on_translate(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
 
 	if (vaddr < KERNEL) {
 		find_mark(tb);
-	} else if (mode == MARK_PROFILE) {
+	} else if (made == MARK_PROFILE) {
 		pthread_mutex_lock(&lock);
 		qemu_plugin_register_vcpu_tb_exec_inline(tb, INLINE_ADD_U64,
 							 &block_of(vaddr, n)->runs, 1);
 		pthread_mutex_unlock(&lock);
-	} else if (mode == MARK_STORES) {
+	} else if (made == MARK_STORES) {
 		qemu_plugin_register_vcpu_tb_exec_cb(tb, on_block, CB_NO_REGS,
 						     (void *)(uintptr_t)vaddr);
 		for (i = 0; i < n; i++) {

@@ -79,6 +79,7 @@ def main():
     p.add_argument("--device", choices=("duet", "sim"), default="duet")
     p.add_argument("--servers", type=int)
     p.add_argument("--bfd-ms", type=int, default=BFD_MS)
+    p.add_argument("--netem", help="links of the fabric: see scripts/lab")
     opt = p.parse_args()
     if not set(opt.parts.split(",")) <= set(PARTS):
         p.error(f"parts are {', '.join(PARTS)}")
@@ -88,7 +89,7 @@ def main():
     # BIRD first: on a real switch it has a CPU of its own, here it shares one with 130 programs. Then who measures.
     os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(5))
     bed = Testbed(f"exp{os.getpid() % 1000}-", servers=opt.servers, device=opt.device, site={"BFD_MS": opt.bfd_ms}, first=("bird",),
-                  patient=False)
+                  patient=False, netem=opt.netem)
     with place.module(opt.device == "duet"):
         began = time.monotonic()
         bed.claim()

@@ -14,7 +14,9 @@ def wait_ok(bed, seconds=60.0):
 
     def fine():
         last.update(bed.controller("GET", "/v1/status"))
-        return last["ok"] and not last["vips"]["moving"] and last["muxes"]["in-sync"] == last["muxes"]["total"]
+        # a host that is not told yet answers tunnel packets with an ICMP error
+        return (last["ok"] and not last["vips"]["moving"] and last["muxes"]["in-sync"] == last["muxes"]["total"]
+                and last["hosts"]["told"] == last["hosts"]["total"])
 
     if not until(fine, seconds, 0.1):
         why = "; ".join(last.get("faults", [])[:3]) or json.dumps(last.get("muxes"))

@@ -69,6 +69,8 @@ ok $? "check tells of a program that has ended"
 ok $? "down leaves nothing"
 "$lab" --prefix "$b" check >"$log" 2>&1
 ok $? "and nothing is missing in the other one"
+says "netem delay nonsense, at the ports of core1: " "$lab" --prefix "$a" --servers 4 --netem "delay nonsense" up && nothing "$a"
+ok $? "links that tc can't make are refused with its sentence, and nothing stays"
 "$lab" --prefix "$b" down >"$log" 2>&1 && nothing "$b"
 ok $? "down of the other"
 "$lab" --prefix "$a" down >"$log" 2>&1 && nothing "$a"

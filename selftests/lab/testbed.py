@@ -62,7 +62,7 @@ def until(test, seconds, every=0.02):
 
 class Testbed:
     def __init__(self, prefix="duet-", run=None, servers=None, device="duet", topology=None, vips=None, site=None, first=(),
-                 aggregate=config.AGGREGATE, patient=None):
+                 aggregate=config.AGGREGATE, patient=None, netem=None):
         self.prefix = prefix
         self.run = run or f"/run/{prefix}lab"
         self.device = device		# duet: the module; sim: agents and their tables in memory; dummy: no agents
@@ -72,6 +72,7 @@ class Testbed:
         self.site = site or {}
         self.aggregate = aggregate
         self.patient = bool(self.site) if patient is None else patient
+        self.netem = netem	# what tc makes of every link of the fabric, in each direction: "delay 100us rate 1gbit"
         self.first = first	# programs that run before all others, as if each had a CPU of its own
         self.logs = os.path.join(self.run, "log")
         self.names = {name: Namespace(prefix + name) for name in list(self.topo.nodes) + ["ctl"]}
@@ -110,7 +111,7 @@ class Testbed:
 
     def up(self, wait=True, controller=True):
         steps = [("files", self._files), ("namespaces", self._namespaces), ("links", self._links),
-                 ("addresses", self._addresses), ("programs", lambda: self._programs(controller))]
+                 ("addresses", self._addresses), ("links are", self._netem), ("programs", lambda: self._programs(controller))]
         if wait:
             steps += [("BGP", self.wait_bgp), ("agents", lambda: self.wait_programs(controller))]
         for what, step in steps:
@@ -245,6 +246,15 @@ class Testbed:
             rt.flush()
             rt.close()
         return f"of {len(self.topo.nodes)} nodes"
+
+    def _netem(self):
+        for node in self.topo.nodes.values() if self.netem else ():
+            text = "".join(f"qdisc replace dev {port} root netem {self.netem}\n" for port in node.ports)
+            told = self.run_in(node, [program("tc"), "-batch", "-"], input=text, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                               text=True)
+            if told.returncode:
+                raise Failed(f"netem {self.netem}, at the ports of {node.name}: {told.stdout.strip().splitlines()[0]}")
+        return self.netem or "as fast as they can be"
 
     @staticmethod
     def peer_routes(rt, node):
