@@ -14,7 +14,7 @@
 
 enum role { ROLE_MONITOR = 1, ROLE_ENGINE = 2, ROLE_UPDATER = 4, ROLE_ALL = 7 };
 
-struct engine_service;
+struct worker;
 struct lead;
 struct monitor;
 struct store_conf;
@@ -35,7 +35,7 @@ struct controller {
 	char monitor_url[256], engine_url[256], updater_url[256];
 	char secret[128];		/* parts know each other by it */
 	struct monitor *monitor;	/* NULL: not this process's part */
-	struct engine_service *engine;	/* likewise */
+	struct worker *engine;		/* likewise */
 	struct updater *updater;
 };
 

@@ -4,9 +4,9 @@
 #define DUET_LIB_HTTP_PRIV_H
 
 #include <microhttpd.h>
-#include <pthread.h>
 #include <sys/queue.h>
 #include "http.h"
+#include "worker.h"
 
 #define SEGMENTS	4
 #define PARSE_APART	(1u << 20)	/* bytes of a body that is parsed and freed in a thread */
@@ -44,11 +44,7 @@ struct http_server {
 	bool stopping;
 	TAILQ_HEAD(, http_local) to_do, asked;	/* requests of our own: with a step to do, with their handler */
 	sd_event_source *turn;
-	TAILQ_HEAD(, http_parse) parses;	/* http_parse.c */
-	bool parsing;			/* the thread has the first of them */
-	pthread_t parser;
-	int parsed;			/* eventfd: it is done */
-	sd_event_source *parse_io;
+	struct worker *worker;		/* for large bodies, http_parse.c; NULL: stopping */
 	struct http_conn *conns;
 	struct http_stream *streams;
 	unsigned int n_conns, max_conns;
@@ -109,10 +105,9 @@ const char *local_query(struct http_request *r, const char *name);
 const char *local_target(struct http_request *r);
 
 /* http_parse.c */
-int parses_start(struct http_server *s);
-void parses_end(struct http_server *s);
 int parse_apart(struct http_request *r);	/* ends in request_parsed() */
 void parse_free(struct http_server *s, json_t *body);	/* takes the reference */
+void parse_drop(void *ctx);	/* of a piece that the server's end has overtaken */
 
 /* http_stream.c */
 void stream_gone(struct http_stream *st);

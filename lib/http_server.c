@@ -321,15 +321,13 @@ int http_server_start(sd_event *loop, const struct http_conf *conf,
 	if (!s)
 		return err_set(e, -ENOMEM, "no memory for the HTTP server");
 	s->loop = loop;
-	s->parsed = -1;
-	TAILQ_INIT(&s->parses);
 	s->max_conns = conf->connections ?: DUET_HTTP_CONNECTIONS;
 	s->max_bodies = conf->bodies ?: DUET_HTTP_BODIES_MAX;
 	s->routes = routes;
 	s->ctx = ctx;
 	ret = locals_start(s);
 	if (ret >= 0)
-		ret = parses_start(s);
+		ret = worker_start(loop, &s->worker);
 	if (ret >= 0)
 		ret = sd_event_add_time_relative(loop, &s->sweep, CLOCK_MONOTONIC, SWEEP_USEC, 100000, on_sweep, s);
 	if (ret < 0) {
@@ -369,7 +367,8 @@ void http_server_stop(struct http_server *s)
 	if (!s)
 		return;
 	s->stopping = true;
-	parses_end(s);
+	worker_stop(s->worker, parse_drop);
+	s->worker = NULL;
 	streams_end(s);
 	locals_end(s);
 	listener_stop(&s->tcp);
