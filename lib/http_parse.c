@@ -8,6 +8,7 @@
 #include "http_priv.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdlib.h>
 
 /* One piece of work: text into JSON for a request, or with no request JSON that goes. */
@@ -17,11 +18,16 @@ struct http_parse {
 	json_error_t error;
 };
 
+/* Of all servers of a process one body at a time: several at once would all be late, where one can be done. */
+static pthread_mutex_t parsing = PTHREAD_MUTEX_INITIALIZER;
+
 static void parse(void *ctx)
 {
 	struct http_parse *p = ctx;
 
+	pthread_mutex_lock(&parsing);
 	p->body = json_loadb(p->req->data, p->req->len, JSON_REJECT_DUPLICATES, &p->error);
+	pthread_mutex_unlock(&parsing);
 }
 
 static void parsed(void *ctx)
