@@ -54,7 +54,7 @@ static void replace(struct change *c, struct uvip *v, json_t *def)
 {
 	enum vip_diff diff;
 
-	if ((config_latest(v) == def || json_equal(config_latest(v), def)) && !(v->move && v->move->kind == MOVE_DELETE)) {
+	if (json_equal(config_latest(v), def) && !(v->move && v->move->kind == MOVE_DELETE)) {
 		c->unchanged++;
 		json_decref(def);
 		return;

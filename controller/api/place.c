@@ -6,7 +6,6 @@
  */
 #include "api.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #define RACKS_MAX 16	/* whose ways are told: each is a search of the whole fabric */
@@ -43,15 +42,14 @@ static json_t *addresses_of(const struct uvip *v)
 static json_t *tell_dip(struct updater *u, const struct uvip *v, json_t *dip, unsigned int rule, json_t *servers, json_t *racks)
 {
 	const char *address = get_str(dip, "address", ""), *state = "up";
-	char text[ADDR_STRLEN] = "", key[ADDR_STRLEN + 16];
+	char text[ADDR_STRLEN] = "", key[DIP_KEY_SIZE];
 	const struct host *h;
 	json_t *why, *server, *o;
 	struct addr a;
 
 	if (!addr_parse(address, &a))
 		addr_str(&a, text);
-	snprintf(key, sizeof(key), "%s|%u", text, rule);
-	why = json_object_get(v->down, key);
+	why = json_object_get(v->down, vip_dip_key(key, text, rule));
 	h = host_at(u, text);
 	server = json_object_get(servers, text);
 	if (!strcmp(get_str(dip, "state", "up"), "down"))

@@ -14,6 +14,12 @@
 #define KEEP_MS	      5 /* health reaches the muxes first, the disk then */
 #define KEEP_AGAIN_MS 1000
 
+const char *vip_dip_key(char key[DIP_KEY_SIZE], const char *dip, unsigned int rule)
+{
+	snprintf(key, DIP_KEY_SIZE, "%s|%u", dip, rule);
+	return key;
+}
+
 static bool rule_has_dip(json_t *def, unsigned int rule, const char *address)
 {
 	json_t *dips = json_object_get(json_array_get(json_object_get(def, "rules"), rule), "dips"),
@@ -28,22 +34,19 @@ static bool rule_has_dip(json_t *def, unsigned int rule, const char *address)
 
 bool vip_dip_down(const struct uvip *v, const char *dip, unsigned int rule)
 {
-	char key[80];
+	char key[DIP_KEY_SIZE];
 
-	snprintf(key, sizeof(key), "%s|%u", dip, rule);
-	return json_object_get(v->down, key);
+	return json_object_get(v->down, vip_dip_key(key, dip, rule));
 }
 
 bool vip_target_down(const struct uvip *v, const char *dip, const char *target)
 {
 	unsigned int r, n = json_array_size(json_object_get(v->def, "rules"));
-	char key[80];
+	char key[DIP_KEY_SIZE];
 
-	for (r = 0; r < n; r++) {
-		snprintf(key, sizeof(key), "%s|%u", dip, r);
-		if (json_object_get(json_object_get(v->targets_down, key), target))
+	for (r = 0; r < n; r++)
+		if (json_object_get(json_object_get(v->targets_down, vip_dip_key(key, dip, r)), target))
 			return true;
-	}
 	return false;
 }
 
@@ -51,13 +54,13 @@ bool vip_target_down(const struct uvip *v, const char *dip, const char *target)
 static void note_targets(struct uvip *v, const char *dip, unsigned int rule, json_t *targets)
 {
 	json_t *down = json_object(), *t;
-	char key[80];
+	char key[DIP_KEY_SIZE];
 	size_t i;
 
 	json_array_foreach(targets, i, t)
 		if (!strcmp(get_str(t, "state", ""), "down"))
 			json_object_set_new(down, get_str(t, "target", ""), json_true());
-	snprintf(key, sizeof(key), "%s|%u", dip, rule);
+	vip_dip_key(key, dip, rule);
 	if (json_object_size(down))
 		json_object_set(v->targets_down, key, down);
 	else
@@ -105,9 +108,9 @@ static int keep_health(sd_event_source *s, uint64_t usec, void *ctx)
 static bool set_health(struct updater *u, struct uvip *v, const char *dip, unsigned int rule,
 		       bool down, const char *reason)
 {
-	char key[80];
+	char key[DIP_KEY_SIZE];
 
-	snprintf(key, sizeof(key), "%s|%u", dip, rule);
+	vip_dip_key(key, dip, rule);
 	if (!rule_has_dip(v->def, rule, dip))
 		return false;
 	if (down)
@@ -203,11 +206,11 @@ void health_reapply(struct updater *u)
 
 	json_array_foreach(u->unkept, i, c) {
 		struct uvip *v = vip_find(u, get_str(c, "vip", NULL));
-		char key[80];
+		char key[DIP_KEY_SIZE];
 
 		if (!v)
 			continue;
-		snprintf(key, sizeof(key), "%s|%u", get_str(c, "dip", ""), (unsigned int)get_u64(c, "rule", 0));
+		vip_dip_key(key, get_str(c, "dip", ""), (unsigned int)get_u64(c, "rule", 0));
 		if (!strcmp(get_str(c, "state", ""), "down"))
 			json_object_set_new(v->down, key, json_pack("{s:s, s:I}", "reason", get_str(c, "reason", ""),
 								    "since-ms", (json_int_t)get_u64(c, "at-ms", 0)));

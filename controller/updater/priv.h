@@ -237,6 +237,9 @@ double vip_mbps(const struct uvip *v);		/* measured, else as configured */
 bool def_has_dip(json_t *def, const char *address);
 
 /* health.c */
+/* vip_dip_key - what down and targets_down of a VIP know a DIP of a rule by, "DIP|rule"; returns key */
+#define DIP_KEY_SIZE 80
+const char *vip_dip_key(char key[DIP_KEY_SIZE], const char *dip, unsigned int rule);
 bool vip_dip_down(const struct uvip *v, const char *dip, unsigned int rule);
 /* vip_target_down - one behind a DIP's host, as that told last */
 bool vip_target_down(const struct uvip *v, const char *dip, const char *target);

@@ -240,12 +240,11 @@ static void load_dip(const char *vip, const char *dip, unsigned int rule, const 
 		     uint64_t since_ms, void *ctx)
 {
 	struct uvip *v = vip_find(ctx, vip);
-	char key[80];
+	char key[DIP_KEY_SIZE];
 
 	if (!v)
 		return;
-	snprintf(key, sizeof(key), "%s|%u", dip, rule);
-	json_object_set_new(v->down, key,
+	json_object_set_new(v->down, vip_dip_key(key, dip, rule),
 			    json_pack("{s:s, s:I}", "reason", reason ? reason : "", "since-ms",
 				      (json_int_t)since_ms));
 }

@@ -195,7 +195,7 @@ static void start(qemu_plugin_id_t id)
 
 static void on_mark(unsigned int cpu, void *data)
 {
-	uint32_t mark = (uint32_t)(uintptr_t)data, i;
+	uint32_t mark = (uint32_t)(uintptr_t)data, need, i;
 	char path[4096];
 	bool again;
 	FILE *f;
@@ -211,9 +211,9 @@ static void on_mark(unsigned int cpu, void *data)
 	memset(below, 0, sizeof(below));
 	mode = mark;
 	/* QEMU 7.2 may die when code that tells of stores is translated anew with two CPUs at work: it is made once, and stays */
-	again = made != (mark == MARK_END ? made == MARK_STORES ? made : 0 : mark);
-	if (again)
-		made = mark == MARK_END ? 0 : mark;
+	need = mark != MARK_END ? mark : made == MARK_STORES ? made : 0;
+	again = made != need;
+	made = need;
 	if (mode == MARK_STORES) {
 		snprintf(path, sizeof(path), "%s/watch.txt", dir);
 		f = fopen(path, "r");

@@ -111,7 +111,10 @@ class Testbed:
 
     def up(self, wait=True, controller=True):
         steps = [("files", self._files), ("namespaces", self._namespaces), ("links", self._links),
-                 ("addresses", self._addresses), ("links are", self._netem), ("programs", lambda: self._programs(controller))]
+                 ("addresses", self._addresses)]
+        if self.netem:
+            steps.append(("netem", self._netem))
+        steps.append(("programs", lambda: self._programs(controller)))
         if wait:
             steps += [("BGP", self.wait_bgp), ("agents", lambda: self.wait_programs(controller))]
         for what, step in steps:
@@ -248,13 +251,13 @@ class Testbed:
         return f"of {len(self.topo.nodes)} nodes"
 
     def _netem(self):
-        for node in self.topo.nodes.values() if self.netem else ():
+        for node in self.topo.nodes.values():
             text = "".join(f"qdisc replace dev {port} root netem {self.netem}\n" for port in node.ports)
             told = self.run_in(node, [program("tc"), "-batch", "-"], input=text, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                                text=True)
             if told.returncode:
                 raise Failed(f"netem {self.netem}, at the ports of {node.name}: {told.stdout.strip().splitlines()[0]}")
-        return self.netem or "as fast as they can be"
+        return self.netem
 
     @staticmethod
     def peer_routes(rt, node):
