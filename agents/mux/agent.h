@@ -124,7 +124,8 @@ struct agent {
 
 	sd_event_source *routes_io, *routes_timer;
 	struct dip_route *dips;		/* reach.c's: sorted, what the kernel said of each */
-	unsigned int n_dips;
+	unsigned int n_dips, look_dip;	/* look_dip: where the next look goes on */
+	unsigned int n_dips_fresh;	/* when all were last found out anew */
 	bool routes_stale, dips_stale;	/* ask for all, or for some, before announcing */
 	bool vips_stale;		/* of some VIPs it isn't known which routes they have */
 	uint64_t aggregate_held_usec;
@@ -179,6 +180,8 @@ int reach_start(struct agent *a, struct err *e);
 void reach_stop(struct agent *a);
 /* reach_update - the routes of VIPs that were programmed, and of those that may have lost or won some */
 int reach_update(struct agent *a, struct err *e);
+/* reach_look - should a change ever have gone unheard: a part of the DIPs will be asked for again */
+void reach_look(struct agent *a);
 /* reach_vip, reach_aggregate - may it be announced, as far as routes go? */
 bool reach_vip(struct agent *a, struct mux_vip *v);
 bool reach_aggregate(struct agent *a);

@@ -17,6 +17,8 @@
 
 #define SETTLE_USEC	(3 * 1000)		/* from a change of routes to the look: one for a burst */
 #define GRACE_USEC	(5 * 1000 * 1000)	/* so long it waits for the last DIPs */
+#define LOOK_DIPS	1000			/* asked for again at each look, or ... */
+#define LOOK_SHARE	12			/* ... this part of all, whichever is more */
 
 /* A DIP, and what the kernel said when it was asked. */
 struct dip_route {
@@ -113,7 +115,6 @@ static void changed(const struct prefix *p, unsigned int table, void *ctx)
 {
 	struct agent *a = ctx;
 	unsigned int low = 0, high = a->n_dips;
-	bool any = false;
 
 	if (p && table == a->config.table)
 		return;		/* a trigger: nothing is routed by it */
@@ -130,37 +131,73 @@ static void changed(const struct prefix *p, unsigned int table, void *ctx)
 			high = mid;
 	}
 	for (; low < a->n_dips && prefix_holds(p, &a->dips[low].addr); low++)
-		any = a->dips[low].stale = true;
-	if (any)
-		vips_unknown(a);
-	a->dips_stale |= any;
+		a->dips_stale = a->dips[low].stale = true;
+}
+
+void reach_look(struct agent *a)
+{
+	unsigned int n = a->n_dips / LOOK_SHARE;
+
+	/* those of VIPs that are gone */
+	if (a->n_dips > 2 * a->n_dips_fresh + LOOK_DIPS)
+		a->routes_stale = true;
+	for (n = n > LOOK_DIPS ? n : LOOK_DIPS; n && a->n_dips; n--) {
+		if (a->look_dip >= a->n_dips) {
+			a->look_dip = 0;
+			n = n < a->n_dips ? n : a->n_dips;
+		}
+		a->dips_stale = a->dips[a->look_dip++].stale = true;
+	}
+}
+
+/* ask - what the kernel says of those that are stale, and whether it says otherwise than before */
+static int ask(struct agent *a, bool *differs, struct err *e)
+{
+	unsigned int i;
+	bool was;
+	int ret;
+
+	for (i = 0; a->dips_stale && i < a->n_dips; i++) {
+		if (!a->dips[i].stale)
+			continue;
+		was = a->dips[i].yes;
+		ret = rt_reachable(a->rt, &a->dips[i].addr, &a->dips[i].yes, e);
+		if (ret)
+			return ret;
+		a->dips[i].stale = false;
+		*differs |= a->dips[i].yes != was;
+	}
+	a->dips_stale = false;
+	return 0;
 }
 
 int reach_update(struct agent *a, struct err *e)
 {
+	bool differs = false, all = false;
 	unsigned int i;
 	int ret;
 
 	/* what is told of later is known before anything is announced by what is known now */
 	rt_watch_read(a->rt, changed, a);
 	if (a->routes_stale) {
+		all = true;
 		a->n_dips = 0;
 		vips_unknown(a);
 		a->routes_stale = false;
 	}
-	if (!a->vips_stale)
-		return 0;
+	ret = ask(a, &differs, e);
+	if (differs)
+		vips_unknown(a);
+	if (ret || !a->vips_stale)
+		return ret;
 	if (learn(a))
 		return err_set(e, -ENOMEM, "no memory");
-	for (i = 0; a->dips_stale && i < a->n_dips; i++) {
-		if (!a->dips[i].stale)
-			continue;
-		ret = rt_reachable(a->rt, &a->dips[i].addr, &a->dips[i].yes, e);
-		if (ret)
-			return ret;
-		a->dips[i].stale = false;
-	}
-	a->dips_stale = false;
+	if (all)
+		a->n_dips_fresh = a->n_dips;
+	/* what is learned now is of VIPs that are unknown anyway */
+	ret = ask(a, &differs, e);
+	if (ret)
+		return ret;
 	for (i = 0; i < a->n_vips; i++)
 		if (a->vips[i]->have && a->vips[i]->routes == ROUTES_UNKNOWN)
 			a->vips[i]->routes = routes_of(a, a->vips[i]->have);

@@ -582,7 +582,7 @@ static int look(struct agent *a, struct err *e)
 			return ret;
 		a->seen = dev.generation;
 	}
-	a->routes_stale = true;
+	reach_look(a);
 	a->retry = true;
 	ret = announce_read(a, false, e);
 	return ret ? ret : state_run(a, &c, e);
