@@ -163,10 +163,10 @@ int engine_change(struct engine *e, const unsigned int *vips, unsigned int n,
  * of the SMuxes on; at most rounds of it. Returns how many VIPs it moved, or -ENOMEM.
  */
 int engine_improve(struct engine *e, unsigned int rounds, struct engine_choice *choices);
-/* engine_check - would the plain search put this VIP elsewhere than the fast one, as things are?
- * 0: no, 1: yes, or -ENOMEM. For tests and measurements.
+/* engine_check - this VIP anew as in engine_change(), by the plain search and then by the fast one,
+ * whose place it keeps: do they differ? 0: no, 1: yes, or -ENOMEM. For tests and measurements.
  */
-int engine_check(struct engine *e, unsigned int vip);
+int engine_check(struct engine *e, unsigned int vip, struct engine_choice *choices);
 int engine_load_get(const struct engine *e, struct engine_load *load);
 void engine_load_free(struct engine_load *load);
 /* engine_is_clos - the fast search is used */

@@ -149,24 +149,6 @@ static int place(struct engine *e, unsigned int vip, struct engine_choice *c)
 	return 0;
 }
 
-int engine_check(struct engine *e, unsigned int vip)
-{
-	const struct job *j = &e->jobs[vip];
-	bool plain = e->options.plain;
-	int best[2] = { 0 }, ret = 0, i;
-
-	for (i = 0; !ret && i < 2; i++) {
-		e->options.plain = i;
-		ret = pick_search(e, j);
-		best[i] = ret ? 0 : pick_best(e, j, -1);
-	}
-	e->options.plain = plain;
-	/* its paths are many, and the next VIP's are others */
-	engine_paths_free(e->paths);
-	e->paths = NULL;
-	return ret ? ret : best[0] != best[1];
-}
-
 static int off(struct engine *e, unsigned int vip)
 {
 	int mux = e->at[vip], ret;
@@ -255,6 +237,43 @@ int engine_change(struct engine *e, const unsigned int *vips, unsigned int n,
 		ret = place(e, list[i], &choices[list[i]]);
 	free(list);
 	free(rank);
+	return ret;
+}
+
+/* alike - same reason, MRU and places; tips: the places of a's TIPs, which are gone by now */
+static bool alike(const struct engine_choice *a, const int *tips, const struct engine_choice *b)
+{
+	bool same = a->mux == b->mux && a->why == b->why && a->mru == b->mru && a->n_tips == b->n_tips;
+	unsigned int i;
+
+	for (i = 0; same && i < b->n_tips; i++)
+		same = tips[i] == b->tips[i].mux;
+	return same;
+}
+
+int engine_check(struct engine *e, unsigned int vip, struct engine_choice *choices)
+{
+	struct engine_choice *c = &choices[vip], first;
+	bool plain = e->options.plain;
+	int *tips = NULL, ret;
+	unsigned int i;
+
+	e->options.plain = true;
+	ret = engine_change(e, &vip, 1, choices);
+	if (!ret) {
+		tips = calloc(c->n_tips + 1, sizeof(*tips));
+		ret = tips ? 0 : -ENOMEM;
+	}
+	for (i = 0; !ret && i < c->n_tips; i++)
+		tips[i] = c->tips[i].mux;
+	first = *c;
+	e->options.plain = false;
+	if (!ret)
+		ret = engine_change(e, &vip, 1, choices);
+	e->options.plain = plain;
+	if (!ret)
+		ret = !alike(&first, tips, c);
+	free(tips);
 	return ret;
 }
 

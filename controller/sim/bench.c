@@ -10,31 +10,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* timed - one assignment; seconds with and without making the model ready */
-static int timed(const struct workload *w, const struct engine_options *o, double *all,
-		 double *run, struct engine **e, struct engine_choice **c)
-{
-	double began = cpu_s(), ready;
-	int ret = -ENOMEM;
-
-	*e = engine_new(&w->model, o);
-	ready = cpu_s();
-	*c = calloc(w->model.n_vips + 1, sizeof(**c));
-	if (*e && *c)
-		ret = engine_run(*e, *c);
-	*all = cpu_s() - began;
-	*run = cpu_s() - ready;
-	return ret;
-}
-
-static void done(struct engine **e, struct engine_choice **c)
-{
-	engine_free(*e);
-	free(*c);
-	*e = NULL;
-	*c = NULL;
-}
-
 static int one_size(const struct fabric *f, const struct habits *h, const struct engine_options *o,
 		    const char *what, FILE *csv, double *seconds, struct err *e)
 {
@@ -46,13 +21,13 @@ static int one_size(const struct fabric *f, const struct habits *h, const struct
 
 	if (ret)
 		return ret;
-	ret = timed(&w, o, &all, &run, &engine, &c);
+	ret = sim_timed(&w, o, &all, &run, &engine, &c);
 	if (csv && !ret)
 		fprintf(csv, "%s,%u,%u,%.4f,%.4f,%u\n", what, h->vips, f->n_switches, all, run,
 			vips_on(&w.model, c));
 	if (seconds)
 		*seconds = all;
-	done(&engine, &c);
+	sim_done(&engine, &c);
 	workload_free(&w);
 	return ret;
 }
@@ -121,7 +96,7 @@ int beyond_rows(const struct sim *s, FILE *csv, struct err *e)
 			o.link_share = s->options.link_share;
 			o.delta = s->options.delta;
 			o.tips = true;
-			ret = timed(&w, &o, &all, &run, &engine, &c);
+			ret = sim_timed(&w, &o, &all, &run, &engine, &c);
 			if (!ret)
 				ret = engine_load_get(engine, &load);
 			if (ret)
@@ -135,7 +110,7 @@ int beyond_rows(const struct sim *s, FILE *csv, struct err *e)
 				need_smuxes(&worst, SMUX_MBPS), need.unassigned / 1000,
 				need.three / 1000, need.three_worst / 1000, all);
 			engine_load_free(&load);
-			done(&engine, &c);
+			sim_done(&engine, &c);
 			progress(s, "%g Tbps, %s", loads[k], rules[i].name);
 		}
 		workload_free(&w);
@@ -163,134 +138,6 @@ static double peak_mib(const struct sim *s)
 	return use.ru_maxrss / 1024.0;
 }
 
-/* struct equality - the fast and the plain engine over one fabric */
-struct equality {
-	unsigned int on, different;	/* VIPs on switches, and placed differently */
-	double fast, plain;		/* seconds */
-};
-
-static int equal(const struct fabric *f, const struct habits *h, const struct engine_options *o,
-		 struct equality *q, struct err *e)
-{
-	struct engine_options slow = *o;
-	struct engine_choice *a = NULL, *b = NULL;
-	struct engine *ea = NULL, *eb = NULL;
-	struct workload w;
-	double run;
-	unsigned int i, k;
-	int ret = workload_new(&w, f, h, e);
-
-	if (ret)
-		return ret;
-	slow.plain = true;
-	*q = (struct equality){ 0 };
-	ret = timed(&w, o, &q->fast, &run, &ea, &a);
-	if (!ret)
-		ret = timed(&w, &slow, &q->plain, &run, &eb, &b);
-	for (i = 0; !ret && i < h->vips; i++) {
-		bool same = a[i].mux == b[i].mux && a[i].n_tips == b[i].n_tips;
-
-		for (k = 0; same && k < a[i].n_tips; k++)
-			same = a[i].tips[k].mux == b[i].tips[k].mux;
-		q->different += !same;
-	}
-	q->on = ret ? 0 : vips_on(&w.model, a);
-	done(&ea, &a);
-	done(&eb, &b);
-	workload_free(&w);
-	return ret;
-}
-
-static int small_fabrics(const struct sim *s, json_t *out, struct err *e)
-{
-	unsigned int i, n = 300, wrong = 0;
-	uint64_t seed = s->habits.seed;
-	struct equality q;
-	struct fabric f;
-	int ret = 0;
-
-	for (i = 0; !ret && i < n; i++) {
-		struct habits h = s->habits;
-		unsigned int a = 1 + 2 * sim_uniform(&seed), k = 1 + 3 * sim_uniform(&seed);
-
-		fabric_paper(&f);
-		f.planes = 1 + 3 * sim_uniform(&seed);
-		f.aggs = f.planes * a;
-		f.cores = f.planes * k;
-		f.containers = 1 + 4 * sim_uniform(&seed);
-		f.tors = 2 + 6 * sim_uniform(&seed);
-		f.tunnels = 20 + 500 * sim_uniform(&seed);
-		f.servers = 40 * f.containers * f.tors;
-		h.vips = 20 + 100 * sim_uniform(&seed);
-		h.seed = seed;
-		h.tbps = f.containers * f.tors * 0.02 * sim_uniform(&seed);
-		ret = fabric_build(&f, e);
-		if (!ret)
-			ret = equal(&f, &h, &s->options, &q, e);
-		wrong += ret || q.different;
-		fabric_free(&f);
-	}
-	json_object_set_new(out, "fabrics", json_integer(n));
-	json_object_set_new(out, "different", json_integer(wrong));
-	return ret;
-}
-
-/* full_fabric - on the paper's fabric, step by step: at every so manieth VIP the plain search over
- * all switches and links must choose as the fast one does in the same state
- */
-static int full_fabric(const struct sim *s, const struct workload *w, unsigned int checks, json_t *out)
-{
-	struct engine_choice *c = calloc(w->model.n_vips + 1, sizeof(*c));
-	struct engine *e = engine_new(&w->model, &s->options);
-	unsigned int i, checked = 0, wrong = 0, on = 0, step;
-	int ret = e && c ? 0 : -ENOMEM;
-
-	step = checks ? 16384 / checks + 1 : w->model.n_vips + 1;
-	for (i = 0; !ret && i < w->model.n_vips && (!i || c[i - 1].why != ENGINE_FULL); i++) {
-		if (checks && i % step == step / 2 && w->model.vips[i].n_from < 300) {
-			ret = engine_check(e, i);
-			if (ret < 0)
-				break;
-			checked++;
-			wrong += ret;
-			progress(s, "plain against fast at VIP %u: %s", i, ret ? "DIFFERENT" : "same");
-		}
-		ret = engine_change(e, &i, 1, c);
-		on += c[i].mux >= 0;
-	}
-	json_object_set_new(out, "steps", json_integer(on));
-	json_object_set_new(out, "compared", json_integer(checked));
-	json_object_set_new(out, "different", json_integer(wrong));
-	engine_free(e);
-	free(c);
-	return ret < 0 ? ret : 0;
-}
-
-/* compared - what equal() found on a fabric, as JSON */
-static json_t *compared(const struct fabric *f, const struct habits *h, const struct engine_options *o,
-			struct err *e)
-{
-	struct equality q;
-
-	if (equal(f, h, o, &q, e))
-		return NULL;
-	return json_pack("{s:i, s:i, s:i, s:i, s:f, s:f, s:f, s:i}", "switches", f->n_switches - 1,
-			 "links", f->n_links, "vips", h->vips, "on_switches", q.on, "fast_s", q.fast,
-			 "plain_s", q.plain, "ratio", q.fast > 0 ? q.plain / q.fast : 0, "different",
-			 q.different);
-}
-
-int equal_json(const struct sim *s, FILE *file, struct err *e)
-{
-	json_t *out = compared(&s->fabric, &s->habits, &s->options, e);
-
-	if (!out)
-		return -ENOMEM;
-	json_dumpf(out, file, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
-	json_decref(out);
-	return 0;
-}
-
 static int ratio(const struct sim *s, json_t *out, struct err *e)
 {
 	struct habits h = s->habits;
@@ -306,7 +153,7 @@ static int ratio(const struct sim *s, json_t *out, struct err *e)
 	ret = fabric_build(&f, e);
 	if (ret)
 		return ret;
-	ret = json_object_set_new(out, "largest_plain", compared(&f, &h, &s->options, e));
+	ret = json_object_set_new(out, "largest_plain", equal_compared(&f, &h, &s->options, e));
 	fabric_free(&f);
 	return ret ? -ENOMEM : 0;
 }
@@ -385,7 +232,7 @@ static int smuxes(const struct sim *s, json_t *out, struct err *e)
 						    json_integer(need_smuxes(&n, SMUX_MBPS)));
 				json_object_set_new(at, "ananta",
 						    json_integer(ananta_smuxes(w.total, SMUX_MBPS)));
-				done(&engine, &c);
+				sim_done(&engine, &c);
 			}
 			workload_free(&w);
 		}
@@ -410,25 +257,25 @@ static int sticky_step(const struct sim *s, json_t *out, struct err *e)
 
 	if (ret)
 		return ret;
-	ret = timed(&w, &o, &all, &run, &engine, &c);
+	ret = sim_timed(&w, &o, &all, &run, &engine, &c);
 	if (!ret)
 		ret = workload_settle(&w, c);
-	done(&engine, &c);
+	sim_done(&engine, &c);
 	o.sticky = true;
 	if (!ret)
 		ret = workload_next(&w, &s->fabric);
 	if (!ret)
-		ret = timed(&w, &o, &all, &run, &engine, &c);
+		ret = sim_timed(&w, &o, &all, &run, &engine, &c);
 	if (!ret) {
 		json_object_set_new(out, "sticky_step_s", json_real(all));
 		json_object_set_new(out, "sticky_step_on_switches", json_integer(vips_on(&w.model, c)));
 	}
-	done(&engine, &c);
+	sim_done(&engine, &c);
 	workload_free(&w);
 	return ret;
 }
 
-int bench_json(const struct sim *s, unsigned int checks, FILE *file, struct err *e)
+int bench_json(const struct sim *s, unsigned int step, FILE *file, struct err *e)
 {
 	json_t *out = json_object(), *same = json_object(), *full = json_object();
 	struct engine_choice *c = NULL;
@@ -445,8 +292,8 @@ int bench_json(const struct sim *s, unsigned int checks, FILE *file, struct err 
 	if (ret)
 		goto out;
 	for (i = 0; !ret && i < 5; i++) {
-		done(&engine, &c);
-		ret = timed(&w, &s->options, &all, &run, &engine, &c);
+		sim_done(&engine, &c);
+		ret = sim_timed(&w, &s->options, &all, &run, &engine, &c);
 		best = all < best ? all : best;
 		progress(s, "full assignment: %.3f s, %.3f s of it the greedy", all, run);
 	}
@@ -457,14 +304,14 @@ int bench_json(const struct sim *s, unsigned int checks, FILE *file, struct err 
 	json_object_set_new(out, "full_assignment_on_switches", json_integer(vips_on(&w.model, c)));
 	ret = one_vip(&w, engine, c, out);
 	if (!ret)
-		ret = full_fabric(s, &w, checks, full);
+		ret = equal_steps(s, &w, step, 1, full);
 	json_object_set_new(same, "paper_fabric", full);
 	workload_free(&w);
-	done(&engine, &c);
+	sim_done(&engine, &c);
 	if (!ret)
 		ret = sticky_step(s, out, e);
 	if (!ret)
-		ret = small_fabrics(s, same, e);
+		ret = equal_small(s, same, e);
 	json_object_set_new(out, "fast_equals_plain", same);
 	if (!ret)
 		ret = ratio(s, out, e);

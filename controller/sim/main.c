@@ -16,12 +16,12 @@ static const char usage[] =
 	"       duet-sim trace [--csv FILE]       the generated workload's first interval, as a trace\n"
 	"       duet-sim assign [--csv FILE]      its assignment with all loads, as JSON\n"
 	"       duet-sim bench [--csv FILE] [--checks N]   times and memory of the engine, as JSON\n"
-	"       duet-sim equal [--csv FILE]       does the plain search place all VIPs alike, and how much slower\n"
+	"       duet-sim equal [--csv FILE] [--jobs N]   does the plain search place all VIPs alike?\n"
 	"options: --fabric FILE.json  --trace FILE  --seed N  --vips N  --tbps X  --intervals N  --churn X  --quiet\n";
 
 struct args {
 	const char *csv, *out, *plots[8];
-	unsigned int n_plots, checks;
+	unsigned int n_plots, checks, jobs;
 };
 
 static int number(const char *text, double low, double high, double *v, struct err *e)
@@ -42,7 +42,7 @@ static int parse(int argc, char **argv, struct sim *s, struct args *a, const cha
 		{ "fabric", 1, NULL, 'f' }, { "trace", 1, NULL, 't' },	   { "seed", 1, NULL, 's' },
 		{ "vips", 1, NULL, 'v' },   { "tbps", 1, NULL, 'b' },	   { "quiet", 0, NULL, 'q' },
 		{ "checks", 1, NULL, 'k' }, { "intervals", 1, NULL, 'i' }, { "help", 0, NULL, 'h' },
-		{ "churn", 1, NULL, 'u' },
+		{ "churn", 1, NULL, 'u' },  { "jobs", 1, NULL, 'j' },
 		{ NULL, 0, NULL, 0 },
 	};
 	double v = 0;
@@ -90,6 +90,10 @@ static int parse(int argc, char **argv, struct sim *s, struct args *a, const cha
 		case 'k':
 			ret = number(optarg, 0, 10000, &v, e);
 			a->checks = v;
+			break;
+		case 'j':
+			ret = number(optarg, 1, 256, &v, e);
+			a->jobs = v;
 			break;
 		case 'q':
 			s->quiet = true;
@@ -184,10 +188,10 @@ static int command(const struct sim *s, int argc, char **argv, const struct args
 	} else if (!strcmp(what, "assign") && argc == 1) {
 		ret = assign_json(s, out, e);
 	} else if (!strcmp(what, "equal") && argc == 1) {
-		ret = equal_json(s, out, e);
+		ret = equal_json(s, a->jobs, out, e);
 		fputc('\n', out);
 	} else if (!strcmp(what, "bench") && argc == 1) {
-		ret = bench_json(s, a->checks, out, e);
+		ret = bench_json(s, a->checks ? 16384 / a->checks + 1 : 0, out, e);
 		fputc('\n', out);
 	} else {
 		fputs(usage, stderr);
@@ -201,7 +205,7 @@ static int command(const struct sim *s, int argc, char **argv, const struct args
 int main(int argc, char **argv)
 {
 	struct sim s = { .options = { .link_share = 0.8, .delta = 0.05, .tips = true } };
-	struct args a = { .checks = 0 };
+	struct args a = { .jobs = 1 };
 	const char *fabric = NULL;
 	struct err e = { "" };
 	int ret;

@@ -59,3 +59,27 @@ int sim_assign(const struct workload *w, const struct engine_options *o, struct 
 	}
 	return ret;
 }
+
+int sim_timed(const struct workload *w, const struct engine_options *o, double *all,
+	      double *run, struct engine **e, struct engine_choice **c)
+{
+	double began = cpu_s(), ready;
+	int ret = -ENOMEM;
+
+	*e = engine_new(&w->model, o);
+	ready = cpu_s();
+	*c = calloc(w->model.n_vips + 1, sizeof(**c));
+	if (*e && *c)
+		ret = engine_run(*e, *c);
+	*all = cpu_s() - began;
+	*run = cpu_s() - ready;
+	return ret;
+}
+
+void sim_done(struct engine **e, struct engine_choice **c)
+{
+	engine_free(*e);
+	free(*c);
+	*e = NULL;
+	*c = NULL;
+}

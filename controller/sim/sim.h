@@ -3,6 +3,7 @@
 #ifndef DUET_SIM_SIM_H
 #define DUET_SIM_SIM_H
 
+#include <jansson.h>
 #include <stdio.h>
 
 #include "workload.h"
@@ -60,6 +61,11 @@ int sim_workload(const struct sim *s, double tbps, struct workload *w, struct er
 /* sim_assign - engine and choices of the interval; the caller frees both */
 int sim_assign(const struct workload *w, const struct engine_options *o, struct engine **e,
 	       struct engine_choice **c);
+/* sim_timed - one assignment; processor seconds with and without making the model ready */
+int sim_timed(const struct workload *w, const struct engine_options *o, double *all,
+	      double *run, struct engine **e, struct engine_choice **c);
+void sim_done(struct engine **e, struct engine_choice **c);	/* frees both, NULL or not */
+double cpu_s(void);		/* this process' processor time */
 void progress(const struct sim *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* figures.c, figures_time.c: rows of a CSV */
@@ -87,10 +93,21 @@ int bound_rows(const struct sim *s, FILE *csv, struct err *e);
 /* assign.c */
 int assign_json(const struct sim *s, FILE *out, struct err *e);
 
+/* equal.c: the fast engine against the plain one */
+/* equal_small - random small fabrics, assigned by both */
+int equal_small(const struct sim *s, json_t *out, struct err *e);
+/* equal_compared - one fabric assigned by both: times and differences; NULL: no memory */
+json_t *equal_compared(const struct fabric *f, const struct habits *h,
+		       const struct engine_options *o, struct err *e);
+/* equal_steps - every so manieth VIP (0: none) where the ones before it have left the fabric, in
+ * `jobs` processes; members of `out`. -ENOMEM, -ECHILD: a process ended early.
+ */
+int equal_steps(const struct sim *s, const struct workload *w, unsigned int step,
+		unsigned int jobs, json_t *out);
+/* equal_json - every VIP of the workload told */
+int equal_json(const struct sim *s, unsigned int jobs, FILE *out, struct err *e);
+
 /* bench.c */
-double cpu_s(void);		/* this process' processor time */
-/* equal_json - the fast engine and the plain one on the fabric and workload told: times, differences */
-int equal_json(const struct sim *s, FILE *out, struct err *e);
-int bench_json(const struct sim *s, unsigned int plain_vips, FILE *out, struct err *e);
+int bench_json(const struct sim *s, unsigned int step, FILE *out, struct err *e);
 
 #endif

@@ -129,6 +129,13 @@ def loads(folder):
     return fabric
 
 
+def steps(fabric):
+    args = ("equal", "--fabric", fabric, "--vips", "400", "--tbps", "0.005")
+    one, two = (json.loads(sim(*args, "--jobs", n)) for n in ("1", "2"))
+    ok(one["compared"] == two["compared"] > 30 and not one["different"] + two["different"] and one["as_in_one_go"] and two["as_in_one_go"],
+       "VIP by VIP the plain search chooses as the fast one, in one process and in two", str(one), str(two))
+
+
 def figures(fabric):
     args = ("--fabric", fabric, "--vips", "200")
     ok(sim("run", "fig15", *args) == sim("run", "fig15", *args) != sim("run", "fig15", *args, "--seed", "3"),
@@ -181,6 +188,7 @@ def refused(folder):
 def main():
     with tempfile.TemporaryDirectory() as folder:
         fabric = loads(folder)
+        steps(fabric)
         figures(fabric)
         refused(folder)
     print(f"1..{len(results)}")
