@@ -6,6 +6,7 @@ import json
 import os
 import select
 import shutil
+import subprocess
 import tempfile
 import urllib.error
 import urllib.request
@@ -18,15 +19,16 @@ ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
 
 
 class Browser:
-    """place runs and ends the driver; the driver ends the browser"""
+    """place runs and ends the driver; the driver ends the browser. With files (certificate, key, CA) it trusts that
+    CA and presents that certificate to whoever asks."""
 
-    def __init__(self, place, width=1280, height=800):
+    def __init__(self, place, width=1280, height=800, files=None):
         port, = free_ports(1)
         self.url = f"http://127.0.0.1:{port}"
         self.home = tempfile.mkdtemp(prefix="chromium-", dir=place.dir)
         self.place, self.severe, self.requests = place, [], []
         os.environ["HOME"] = self.home		# it writes there, and the caller's is none of its business
-        self.driver = place.run(DRIVER, f"--port={port}", "--log-level=WARNING")
+        self.driver = place.run(*(self.identity(*files) if files else []), DRIVER, f"--port={port}", "--log-level=WARNING")
         until(lambda: self.ask("GET", "/status")["ready"], 20)
         args = ["--headless=new", f"--window-size={width},{height}", f"--user-data-dir={self.home}", "--disable-gpu",
                 "--disable-dev-shm-usage", "--disable-background-networking", "--disable-component-update", "--no-first-run",
@@ -37,6 +39,25 @@ class Browser:
             "browserName": "chrome", "goog:chromeOptions": {"args": args},
             "goog:loggingPrefs": {"browser": "ALL", "performance": "ALL"}}}}, 40)
         self.at = "/session/" + session["sessionId"]
+
+    def identity(self, cert, key, ca):
+        """what the browser knows it by: a database of certificates in its home, and a policy that spares the dialog, which it reads
+        below /etc only: there it is in a mount namespace of the driver's. The command to run the driver with."""
+        base = os.path.join(self.home, ".pki", "nssdb")
+        os.makedirs(base)
+
+        def run(*command):
+            subprocess.run(command, stdout=subprocess.DEVNULL, check=True, timeout=60)
+
+        run("openssl", "pkcs12", "-export", "-in", cert, "-inkey", key, "-out", f"{self.home}/own.p12", "-passout", "pass:")
+        run("certutil", "-N", "-d", f"sql:{base}", "--empty-password")
+        run("certutil", "-A", "-d", f"sql:{base}", "-n", "ca", "-t", "C,,", "-i", ca)
+        run("pk12util", "-d", f"sql:{base}", "-i", f"{self.home}/own.p12", "-W", "")
+        folder = os.path.join(self.home, "chromium", "policies", "managed")
+        os.makedirs(folder)
+        with open(os.path.join(folder, "certificate.json"), "w", encoding="utf-8") as f:
+            json.dump({"AutoSelectCertificateForUrls": ['{"pattern":"https://127.0.0.1","filter":{}}']}, f)
+        return ["unshare", "-m", "sh", "-c", 'mkdir -p /etc/chromium && mount --bind "$0" /etc/chromium && exec "$@"', os.path.join(self.home, "chromium")]
 
     def ask(self, method, path, body=None, timeout=20):
         data = json.dumps(body if body is not None else {}).encode() if method == "POST" else None

@@ -15,6 +15,7 @@ import urllib.request
 import agents
 import test_moves
 from browser import DRIVER, ENTER, Browser
+from ctl import Certificates
 from fabric import BIN, run_test, until
 from test_moves import DIPS, Lab, vip
 
@@ -204,6 +205,32 @@ def tokens(tap, lab, b):
     tap.ok(b.js("return localStorage.length === 0 && document.cookie === '' && Object.values(sessionStorage)[0] === arguments[0]", reader), "which is kept in the tab alone")
 
 
+def tls(tap, lab):
+    """the listener that takes nobody without a certificate, as it is outside a test"""
+    known = Certificates(lab.place)
+    for name in ("ctl", "eve", "nobody"):
+        known.make(name)
+    lab.kill(signal.SIGTERM)
+    with open(lab.conf, encoding="utf-8") as f:
+        text = f.read().replace("insecure=yes\n", f"readers=eve\n{known.keys('ctl')}")
+    lab.place.write(os.path.basename(lab.conf), text)
+    lab.child = lab.place.run(f"{BIN}/duet-controller", "-c", lab.conf)
+    url = lab.url.replace("http:", "https:")
+    for name, sees in (("eve", True), ("nobody", False)):
+        b = Browser(lab.place, files=known.files(name))
+        try:
+            until(lambda: b.open(url + "/") or b.text("title"), 20)
+            if sees:
+                tap.ok(b.seen("#line.live", "live", 20) and b.seen("#list", "web1") and b.js("return !document.querySelector('#ask[open]')"),
+                       "over TLS a reader's certificate is enough: all is shown, events too, and no token asked for", b.text("header"), b.text("#ask-why"))
+                severe = b.logs()[0]
+                tap.ok(not severe, "and the browser finds nothing wrong with that", severe)
+            else:
+                tap.ok(b.seen("#ask[open]", "token", 15), "a certificate of nobody's: a token is asked for", b.text("#ask-why"))
+        finally:
+            b.close()
+
+
 def configured(lab):
     """eight VIPs, some of them large, where the engine puts them"""
     lab.start()
@@ -233,6 +260,7 @@ def steps(tap, place):
         tokens(tap, lab, b)
     finally:
         b.close()
+    tls(tap, lab)
 
 
 if __name__ == "__main__":
