@@ -56,10 +56,11 @@ static bool foreign(struct agent *a, const struct addr *local)
 
 const char *links_local_trouble(struct agent *a)
 {
-	const struct addr *local = foreign(a, &a->config.local) ? &a->config.local : &a->config.local6;
+	const struct addr *local = foreign(a, &a->config.local) ? &a->config.local :
+				   foreign(a, &a->config.local6) ? &a->config.local6 : NULL;
 	char text[ADDR_STRLEN];
 
-	if (!foreign(a, local))
+	if (!local)
 		return NULL;
 	snprintf(a->local_trouble, sizeof(a->local_trouble),
 		 "%s, the tunnels' source, is no address of this machine: what is sent through tunnels has no route", addr_str(local, text));

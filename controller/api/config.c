@@ -20,6 +20,7 @@ struct change {
 	unsigned int unchanged;
 	uint64_t wave;
 	bool settings;		/* they have changed */
+	bool many;		/* more new VIPs than are held back for their hosts: none is */
 };
 
 static void change_begin(struct change *c, struct updater *u)
@@ -82,6 +83,8 @@ static void add(struct change *c, json_t *def)
 	json_array_append_new(c->added, json_string(v->text));
 	store_event(c->u->store, "vip-added", v->text, "%s", get_str(def, "name", ""));
 	hosts_touch(c->u, def);
+	if (!c->many)
+		vip_fresh(c->u, v);
 	vips_touch(c->u, v, false);
 }
 
@@ -318,13 +321,16 @@ void api_config_put(struct http_request *req, json_t *body, void *ctx)
 {
 	struct updater *u = ((struct controller *)ctx)->updater;
 	json_t *seen = json_object(), *list = checked(req, u, body, seen), *def;
+	unsigned int n, new = 0;
 	struct change c;
-	unsigned int n;
 	size_t i;
 
 	if (!list || api_match(req, u->config_generation))
 		goto out;
+	json_array_foreach(list, i, def)
+		new += !vip_find(u, get_str(def, "vip", NULL));
 	change_begin(&c, u);
+	c.many = new > FRESH_MAX;
 	put_settings(&c, json_object_get(body, "settings"));
 	json_array_foreach(list, i, def)
 		put(&c, json_incref(def));

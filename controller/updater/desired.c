@@ -3,7 +3,7 @@
  * Keeps nothing: what every agent should hold follows from VIPs, their places
  * and the moves under way, by the functions here and nothing else.
  *
- * SMuxes hold every VIP and announce the aggregate only. A VIP's HMux holds it
+ * SMuxes hold every VIP, a new one when its hosts know it, and announce the aggregate only. A VIP's HMux holds it
  * and announces it. While a move withdraws it the HMux goes on serving, silent;
  * it lets go when the new HMux is told, and its agent serves on for a while
  * even then. So no table needs room for a VIP in two places for long, and two
@@ -22,6 +22,8 @@ enum hold desired_hold(const struct mux *m, const struct uvip *v)
 {
 	const struct move *mv = v->move;
 
+	if (v->fresh_ms)
+		return HOLD_NOT;
 	if (m->smux)
 		return HOLD_SILENT;
 	if (!strcmp(m->name, v->mux))

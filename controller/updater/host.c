@@ -60,6 +60,7 @@ static void pushed(const struct http_result *r, void *ctx)
 		h->why[0] = 0;
 		h->backoff_ms = 0;
 		host_kick(h);
+		vips_fresh_look(h->u);
 		moves_run(h->u);
 		return;
 	}
@@ -80,6 +81,7 @@ static void pushed(const struct http_result *r, void *ctx)
 		h->backoff_ms = BACKOFF_MAX_MS;
 	h->waiting = true;
 	once(h->u->ctl->loop, &h->retry, h->backoff_ms, retry, h);
+	vips_fresh_look(h->u);
 	moves_run(h->u);
 }
 

@@ -49,7 +49,8 @@ enum mux_state mux_state(const struct mux *m)
 		return MUX_UNREACHABLE;
 	if (!m->heard_ms)
 		return MUX_UNKNOWN;
-	if (m->full || m->push || m->rush || json_object_size(m->dirty) || json_object_size(m->urgent))
+	if (m->full || m->push || m->rush || json_object_size(m->dirty) || json_object_size(m->urgent) ||
+	    (m->smux && m->u->n_fresh))
 		return MUX_SYNCING;
 	return json_object_size(m->refused) ? MUX_REFUSING : MUX_IN_SYNC;
 }

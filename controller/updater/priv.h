@@ -14,6 +14,9 @@ struct move;
 struct snat_pool;
 
 /* One VIP. mux is the one HMux that may announce it, or SMUX: never two. */
+#define FRESH_MAX	256
+#define HOSTS_MS	3000	/* how long hosts are waited for */
+
 struct uvip {
 	char text[ADDR_STRLEN];
 	struct addr addr;
@@ -32,6 +35,7 @@ struct uvip {
 	double measured, peak;	/* Mbps as the monitor told; < 0: not known */
 	uint64_t tables_ms;	/* mono_ms() when its DIPs, weights or ports were changed; 0: not since this controller started */
 	struct snat_pool *snat;	/* its blocks of ports; NULL: there have been none */
+	uint64_t fresh_ms;	/* mono_ms() when it was added; 0: its hosts know it, or have had time to: see vip_fresh() */
 };
 
 enum mux_state { MUX_UNKNOWN, MUX_UNREACHABLE, MUX_SYNCING, MUX_IN_SYNC, MUX_REFUSING, MUX_FENCED };
@@ -190,6 +194,9 @@ struct updater {
 	sd_event_source *assign_timer, *reload_timer;
 	sd_event_source *tick_timer;
 	uint64_t stalled_ms;		/* no pass before: the store can't be written */
+	struct uvip *fresh[FRESH_MAX];	/* no mux has these yet */
+	unsigned int n_fresh;
+	sd_event_source *fresh_timer;
 	json_t *tokens;			/* name: {"sha256", "role"} */
 	bool stopping;			/* the client is gone, and its calls with it */
 	bool assigning;			/* one that nobody asked for is under way */
@@ -232,6 +239,11 @@ void vip_adopt(struct updater *u, struct uvip *v, json_t *def);
 void vip_place(struct updater *u, struct uvip *v, const char *mux, double mru, const char *reason);
 void vip_changed(struct uvip *v);	/* its definition, DIPs that are down or drained: call it whenever one does */
 void vips_touch(struct updater *u, struct uvip *v, bool urgent);	/* all muxes that hold it are told */
+/* vip_fresh - it was just added: if hosts of its DIPs are being told of it no mux holds it before they
+ * know it, for HOSTS_MS at most. FRESH_MAX at a time; a fabric's whole configuration isn't held back.
+ */
+void vip_fresh(struct updater *u, struct uvip *v);
+void vips_fresh_look(struct updater *u);	/* after a host has been told, or can't be: those that wait for nobody any more */
 const char *vip_wanted(const struct uvip *v);	/* where it is or moves to */
 double vip_mbps(const struct uvip *v);		/* measured, else as configured */
 bool def_has_dip(json_t *def, const char *address);

@@ -24,7 +24,6 @@
 #include "log.h"
 
 #define ASK_TIMEOUT_MS 2000
-#define HOSTS_MS       3000  /* how long hosts are waited for */
 #define REFUSED_MS     10000 /* how long a full mux is tried: what leaves it may make room */
 #define REFUSED_MAX_MS 60000 /* and how long while VIPs do leave it */
 #define NOTED_MS       1000  /* only what is waited for so long is worth a write */
@@ -169,6 +168,8 @@ static enum step prepare(struct move *mv)
 	struct uvip *v = mv->vip;
 	const char *name;
 
+	if (mv->kind != MOVE_DELETE && v->fresh_ms)
+		return wait_for(mv, "the hosts of its DIPs are being told of the VIP");
 	if (mv->kind != MOVE_DELETE && strcmp(v->mux, SMUX) && !some_smux_holds(u, v))
 		return wait_for(
 			mv, "no SMux confirms that it holds the VIP: it is not withdrawn from %s",

@@ -333,6 +333,7 @@ void updater_stop(struct controller *ctl)
 	sd_event_source_disable_unref(u->keep_timer);
 	sd_event_source_disable_unref(u->snat_timer);
 	sd_event_source_disable_unref(u->learn_timer);
+	sd_event_source_disable_unref(u->fresh_timer);
 	store_close(u->store);
 	free(u);
 	ctl->updater = NULL;

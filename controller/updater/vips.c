@@ -130,11 +130,22 @@ static void vip_free_one(struct uvip *v)
 	free(v);
 }
 
+static void fresh_forget(struct updater *u, struct uvip *v)
+{
+	unsigned int i;
+
+	for (i = 0; v->fresh_ms && i < u->n_fresh; i++)
+		if (u->fresh[i] == v)
+			u->fresh[i] = u->fresh[--u->n_fresh];
+	v->fresh_ms = 0;
+}
+
 void vip_remove(struct updater *u, struct uvip *v)
 {
 	unsigned int i;
 	bool found;
 
+	fresh_forget(u, v);
 	i = vip_slot(u, &v->addr, &found);
 	memmove(u->vips + i, u->vips + i + 1, (u->n_vips - i - 1) * sizeof(*u->vips));
 	u->n_vips--;
@@ -215,6 +226,54 @@ void vips_touch(struct updater *u, struct uvip *v, bool urgent)
 	snat_follow(u, v);
 }
 
+static int fresh_late(sd_event_source *s, uint64_t usec, void *ctx)
+{
+	struct updater *u = ctx;
+
+	vips_fresh_look(u);
+	moves_run(u);
+	return 0;
+}
+
+void vip_fresh(struct updater *u, struct uvip *v)
+{
+	const char *name;
+
+	if (u->n_fresh == FRESH_MAX || hosts_ready(u, v->def, &name))
+		return;
+	v->fresh_ms = mono_ms();
+	u->fresh[u->n_fresh++] = v;
+	if (u->n_fresh == 1)
+		once(u->ctl->loop, &u->fresh_timer, HOSTS_MS, fresh_late, u);
+}
+
+void vips_fresh_look(struct updater *u)
+{
+	uint64_t now = mono_ms(), oldest = now;
+	bool any = false;
+	const char *name;
+	unsigned int i;
+
+	for (i = 0; i < u->n_fresh;) {
+		struct uvip *v = u->fresh[i];
+
+		if (now - v->fresh_ms < HOSTS_MS && !hosts_ready(u, v->def, &name)) {
+			oldest = v->fresh_ms < oldest ? v->fresh_ms : oldest;
+			i++;
+			continue;
+		}
+		if (!any)
+			updater_begin(u);
+		any = true;
+		fresh_forget(u, v);
+		vips_touch(u, v, false);
+	}
+	if (any)
+		updater_commit(u);
+	if (u->n_fresh)
+		once(u->ctl->loop, &u->fresh_timer, oldest + HOSTS_MS - now, fresh_late, u);
+}
+
 double vip_mbps(const struct uvip *v)
 {
 	return v->measured >= 0 ? v->measured : v->def_mbps;
@@ -259,6 +318,7 @@ int vips_load(struct updater *u, struct err *e)
 void vips_free(struct updater *u)
 {
 	snat_free(u);
+	u->n_fresh = 0;
 	while (u->n_vips)
 		vip_free_one(u->vips[--u->n_vips]);
 	free(u->vips);

@@ -188,10 +188,16 @@ class Host(Agent):
         super().__init__(name, port)
         self.address, self.seq, self.state, self.puts, self.ports = address, 0, None, 0, ports
         self.racks = None	# what it says of the list of racks it counts by; None: nothing
+        self.slow = None	# a threading.Event: states are taken when it is set
+        self.asked = 0		# how often it was told a state, taken or not yet
 
     def handle(self, method, path, body, query):
         if self.dead:
             raise ConnectionAbortedError
+        if method == "PUT" and path == "/v1/state":
+            self.asked += 1
+            if self.slow:
+                self.slow.wait(60)
         with self.lock:
             if method == "PUT" and path == "/v1/state":
                 held = self.stale(body["epoch"], body["generation"])

@@ -6,6 +6,7 @@ silent, and itself killed in the middle."""
 import random
 import signal
 import sys
+import threading
 import time
 
 from agents import Host, Mux, Watch
@@ -204,6 +205,47 @@ def dips(tap, lab, vips):
     tap.ok(shown and dip_states(holders[0], mine[0])[address] == "down", "a host silent for 6 s is shown; its DIPs stay as they were")
     host.report(lab.url, [(v, 0, "up") for v in mine])
     until(lambda: all(dip_states(m, mine[0])[address] == "up" for m in holders))
+
+
+def newcomer(tap, lab):
+    """no mux sends a host packets of a VIP that it has not heard of"""
+    host, smuxes = lab.host["srv1"], [m for m in lab.mux.values() if m.smux]
+
+    def add(n):
+        """the VIP's address; its host has been told of it then, and has not answered if it is slow"""
+        asked, one = host.asked, vip(n, DIPS[:1])
+        lab.put(f"/v1/vips/{one['vip']}", one)
+        until(lambda: host.asked > asked)
+        return one["vip"]
+
+    def on(v):
+        return [m.name for m in smuxes if v in m.vips]
+    host.slow = threading.Event()
+    v = add(21)
+    tap.ok(not on(v) and lab.get("/v1/status")["muxes"]["in-sync"] == 10, "a new VIP's host takes its time: no SMux has it, and none is in sync",
+           on(v), lab.get("/v1/status")["muxes"])
+    lab.post("/v1/moves", {"vip": v, "to": "tor1"})
+    tap.ok(until(lambda: "are being told" in lab.get("/v1/moves?limit=1")["moves"][0]["note"]) and v not in lab.mux["tor1"].vips, "nor does a move bring it to a switch")
+    answered = time.monotonic()
+    host.slow.set()
+    tap.ok(lab.settled() and len(on(v)) == 3 and lab.places()[v] == "tor1" and min(t for m in smuxes for t, _, p, b in m.puts if b.get("vip") == v) > answered,
+           "when it answers they get it, and it moves")
+    host.slow = threading.Event()
+    began, v = time.monotonic(), add(22)
+    tap.ok(until(lambda: len(on(v)) == 3) and time.monotonic() - began >= 2.9, "a host that never answers is waited for three seconds")
+    v = add(23)
+    rest("DELETE", f"{lab.url}/v1/vips/{v}")
+    host.slow.set()
+    tap.ok(until(lambda: v not in lab.places()) and lab.settled() and not on(v), "one deleted before that is never on a mux")
+    host.slow = None
+    host.stop()
+    one = vip(24, DIPS[:1])
+    lab.put(f"/v1/vips/{one['vip']}", one)
+    tap.ok(until(lambda: len(on(one["vip"])) == 3), "one that is dead keeps no VIP off")
+    host.start()
+    for n in (21, 22, 24):
+        rest("DELETE", f"{lab.url}/v1/vips/203.0.113.{n}")
+    tap.ok(lab.settled(), "all are gone again", lab.get("/v1/status"))
 
 
 def change_waits(tap, lab, vips):
@@ -458,6 +500,7 @@ def steps(tap, place):
     moves(tap, lab)
     dips(tap, lab, vips)
     lab.settled()
+    newcomer(tap, lab)
     change_waits(tap, lab, vips)
     vips = changes(tap, lab, vips)
     bad_input(tap, lab, vips)
