@@ -200,6 +200,10 @@ int birdwatch_start(struct agent *a, struct err *e);
 void birdwatch_stop(struct agent *a);
 /* birdwatch_soon - triggers changed: look at BIRD's table now */
 void birdwatch_soon(struct agent *a);
+/* birdwatch_wake - a link changed. BIRD 2 reads the kernel's routes again when one went down, by a timer, and what
+ * its timers found out it acts on when anything wakes it next, up to 3 s later: a few questions do.
+ */
+void birdwatch_wake(struct agent *a);
 const char *birdwatch_state_name(const struct agent *a);
 /* bird_show.c: what BIRD says, read; *list malloc'd; *kernel: state of protocol `kernel`, empty if there is none */
 int bird_protocols(const char *text, const char *kernel, char *kernel_state, size_t size, struct neighbour **list, unsigned int *n);

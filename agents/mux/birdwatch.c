@@ -322,6 +322,12 @@ static int on_timer(sd_event_source *s, uint64_t usec, void *ctx)
 	return 0;
 }
 
+void birdwatch_wake(struct agent *a)
+{
+	watch_of(a)->wait = SOON_USEC;
+	again(a, SOON_USEC);
+}
+
 void birdwatch_soon(struct agent *a)
 {
 	struct watch *w = watch_of(a);

@@ -120,6 +120,7 @@ static void changed(const struct prefix *p, unsigned int table, void *ctx)
 		return;		/* a trigger: nothing is routed by it */
 	if (!p) {
 		a->routes_stale = true;
+		birdwatch_wake(a);
 		return;
 	}
 	while (low < high) {

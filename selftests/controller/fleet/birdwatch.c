@@ -30,6 +30,11 @@ static int on_timer(sd_event_source *s, uint64_t usec, void *ctx)
 	return 0;
 }
 
+/* there is no BIRD to wake */
+void birdwatch_wake(struct agent *a)
+{
+}
+
 void birdwatch_soon(struct agent *a)
 {
 	if (!a->bird_timer)
