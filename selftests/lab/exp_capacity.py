@@ -10,6 +10,7 @@ import subprocess
 import time
 
 import experiment
+import ops
 from chain import PLACES
 from experiment import read_trace
 from testbed import Failed, program
@@ -20,6 +21,8 @@ QUEUE = 15			# packets: 16 ms at CAPACITY, the paper's plateau
 FRAME = 14 + 20 + 20 + 8 + 16	# Ethernet, outer and inner header, UDP, datagram
 SECONDS = 3.0
 IDLE = "203.0.113.11"
+PING_MS = 3
+PINGED = "smux3"		# the nearest to the client that pings: pings are a part of its load
 HMUX = "tor1"
 
 
@@ -47,26 +50,34 @@ def vips(bed):
                      for i, vip in enumerate(names)]}
 
 
+def encapsulated(bed):
+    """packets that each SMux and the one HMux have put into tunnels so far, sent or not"""
+    return {name: ops.mux_status(bed, name)["device"]["counters"]["encap"]["packets"]
+            for name in [n.name for n in bed.topo.of("smux")] + [HMUX]}
+
+
 def phase(chain, pps):
-    """one load for SECONDS, from two clients, pings from a third"""
-    generators = [chain.client("tor3"), chain.client("tor2")]
+    """one load for SECONDS, from a client under each SMux's switch, which sends to the SMux that is nearest; pings from another rack"""
     probes = []
     try:
-        for client in generators:
-            more = [f for vip in list(PLACES)[:10] for f in ("--flood", f"{vip}:9*{max(1, 3 * pps // 20)}")]
-            probes.append(chain.probe(client, (), (), 0, more=more))
+        for smux in chain.bed.topo.of("smux"):
+            rate = pps - (1000 // PING_MS if smux.name == PINGED else 0)
+            more = [f for vip in list(PLACES)[:10] for f in ("--flood", f"{vip}:9*{rate // 10}")]
+            probes.append(chain.probe(chain.client(chain.bed.topo.rack_of(smux).name), (), (), 0, more=more))
             probes[-1].ready()
-        pinger = chain.probe(chain.client("tor4"), [IDLE], (), 0)
+        pinger = chain.probe(chain.client("tor4"), [IDLE], (), 0, ping_ms=PING_MS)
         probes.append(pinger)
-        began = time.monotonic()
         pinger.ready()
+        before, began = encapsulated(chain.bed), time.monotonic()
         chain.run_for(SECONDS)
+        took, after = time.monotonic() - began, encapsulated(chain.bed)
         report = pinger.stop()
-        sent = sum(sum(p.stop()["floods"]) for p in probes[:-1])
+        for p in probes[:-1]:
+            p.stop()
     finally:
         for probe in probes:
             probe.__exit__()
-    return began, report, pinger.trace, sent
+    return began, report, pinger.trace, {name: round((after[name] - before[name]) / took) for name in after}
 
 
 def measure(chain):
@@ -77,19 +88,18 @@ def measure(chain):
         limit(bed, node)
     found, rows, shift = {}, [], 0.0
     for name, load, where in (("smux_low", LOADS[0], "smux"), ("smux_high", LOADS[1], "smux"), ("hmux_high", LOADS[1], HMUX)):
-        if where != "smux":
-            chain.place({v["vip"]: where for v in vips(bed)["vips"]})
-        began, report, trace, sent = phase(chain, load)
+        chain.place({v["vip"]: where for v in vips(bed)["vips"]})
+        began, report, trace, muxes = phase(chain, load)
         pings = [p for p in read_trace(trace) if p[0] == "icmp"]
         rtts = sorted(p[3] for p in pings if p[3] is not None)
         if not rtts:
             raise chain.failed(f"no ping answered in {name}")
-        found[name] = {"load_pps": load * 3, "sent_pps": round(sent / SECONDS), "median_ms": rtts[len(rtts) // 2],
+        found[name] = {"load_pps": load * 3, "mux_pps": muxes, "median_ms": rtts[len(rtts) // 2],
                        "p99_ms": rtts[int(len(rtts) * 0.99)], "pings": len(pings), "pings_lost": len(pings) - len(rtts)}
         rows += [(name, shift + sent_at - began, rtt) for _, _, sent_at, rtt in pings]
         shift += SECONDS
         told = found[name]
-        chain.say(f"capacity {name:10} {told['load_pps']} packets a second: idle VIP {told['median_ms']:.2f} ms median, "
+        chain.say(f"capacity {name:10} {told['load_pps']} packets a second ({', '.join(f'{m} {n}' for m, n in muxes.items())}): idle VIP {told['median_ms']:.2f} ms median, "
                   f"{told['p99_ms']:.2f} ms 99 %, {told['pings_lost']} of {told['pings']} pings lost")
     experiment.csv("figure11", ("phase", "s", "rtt_ms"), rows)
     return {"capacity": found, "smux_capacity_pps": CAPACITY, "queue": QUEUE}
