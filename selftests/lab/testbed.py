@@ -161,14 +161,15 @@ class Testbed:
         """A dozen daemons that start leave a switch's forwarding alone, and here the kernel's packet threads too.
 
         While one of these threads is due, its CPU handles packets nowhere else: if it waits for programs of real-time
-        priority the whole network is silent, and so it is when these must leave the CPU for a part of each second."""
+        priority the whole network is silent, and so it is when these must leave the CPU for a part of each second. RCU's
+        own thread waits for nobody either, or the kernel complains of the grace period that doesn't end."""
         for path, value in (("net/core/netdev_max_backlog", BACKLOG), ("kernel/sched_rt_runtime_us", -1)):
             with open(f"/proc/sys/{path}", "w", encoding="ascii") as f:
                 f.write(f"{value}\n")
         for pid in filter(str.isdigit, os.listdir("/proc")):
             try:
                 with open(f"/proc/{pid}/comm", encoding="ascii", errors="replace") as f:
-                    if f.read().startswith("ksoftirqd/"):
+                    if f.read().startswith(("ksoftirqd/", "rcu_preempt", "rcu_sched")):
                         os.sched_setscheduler(int(pid), os.SCHED_RR, os.sched_param(SOFTIRQ))
             except FileNotFoundError:
                 pass	# it has ended meanwhile
