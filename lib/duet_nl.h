@@ -129,6 +129,7 @@ struct duet_event {
 	char dev[16];		/* DEV_NTF only */
 	uint64_t generation;
 	bool deleted;
+	bool own;		/* what the same struct duet_nl asked for */
 	struct vip *vip;	/* VIP_NTF; borrowed */
 	struct addr vip_addr;	/* DIP_NTF, may be none; FULL_NTF */
 	struct addr dip;	/* DIP_NTF */

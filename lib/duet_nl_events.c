@@ -51,6 +51,7 @@ int duet_nl_events_read(struct duet_nl *nl, void (*event)(const struct duet_even
 
 			if (nlh->nlmsg_type != nl->family || nl_parse_event(nlh, &ev))
 				continue;
+			ev.own = nlh->nlmsg_pid == mnl_socket_get_portid(nl->s);
 			event(&ev, ctx);
 			vip_free(ev.vip);
 		}

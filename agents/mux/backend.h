@@ -39,7 +39,7 @@ struct backend_ops {
 	int (*keepalive)(struct backend *b, unsigned int ms, struct err *e);
 	/* events_fd - readable when somebody changed something; -1: never */
 	int (*events_fd)(struct backend *b, struct err *e);
-	/* events - read them; *others: some VIP or DIP changed (by us or by others) */
+	/* events - read them; *changed: by others, or some were lost */
 	int (*events)(struct backend *b, bool *changed);
 };
 

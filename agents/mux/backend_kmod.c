@@ -189,7 +189,7 @@ static int kmod_events_fd(struct backend *b, struct err *e)
 static void on_event(const struct duet_event *ev, void *ctx)
 {
 	/* a full table was told in answer to us, and asking again at once would tell it again */
-	if (ev->cmd != DUET_CMD_FULL_NTF)
+	if (ev->cmd != DUET_CMD_FULL_NTF && !ev->own)
 		*(bool *)ctx = true;
 }
 
