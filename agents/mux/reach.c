@@ -55,12 +55,36 @@ static void vips_unknown(struct agent *a)
 	a->vips_stale = true;
 }
 
+/* merge - the first `sorted` DIPs and the n behind them, each once, in one order: a VIP more
+ * brings few, and all of them may be tens of thousands. -ENOMEM
+ */
+static int merge(struct agent *a, unsigned int sorted, unsigned int n)
+{
+	struct dip_route *rest = malloc(n * sizeof(*rest));
+	unsigned int i, k = 0, at;
+
+	if (!rest)
+		return -ENOMEM;
+	memcpy(rest, a->dips + sorted, n * sizeof(*rest));
+	qsort(rest, n, sizeof(*rest), dip_cmp);
+	for (i = 1; i < n; i++)
+		if (dip_cmp(&rest[i], &rest[k]))
+			rest[++k] = rest[i];
+	n = k + 1;
+	a->n_dips = at = sorted + n;
+	while (n)
+		a->dips[--at] = sorted && dip_cmp(&a->dips[sorted - 1], &rest[n - 1]) > 0 ?
+				a->dips[--sorted] : rest[--n];
+	free(rest);
+	return 0;
+}
+
 /* learn - DIPs that are up and of which nothing is known, of VIPs whose routes
  * are to be found out, join those known, still to be asked for. -ENOMEM
  */
 static int learn(struct agent *a)
 {
-	unsigned int v, r, d, i, room = 0, n = a->n_dips;
+	unsigned int v, r, d, room = 0, n = a->n_dips;
 	struct dip_route *more;
 
 	for (v = 0; v < a->n_vips; v++)
@@ -86,12 +110,8 @@ static int learn(struct agent *a)
 	}
 	if (n == a->n_dips)
 		return 0;
-	qsort(more, n, sizeof(*more), dip_cmp);
-	for (i = 1, a->n_dips = 1; i < n; i++)
-		if (dip_cmp(&more[i], &more[a->n_dips - 1]))
-			more[a->n_dips++] = more[i];
 	a->dips_stale = true;
-	return 0;
+	return merge(a, a->n_dips, n - a->n_dips);
 }
 
 static enum routes routes_of(const struct agent *a, const struct vip *vip)
