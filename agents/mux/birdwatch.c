@@ -333,9 +333,8 @@ void birdwatch_soon(struct agent *a)
 	struct watch *w = watch_of(a);
 
 	sd_event_now(a->loop, CLOCK_MONOTONIC, &w->changed);
-	w->wait = SOON_USEC;
 	w->dirty = true;
-	again(a, SOON_USEC);
+	birdwatch_wake(a);
 }
 
 static void on_state(enum bird_state state, const char *text, void *ctx)

@@ -162,11 +162,10 @@ void reach_look(struct agent *a)
 	/* those of VIPs that are gone */
 	if (a->n_dips > 2 * a->n_dips_fresh + LOOK_DIPS)
 		a->routes_stale = true;
-	for (n = n > LOOK_DIPS ? n : LOOK_DIPS; n && a->n_dips; n--) {
-		if (a->look_dip >= a->n_dips) {
+	n = n > LOOK_DIPS ? n : LOOK_DIPS;
+	for (n = n < a->n_dips ? n : a->n_dips; n; n--) {
+		if (a->look_dip >= a->n_dips)
 			a->look_dip = 0;
-			n = n < a->n_dips ? n : a->n_dips;
-		}
 		a->dips_stale = a->dips[a->look_dip++].stale = true;
 	}
 }

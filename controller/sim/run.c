@@ -42,24 +42,6 @@ int sim_workload(const struct sim *s, double tbps, struct workload *w, struct er
 	return ret;
 }
 
-int sim_assign(const struct workload *w, const struct engine_options *o, struct engine **e,
-	       struct engine_choice **c)
-{
-	int ret = -ENOMEM;
-
-	*e = engine_new(&w->model, o);
-	*c = calloc(w->model.n_vips + 1, sizeof(**c));
-	if (*e && *c)
-		ret = engine_run(*e, *c);
-	if (ret) {
-		engine_free(*e);
-		free(*c);
-		*e = NULL;
-		*c = NULL;
-	}
-	return ret;
-}
-
 int sim_timed(const struct workload *w, const struct engine_options *o, double *all,
 	      double *run, struct engine **e, struct engine_choice **c)
 {
@@ -82,4 +64,15 @@ void sim_done(struct engine **e, struct engine_choice **c)
 	free(*c);
 	*e = NULL;
 	*c = NULL;
+}
+
+int sim_assign(const struct workload *w, const struct engine_options *o, struct engine **e,
+	       struct engine_choice **c)
+{
+	double all, run;
+	int ret = sim_timed(w, o, &all, &run, e, c);
+
+	if (ret)
+		sim_done(e, c);
+	return ret;
 }

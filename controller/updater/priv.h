@@ -13,10 +13,10 @@ struct updater;
 struct move;
 struct snat_pool;
 
-/* One VIP. mux is the one HMux that may announce it, or SMUX: never two. */
-#define FRESH_MAX	256
+#define FRESH_MAX	256	/* new VIPs that wait for their hosts at a time */
 #define HOSTS_MS	3000	/* how long hosts are waited for */
 
+/* One VIP. mux is the one HMux that may announce it, or SMUX: never two. */
 struct uvip {
 	char text[ADDR_STRLEN];
 	struct addr addr;
