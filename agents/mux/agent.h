@@ -18,11 +18,13 @@
 
 #include "backend.h"
 #include "bird.h"
+#include "fence.h"
 #include "http.h"
 #include "route.h"
 
 struct config {
 	char *name, *run_dir;
+	char *state_dir;		/* of what outlives the machine */
 	struct http_conf http;
 	char *device, *mode_name, *backend_name, *ports;
 	enum duet_mode mode;
@@ -100,8 +102,7 @@ struct agent {
 	struct bird *bird;
 	struct http_server *http;
 
-	/* what the controller said last */
-	uint64_t epoch, generation;
+	struct fence fence;		/* the newest request obeyed */
 	bool synced;			/* a whole state has come since start */
 	bool drained;			/* asked to announce no aggregate, every VIP on its way out */
 	struct aggregate aggregates[AGGREGATES_MAX];	/* wanted, or there */
@@ -213,7 +214,6 @@ void bird_routes(const char *text, void (*route)(const struct prefix *p, void *c
 /* api.c, show.c */
 /* api_address - the VIP that the path names; false: answered, it is none */
 bool api_address(struct http_request *req, struct addr *addr);
-bool api_fence(struct agent *a, struct http_request *req, uint64_t epoch, uint64_t generation);
 extern const struct http_route api_routes[];
 json_t *show_vip(struct agent *a, const struct mux_vip *v, const struct vip *counted);
 void show_status(struct http_request *req, json_t *body, void *ctx);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * REST, what is asked of the agent. A request is read whole and refused whole,
- * with a sentence, before anything changes; older epochs and generations than
- * the held ones are refused with 409.
+ * with a sentence, before anything changes; requests older than the fence
+ * (lib/fence.h) are refused with 409.
  */
 #include "agent.h"
 
@@ -12,22 +12,21 @@
 
 #include "log.h"
 
-bool api_fence(struct agent *a, struct http_request *req, uint64_t epoch, uint64_t generation)
+/* fence - may the request be obeyed? It is the newest from now on. false: answered */
+static bool fence(struct agent *a, struct http_request *req, uint64_t epoch, uint64_t generation)
 {
+	struct err e;
+	int ret = fence_pass(&a->fence, epoch, generation, &e);
+
 	a->count.puts++;
-	if (epoch > a->epoch || (epoch == a->epoch && generation >= a->generation)) {
-		a->epoch = epoch;
-		a->generation = generation;
+	if (!ret)
 		return true;
-	}
-	a->count.stale++;
-	log_warn("refused %s: epoch %llu generation %llu, and %llu %llu is held", http_peer_name(req),
-		 (unsigned long long)epoch, (unsigned long long)generation,
-		 (unsigned long long)a->epoch, (unsigned long long)a->generation);
-	http_problem(req, 409, json_pack("{s:I, s:I}", "epoch", (json_int_t)a->epoch, "generation", (json_int_t)a->generation),
-		     "epoch %llu generation %llu is older than epoch %llu generation %llu that the agent holds",
-		     (unsigned long long)epoch, (unsigned long long)generation,
-		     (unsigned long long)a->epoch, (unsigned long long)a->generation);
+	log_warn("refused %s: %s", http_peer_name(req), e.text);
+	if (ret == -ESTALE)
+		a->count.stale++;
+	http_problem(req, ret == -ESTALE ? 409 : ret == -ERANGE ? 422 : 503,
+		     json_pack("{s:I, s:I}", "epoch", (json_int_t)a->fence.epoch, "generation", (json_int_t)a->fence.generation),
+		     "%s", e.text);
 	return false;
 }
 
@@ -221,7 +220,7 @@ static void state_put(struct http_request *req, json_t *body, void *ctx)
 		http_problem(req, 422, NULL, "%s", e.text);
 		goto out;
 	}
-	if (!api_fence(a, req, epoch, generation))
+	if (!fence(a, req, epoch, generation))
 		goto out;
 	if (state_take(a, &s))
 		http_problem(req, 500, NULL, "no memory");
@@ -268,7 +267,7 @@ static void vip_put(struct http_request *req, json_t *body, void *ctx)
 		http_problem(req, 422, NULL, "the body speaks of another VIP than %s", segment);
 		goto out;
 	}
-	if (!api_fence(a, req, epoch, generation))
+	if (!fence(a, req, epoch, generation))
 		goto out;
 	v = state_get(a, &addr);
 	if (!v) {
@@ -317,13 +316,13 @@ static void vip_delete(struct http_request *req, json_t *body, void *ctx)
 		http_problem(req, 400, NULL, "?epoch= and &generation= are missing, or aren't whole numbers");
 		return;
 	}
-	if (!api_fence(a, req, epoch, generation))
-		return;
 	v = state_find(a, &addr);
 	if (!v) {
 		http_problem(req, 404, NULL, "this mux has no VIP %s", segment);
 		return;
 	}
+	if (!fence(a, req, epoch, generation))
+		return;
 	state_want(v, NULL, ANNOUNCE_NO);
 	if (state_run(a, &c, &e)) {
 		http_problem(req, 503, NULL, "%s", e.text);
@@ -358,7 +357,7 @@ static void vip_announce(struct http_request *req, json_t *body, struct agent *a
 			     segment);
 		return;
 	}
-	if (!api_fence(a, req, epoch, generation))
+	if (!fence(a, req, epoch, generation))
 		return;
 	v->announce = announce;
 	v->drift = v->drift && !v->same;	/* a trigger changed by hand is overruled by an order */
@@ -398,7 +397,7 @@ static void drain_put(struct http_request *req, json_t *body, void *ctx)
 		http_problem(req, 422, NULL, "\"drain\" is true or false");
 		return;
 	}
-	if (!api_fence(a, req, epoch, generation))
+	if (!fence(a, req, epoch, generation))
 		return;
 	a->drained = json_is_true(drain);
 	log_notice("%s, as %s asked", a->drained ? "drain" : "drain no more", http_peer_name(req));
@@ -408,10 +407,27 @@ static void drain_put(struct http_request *req, json_t *body, void *ctx)
 		http_reply(req, 200, json_pack("{s:b}", "drain", a->drained));
 }
 
+/* fence_delete - after an epoch that no controller has: whoever commands next is obeyed */
+static void fence_delete(struct http_request *req, json_t *body, void *ctx)
+{
+	struct agent *a = ctx;
+	struct fence was = a->fence;
+	struct err e;
+
+	if (fence_reset(&a->fence, &e)) {
+		http_problem(req, 503, NULL, "%s", e.text);
+		return;
+	}
+	log_notice("%s removed the fence of epoch %llu generation %llu: the next controller is obeyed", http_peer_name(req),
+		   (unsigned long long)was.epoch, (unsigned long long)was.generation);
+	http_reply(req, 200, json_pack("{s:I, s:I}", "epoch", (json_int_t)was.epoch, "generation", (json_int_t)was.generation));
+}
+
 const struct http_route api_routes[] = {
 	{ "GET", "/v1/status", show_status },
 	{ "PUT", "/v1/state", state_put },
 	{ "PUT", "/v1/drain", drain_put, 4096 },
+	{ "DELETE", "/v1/fence", fence_delete },
 	{ "GET", "/v1/links", show_links },
 	{ "GET", "/v1/vips", show_vips },
 	{ "GET", "/v1/vips/*", show_one },

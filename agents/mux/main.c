@@ -23,6 +23,7 @@ static const struct conf_key keys[] = {
 	KEY("agent", "name", CONF_STR, name, .required = true),
 	HTTP_CONF_KEYS("agent", struct config, http),
 	KEY("agent", "run_dir", CONF_STR, run_dir),
+	KEY("agent", "state_dir", CONF_STR, state_dir),
 	KEY("device", "name", CONF_STR, device, .required = true),
 	KEY("device", "mode", CONF_STR, mode_name, .required = true),
 	KEY("device", "local", CONF_ADDR, local, .required = true),
@@ -51,7 +52,7 @@ static const struct conf_key keys[] = {
 
 static bool is_word(const char *s)
 {
-	return *s && !s[strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.")];
+	return *s && *s != '.' && !s[strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.")];
 }
 
 int config_read(const char *file, struct config *config, struct err *e)
@@ -64,6 +65,11 @@ int config_read(const char *file, struct config *config, struct err *e)
 	ret = -EINVAL;
 	if (http_conf_check(&config->http, &why)) {
 		err_set(e, ret, "%s: [agent] %s", file, why.text);
+		goto err_free;
+	}
+	/* it goes into the name of a file */
+	if (!is_word(config->name) || strlen(config->name) > 63) {
+		err_set(e, ret, "%s: [agent] name \"%s\" is at most 63 letters, digits, \"_\", \"-\" and \".\"", file, config->name);
 		goto err_free;
 	}
 	if (mode_parse(config->mode_name, &config->mode)) {
@@ -116,9 +122,14 @@ void config_free(struct config *config)
 	conf_free(keys, N_KEYS, config);
 }
 
+static const char *state_dir(const struct config *config)
+{
+	return config->state_dir ?: config->run_dir ?: "/var/lib/duet-mux";
+}
+
 int main(int argc, char **argv)
 {
-	struct agent a = { .changes = 1 };	/* 0: it is not counted */
+	struct agent a = { .changes = 1, .fence.fd = -1 };	/* changes 0: it is not counted */
 	struct daemon_opts opts;
 	struct err e;
 	int ret;
@@ -140,6 +151,9 @@ int main(int argc, char **argv)
 		log_err("no event loop: %s", strerror(-ret));
 		goto out_config;
 	}
+	ret = fence_open(&a.fence, state_dir(&a.config), a.config.name, &e);
+	if (ret)
+		goto out_error;
 	ret = rt_open(&a.rt, &e);
 	if (ret)
 		goto out_error;
@@ -179,6 +193,7 @@ out:
 	if (a.backend)
 		a.backend->ops->close(a.backend);
 	rt_close(a.rt);
+	fence_close(&a.fence);
 	sd_event_unref(a.loop);
 out_config:
 	config_free(&a.config);

@@ -197,8 +197,8 @@ void show_status(struct http_request *req, json_t *body, void *ctx)
 		return;
 	}
 	json = json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:b, s:b, s:s}", "name", a->config.name, "mode", mode_name(a->config.mode),
-			 "instance", daemon_instance(), "version", DUET_VERSION, "epoch", (json_int_t)a->epoch,
-			 "generation", (json_int_t)a->generation, "synced", a->synced, "drain", a->drained,
+			 "instance", daemon_instance(), "version", DUET_VERSION, "epoch", (json_int_t)a->fence.epoch,
+			 "generation", (json_int_t)a->fence.generation, "synced", a->synced, "drain", a->drained,
 			 "drift", a->config.drift_report ? "report" : "repair");
 	json_object_set_new(json, "drifts", json_integer(a->count.drifts));
 	json_object_set_new(json, "keepalive-ms", json_integer(a->backend->ops->keepalive ? a->config.keepalive_ms : 0));

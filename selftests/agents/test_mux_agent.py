@@ -83,6 +83,69 @@ def fencing():
 
 
 @test
+def fence_kept():
+    """killed and started again, an agent refuses what it refused before; a refused request moves no fence"""
+    lab = Lab(bird=False)
+    lab.epoch, lab.generation = 11, 5
+    lab.put(wish(VIPS[0]))
+
+    def refused():
+        for epoch, generation in ((10, 1 << 40), (11, 5), (0, 0)):
+            fence = {"epoch": epoch, "generation": generation}
+            for method, path, body in (("PUT", "/v1/state", {**fence, "seed": 7, "vips": []}), ("PUT", "/v1/drain", {**fence, "drain": True}),
+                                       ("PUT", f"/v1/vips/{VIPS[0]}", {**fence, **wish(VIPS[0], dips=("10.1.9.9",))}),
+                                       ("POST", f"/v1/vips/{VIPS[0]}/withdraw", fence), ("POST", f"/v1/vips/{VIPS[0]}/drain", fence),
+                                       ("DELETE", f"/v1/vips/{VIPS[0]}?epoch={epoch}&generation={generation}", None)):
+                status = lab.ask(method, path, body)[0]
+                # after a restart, before a state came, the VIP can't be spoken of at all
+                check(status == 409 or (status == 404 and method == "POST"), f"{method} {path} with {fence}: {status}")
+        status = lab.status()
+        equal((status["epoch"], status["generation"], [v["state"] for v in status["vips"]]), (11, 6, ["announced"]), "what is held")
+
+    refused()
+    for _ in range(2):
+        lab.daemons["agent"].kill()
+        lab.start("agent", NS)
+        until(lab.answers, "the agent is back")
+        refused()
+    # refused for another reason: the fence stays where it is
+    later = {"epoch": 50, "generation": 50}
+    for method, path, body, want in (("DELETE", f"/v1/vips/{VIPS[1]}?epoch=50&generation=50", None, 404), ("PUT", "/v1/state", {**later, "vips": 3}, 422),
+                                     ("POST", f"/v1/vips/{VIPS[1]}/announce", later, 404), ("PUT", "/v1/drain", {**later, "drain": "x"}, 422),
+                                     ("PUT", f"/v1/vips/{VIPS[1]}", {**later, **wish(VIPS[2])}, 422)):
+        equal(lab.ask(method, path, body)[0], want, f"status of {method} {path}")
+    refused()
+    for epoch, generation in ((1 << 53, 0), (11, 1 << 53), (1 << 62, 1 << 62)):
+        status, answer = lab.ask("PUT", "/v1/state", {"epoch": epoch, "generation": generation, "seed": 7, "vips": []})
+        check(status == 422 and "every controller" in answer["detail"], f"an epoch that no controller has: {status} {answer}")
+    refused()
+    # the way out after an epoch that no controller will ever reach
+    lab.epoch, lab.generation = (1 << 53) - 1, 1
+    lab.put(wish(VIPS[0]))
+    lab.epoch, lab.generation = 12, 1
+    equal(lab.put(wish(VIPS[0]), ok=False)[0], 409, "the controller is shut out")
+    equal(lab.ask("DELETE", "/v1/fence"), (200, {"epoch": (1 << 53) - 1, "generation": 2}), "answer of DELETE /v1/fence")
+    lab.daemons["agent"].kill()
+    lab.start("agent", NS)
+    until(lab.answers, "the agent is back")
+    lab.put(wish(VIPS[1]))
+    equal(lab.status()["epoch"], 12, "it commands again")
+
+
+@test
+def fence_unreadable():
+    """a fence that isn't one, or that another agent has, keeps the agent from starting, with a sentence"""
+    lab = Lab(bird=False)
+    said = run("ip", "netns", "exec", NS, "sh", "-c", f"{BIN}/duet-mux-agent -c {lab.conf} 2>&1", ok=False)
+    check("another agent" in said, f"a second agent: {said}")
+    lab.daemons["agent"].kill()
+    with open(f"{lab.dir}/tor1.fence", "w", encoding="ascii") as f:
+        f.write("0 0\n")
+    said = run("ip", "netns", "exec", NS, "sh", "-c", f"{BIN}/duet-mux-agent -c {lab.conf} 2>&1", ok=False)
+    check("tor1.fence isn't a fence" in said, f"a broken file: {said}")
+
+
+@test
 def bad_input():
     """bad input gets a sentence and changes nothing"""
     lab = Lab(bird=False)

@@ -36,6 +36,8 @@ int mux_add(struct fleet *f, bool smux, const char *name, const char *local, con
 	a->changes = 1;
 	ret = configure(&a->config, smux, name, local, listen, e);
 	if (!ret)
+		ret = fence_open(&a->fence, NULL, name, e);
+	if (!ret)
 		ret = rt_open(&a->rt, e);
 	if (!ret)
 		ret = backend_sim.open(&a->config, &a->backend, e);
