@@ -51,6 +51,16 @@ static int parse_texts(json_t *json, const char *where, struct probe_conf *conf,
 	return 0;
 }
 
+int probe_command_name(const char *name, const char *where, struct err *e)
+{
+	static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.";
+
+	if (!name[0] || name[0] == '.' || name[0] == '-' || strlen(name) >= PROBE_COMMAND || name[strspn(name, letters)])
+		return err_set(e, -EINVAL, "%s: the \"command\" of a check is the name of a file in the host's folder of checks: up to %u letters, digits, \"-\", \"_\" and \".\", no path and no arguments",
+			       where, PROBE_COMMAND - 1);
+	return 0;
+}
+
 int probe_parse(json_t *json, unsigned int port, const char *where, struct probe_conf *conf, struct err *e)
 {
 	static const char *const members[] = { "rule", "type", "port", "path", "expect", "body", "host", "command",
@@ -75,5 +85,5 @@ int probe_parse(json_t *json, unsigned int port, const char *where, struct probe
 		return err_set(e, -EINVAL, "%s: a %s check needs a \"port\"", where, type);
 	if (conf->type == CHECK_COMMAND && !conf->command[0])
 		return err_set(e, -EINVAL, "%s: a command check needs a \"command\"", where);
-	return 0;
+	return conf->command[0] ? probe_command_name(conf->command, where, e) : 0;
 }

@@ -7,7 +7,6 @@
 #include "check.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -164,14 +163,9 @@ int checks_start(sd_event *loop, struct dataplane *dp, void (*changed)(const str
 		 struct checks **out)
 {
 	struct checks *all = calloc(1, sizeof(*all));
-	sigset_t children;
 
 	if (!all)
 		return -ENOMEM;
-	/* the event loop waits for commands, and wants this one blocked for that */
-	sigemptyset(&children);
-	sigaddset(&children, SIGCHLD);
-	sigprocmask(SIG_BLOCK, &children, NULL);
 	all->loop = loop;
 	all->dp = dp;
 	all->changed = changed;

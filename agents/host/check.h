@@ -4,7 +4,6 @@
 #define DUET_HOST_CHECK_H
 
 #include <netinet/in.h>
-#include <sys/types.h>
 #include "host.h"
 
 struct curl_probes;
@@ -33,7 +32,7 @@ struct check {
 	uint16_t sequence;
 	void *easy;			/* HTTPS: CURL * */
 	struct curl_slist *headers;
-	pid_t child;			/* command */
+	uint64_t job;			/* command: its number; 0: none runs */
 };
 
 struct checks {
@@ -44,6 +43,7 @@ struct checks {
 	struct check **list;
 	unsigned int n;
 	struct curl_probes *curl;	/* NULL until the first HTTPS probe */
+	struct commands *commands;	/* NULL: none are allowed */
 };
 
 /* One kind of probe. start() ends in check_result() or check_failed(), now or

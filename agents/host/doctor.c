@@ -4,10 +4,12 @@
  * check with its fix. Looks only; needs no agent that runs, but what an agent
  * left in the kernel tells it which VIPs and muxes there are.
  */
+#include "commands.h"
 #include "doctor.h"
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
+#include <dirent.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/ip_icmp.h>
@@ -296,6 +298,42 @@ static void mtu(struct doctor *d)
 	free(muxes);
 }
 
+/* commands - which files of the folder of checks can be run */
+static void commands(struct doctor *d)
+{
+	char path[PATH_MAX];
+	unsigned int good = 0, bad = 0;
+	struct dirent *entry;
+	struct err e;
+	DIR *dir;
+
+	if (!d->conf->check_dir) {
+		says(d, "commands", OK, "", "checks by command are off: [checks] command-dir is not set");
+		return;
+	}
+	dir = opendir(d->conf->check_dir);
+	if (!dir || commands_folder(d->conf->check_dir, &e)) {
+		says(d, "commands", FAIL, "make [checks] command-dir a folder that root alone can change, and all above it",
+		     "no command is run as a check: %s", dir ? e.text : strerror(errno));
+		if (dir)
+			closedir(dir);
+		return;
+	}
+	while ((entry = readdir(dir))) {
+		if (entry->d_name[0] == '.')
+			continue;
+		if (!commands_file(d->conf->check_dir, entry->d_name, path, &e)) {
+			good++;
+			continue;
+		}
+		bad++;
+		says(d, "commands", WARN, "make it a regular file of root, executable, written by nobody else, with a plain name", "%s", e.text);
+	}
+	closedir(dir);
+	if (!bad)
+		says(d, "commands", OK, "", "%u in %s, run as user %s", good, d->conf->check_dir, d->conf->check_user);
+}
+
 int doctor(const struct conf *conf, bool json)
 {
 	struct doctor d = { .conf = conf, .list = json_array() };
@@ -307,6 +345,7 @@ int doctor(const struct conf *conf, bool json)
 	nftables(&d);
 	programs(&d);
 	sysctls(&d);
+	commands(&d);
 	if (!dp_look(conf->interface, &d.dp, &e)) {
 		vips(&d);
 		mtu(&d);

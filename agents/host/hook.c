@@ -179,10 +179,7 @@ int hook_netns(uint64_t *cookie, struct err *e)
 	return ret;
 }
 
-/* root_cgroup - a folder fd of the one that all sockets are in. Where cgroup2 isn't
- * mounted in sight, it is for us alone, in no folder.
- */
-static int root_cgroup(void)
+int hook_root_cgroup(void)
 {
 	int fd = open(CGROUP, O_RDONLY | O_DIRECTORY | O_CLOEXEC), fs;
 	struct statfs st;
@@ -215,7 +212,7 @@ int hook_sockets(const char *pin, const char *name, enum bpf_attach_type type, i
 		close(*link);
 		unlink(path);
 	}
-	cgroup = root_cgroup();
+	cgroup = hook_root_cgroup();
 	if (cgroup < 0)
 		return err_set(e, cgroup, "no cgroup2 of all sockets: %s", strerror(-cgroup));
 	*link = bpf_link_create(prog, cgroup, type, NULL);

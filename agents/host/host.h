@@ -26,6 +26,7 @@ enum attach { ATTACH_AUTO, ATTACH_XDP, ATTACH_TC };
 
 struct conf {
 	char *name, *controller, *interface, *pin, *attach_text;
+	char *check_dir, *check_user;	/* of checks by command; dir NULL: there are none */
 	struct http_conf http;
 	struct addr address;
 	enum attach attach;
@@ -77,6 +78,10 @@ bool hook_detach(unsigned int ifindex, enum hook_kind kind);
 unsigned int hook_foreign(unsigned int ifindex);
 /* hook_leave - take clsact away unless somebody has filters there */
 void hook_leave(unsigned int ifindex);
+/* hook_root_cgroup - a folder fd of the cgroup that all processes are in. Where cgroup2 isn't
+ * mounted in sight, it is for us alone, in no folder.
+ */
+int hook_root_cgroup(void);
 /* hook_netns - the number of this network namespace, as programs of sockets see it */
 int hook_netns(uint64_t *cookie, struct err *e);
 /* hook_sockets - one program to the sockets of the machine, unless *link is there; an older one of
@@ -234,6 +239,7 @@ struct check_def {
 };
 
 struct checks;
+struct commands;		/* commands.h */
 
 /* changed(key): the state of a check of that pair did */
 int checks_start(sd_event *loop, struct dataplane *dp, void (*changed)(const struct decap_key *key, void *ctx), void *ctx,
@@ -241,6 +247,9 @@ int checks_start(sd_event *loop, struct dataplane *dp, void (*changed)(const str
 void checks_stop(struct checks *checks);
 /* checks_set - an equal check goes on with the state it has; *changed counts the others */
 int checks_set(struct checks *checks, const struct check_def *defs, unsigned int n, unsigned int *changed);
+/* commands_allowed - has the state only such checks as this host runs? Else a sentence */
+int commands_allowed(const struct commands *commands, const struct desired *d, struct err *e);
+json_t *commands_json(const struct commands *commands);
 /* checks_json - those of one pair (NULL: of all); brief: as a report has them */
 json_t *checks_json(const struct checks *checks, const struct decap_key *key, bool brief);
 /* checks_hurry - a socket that listened was closed: ask after all services at once */
@@ -265,6 +274,7 @@ struct host {
 	struct snat *snat;
 	struct usage *usage;
 	struct release *release;
+	struct commands *commands;	/* NULL: checks by command are off */
 	struct desired held;		/* what this process was told last; zeros: nothing yet */
 	char failed[sizeof(((struct err *)0)->text)];	/* why the last state is not all made */
 	bool synced;			/* this process was told its state */

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "commands.h"
 #include "daemon.h"
 #include "doctor.h"
 #include "host.h"
@@ -31,12 +32,15 @@ static const struct conf_key conf_keys[] = {
 	CONF("host", "mtu", CONF_UINT, mtu, .max = 65535, .fallback = "0"),
 	CONF("host", "meter", CONF_BOOL, meter, .fallback = "yes"),
 	CONF("host", "manage_sysctl", CONF_BOOL, manage_sysctl, .fallback = "no"),
+	CONF("checks", "command-dir", CONF_STR, check_dir, .required = false),
+	CONF("checks", "user", CONF_STR, check_user, .fallback = "nobody"),
 };
 #define CONF_KEYS (sizeof(conf_keys) / sizeof(*conf_keys))
 
 static int read_conf(const char *file, struct conf *conf, struct err *e)
 {
 	int ret = conf_read(file, conf_keys, CONF_KEYS, conf, e);
+	struct command_policy policy;
 	struct err why;
 
 	if (ret)
@@ -61,6 +65,15 @@ static int read_conf(const char *file, struct conf *conf, struct err *e)
 		conf->attach = ATTACH_TC;
 	} else if (strcmp(conf->attach_text, "auto")) {
 		ret = err_set(e, -EINVAL, "%s: [host] attach = %s: must be auto, xdp or tc", file, conf->attach_text);
+		goto err_free;
+	}
+	if (conf->check_dir && conf->check_dir[0] != '/') {
+		ret = err_set(e, -EINVAL, "%s: [checks] command-dir = %s: must be an absolute path", file, conf->check_dir);
+		goto err_free;
+	}
+	ret = conf->check_dir ? commands_policy(conf, &policy, &why) : 0;
+	if (ret) {
+		err_set(e, ret, "%s: %s", file, why.text);
 		goto err_free;
 	}
 	if (conf->pin && conf->pin[0] != '/') {
@@ -92,9 +105,14 @@ static int run(struct host *host, struct err *e)
 	struct http_server *server;
 	int ret;
 
-	ret = daemon_loop(&host->loop);
+	ret = commands_fork(&host->conf, &host->commands, e);
 	if (ret)
-		return err_set(e, ret, "no event loop: %s", strerror(-ret));
+		return ret;
+	ret = daemon_loop(&host->loop);
+	if (ret) {
+		err_set(e, ret, "no event loop: %s", strerror(-ret));
+		goto out_commands;
+	}
 	ret = lo_open(&host->lo, e);
 	if (ret)
 		goto out_loop;
@@ -107,7 +125,9 @@ static int run(struct host *host, struct err *e)
 	if (host->conf.manage_sysctl)
 		sysctls_manage(host->dp, host->conf.interface);
 	ret = checks_start(host->loop, host->dp, on_change, host, &host->checks);
-	if (ret) {
+	if (!ret)
+		ret = commands_attach(host->commands, host->loop, host->checks);
+	if (ret < 0) {
 		err_set(e, ret, "health checks: %s", strerror(-ret));
 		goto out_dp;
 	}
@@ -147,6 +167,8 @@ out_lo:
 	lo_close(host->lo);
 out_loop:
 	sd_event_unref(host->loop);
+out_commands:
+	commands_stop(host->commands);
 	return ret;
 }
 
@@ -183,7 +205,10 @@ int main(int argc, char **argv)
 		fprintf(stderr, "duet-host-agent: %s\n", e.text);
 		return 1;
 	}
-	if (opts.check) {
+	if (opts.check && host.conf.check_dir && commands_folder(host.conf.check_dir, &e)) {
+		fprintf(stderr, "duet-host-agent: %s: [checks] command-dir: %s\n", opts.config, e.text);
+		ret = 1;
+	} else if (opts.check) {
 		printf("%s: ok\n", opts.config);
 		ret = 0;
 	} else if (ill) {

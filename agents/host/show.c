@@ -90,12 +90,12 @@ static void get_status(struct http_request *req, json_t *body, void *ctx)
 		dp_reason(host->dp, i, &n);
 		json_object_set_new(counters, dp_reason_name(i), json_integer(n));
 	}
-	http_reply(req, 200, json_pack("{s:s, s:s, s:s, s:I, s:I, s:b, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "name", host->conf.name,
+	http_reply(req, 200, json_pack("{s:s, s:s, s:s, s:I, s:I, s:b, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "name", host->conf.name,
 		"address", addr_str(&host->conf.address, text), "instance", daemon_instance(), "epoch",
 		(json_int_t)meta.epoch, "generation", (json_int_t)meta.generation, "synced", host->synced, "racks",
 		host->racks_id, "decapsulator",
 		dp_json(host->dp), "muxes", muxes, "counters", counters, "reports", report_json(host->report), "snat",
-		snat_json(host->snat), "snat-ports", usage_json(host->usage), "vips", pairs_json(host)));
+		snat_json(host->snat), "snat-ports", usage_json(host->usage), "command-checks", commands_json(host->commands), "vips", pairs_json(host)));
 }
 
 static void get_health(struct http_request *req, json_t *body, void *ctx)

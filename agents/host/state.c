@@ -237,6 +237,10 @@ void put_state(struct http_request *req, json_t *body, void *ctx)
 			     "%s", e.text);
 		goto out;
 	}
+	if (commands_allowed(host->commands, &d, &e)) {
+		http_problem(req, 422, NULL, "%s", e.text);
+		goto out;
+	}
 	dp_meta_get(host->dp, &held);
 	if (d.meta.epoch < held.epoch || (d.meta.epoch == held.epoch && d.meta.generation < held.generation)) {
 		http_problem(req, 409, json_pack("{s:I, s:I}", "epoch", (json_int_t)held.epoch, "generation",

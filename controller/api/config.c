@@ -184,7 +184,7 @@ static bool is_command(json_t *def, const char *command)
 	return false;
 }
 
-/* may_command - hosts run the command of a check as root: who brings in a new one must be admin; false: answered */
+/* may_command - hosts run commands of checks: who brings in a new one must be admin; false: answered */
 static bool may_command(struct http_request *req, struct updater *u, json_t *def)
 {
 	struct uvip *v = vip_find(u, get_str(def, "vip", NULL));
@@ -198,7 +198,7 @@ static bool may_command(struct http_request *req, struct updater *u, json_t *def
 		if (!command || (v && is_command(config_latest(v), command)) ||
 		    auth_right(u->ctl, req, who, sizeof(who)) >= RIGHT_ADMIN)
 			continue;
-		http_problem(req, 403, NULL, "VIP %s, rule %zu: hosts run the command of a check as root: a new one needs the role "
+		http_problem(req, 403, NULL, "VIP %s, rule %zu: hosts run the command of a check: a new one needs the role "
 			     "admin, which %s has not", get_str(def, "vip", ""), r + 1, who);
 		return false;
 	}

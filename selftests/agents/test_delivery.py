@@ -206,7 +206,17 @@ def checks():
     until(lambda: "other" in W.controller.down().get(DIP, ""), "another body: down, with the reason")
     with open(flag, "w", encoding="ascii"):
         pass
-    with_check(type="command", command=f"test -e {flag}")
+    os.chmod(base.DIR, 0o755)
+    os.mkdir(os.path.join(base.DIR, "checks"), 0o755)
+    with open(os.path.join(base.DIR, "checks", "flag"), "w", encoding="ascii") as f:
+        f.write(f"#!/bin/sh\ntest -e {flag}\n")
+    os.chmod(os.path.join(base.DIR, "checks", "flag"), 0o755)
+    with_check(type="command", command="flag")
+    until(lambda: "off on this host" in str(W.controller.ask("status")), "a host that allows no commands says so")
+    W.agent.stop()
+    with open(W.agent.conf, "a", encoding="ascii") as f:
+        f.write(f"[checks]\ncommand-dir = {base.DIR}/checks\n")
+    W.agent.start()
     until(lambda: not W.controller.down(), "a command's opinion")
     os.unlink(flag)
     until(lambda: "status 1" in W.controller.down().get(DIP, ""), "its other opinion")

@@ -14,6 +14,7 @@ import json
 import os
 import select
 import signal
+import shutil
 import socket
 import struct
 import subprocess
@@ -318,9 +319,7 @@ def setup():
 def cleanup():
     for ns in (PEER, HOST):
         sh("ip", "netns", "del", ns, ok=False)
-    for name in os.listdir(DIR):
-        os.unlink(os.path.join(DIR, name))
-    os.rmdir(DIR)
+    shutil.rmtree(DIR)
 
 
 class World:
