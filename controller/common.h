@@ -18,6 +18,9 @@ const char *get_str(json_t *object, const char *key, const char *fallback);
 uint64_t get_u64(json_t *object, const char *key, uint64_t fallback);
 double get_num(json_t *object, const char *key, double fallback);
 
+/* json_cut - a string of max bytes at most, whole characters; new reference */
+json_t *json_cut(const char *text, size_t max);
+
 /* struct config - controller.conf, [controller] */
 struct config {
 	char *name, *role, *store, *topology, *monitor, *engine, *updater;

@@ -168,12 +168,15 @@ static void mark_failed(const struct assign *a, json_t *model, bool as_is)
 static json_t *supposed(json_t *vips, const struct uvip *v, json_t *def)
 {
 	json_t *what = json_object_get(vips, v->text), *traffic;
-	double mbps = v->measured;
+	double mbps = v->measured, given = get_num(json_object_get(def, "traffic"), "mbps", 0);
 
+	if (mbps < 0 && !mbps_good(given))
+		mbps = VIP_MBPS_MAX;
 	if (json_is_object(what))
 		mbps = get_num(what, "mbps", vip_mbps(v) * get_num(what, "factor", 1));
 	if (mbps < 0)
 		return json_incref(def);
+	mbps = mbps > VIP_MBPS_MAX ? VIP_MBPS_MAX : mbps;
 	def = json_copy(def);
 	traffic = json_object_get(def, "traffic");
 	traffic = traffic ? json_copy(traffic) : json_object();

@@ -56,9 +56,8 @@ static int check_traffic(const struct updater *u, json_t *traffic, const char *w
 
 	if (!traffic)
 		return 0;
-	if (!json_is_object(traffic) || !json_is_number(mbps) || json_number_value(mbps) < 0)
-		return err_set(e, -EINVAL, "%s: \"traffic\" has \"mbps\", a number not below 0",
-			       where);
+	if (!json_is_object(traffic) || !json_is_number(mbps) || !mbps_good(json_number_value(mbps)))
+		return err_set(e, -EINVAL, "%s: \"traffic\" has \"mbps\", a number from 0 to %.0f", where, VIP_MBPS_MAX);
 	if (!sources)
 		return 0;
 	if (!json_is_object(sources))

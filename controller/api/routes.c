@@ -12,7 +12,7 @@ const struct gate_route gate_routes[] = {
 	{ MON, RIGHT_PART, { "GET", "/v1/monitor/model", monitor_model_get } },
 	{ MON, RIGHT_READ, { "GET", "/v1/topology", monitor_topology_get } },
 	{ MON, RIGHT_READ, { "GET", "/v1/traffic", monitor_traffic_get } },
-	{ MON, RIGHT_AGENT, { "POST", "/v1/reports", monitor_report_post } },
+	{ MON, RIGHT_AGENT, { "POST", "/v1/reports", monitor_report_post, 8u << 20 } },
 	/* where the monitor is another process */
 	{ UPD, RIGHT_READ, { "GET", "/v1/topology", api_topology_get } },
 	{ UPD, RIGHT_READ, { "GET", "/v1/traffic", api_traffic_get } },

@@ -205,6 +205,10 @@ void snat_faults(struct updater *u, json_t *faults)
 		api_fault(faults, "the store is a copy: no SNAT port is given before all hosts have said which they hold; %u of %u have",
 			  u->n_heard, u->n_hosts);
 	for (i = 0; i < u->n_hosts; i++)
+		if (u->hosts[i].snat_foreign)
+			api_fault(faults, "host %s says that it holds %u ranges of SNAT ports that it can't have been given",
+				  u->hosts[i].name, u->hosts[i].snat_foreign);
+	for (i = 0; i < u->n_hosts; i++)
 		if (u->hosts[i].snat_conflicts)
 			api_fault(faults, "host %s holds %u blocks of SNAT ports that are another's", u->hosts[i].name,
 				  u->hosts[i].snat_conflicts);

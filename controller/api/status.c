@@ -4,6 +4,7 @@
  * is what somebody should look at: an agent lost, a VIP refused, two muxes
  * with different tables for one VIP, a route not where it should be.
  */
+#include "../monitor/monitor.h"
 #include "api.h"
 
 #include <stdarg.h>
@@ -113,6 +114,17 @@ static void host_faults(struct updater *u, json_t *faults)
 	}
 }
 
+/* offender_faults - peers whose reports were refused, or left out in part */
+static void offender_faults(struct updater *u, json_t *faults)
+{
+	json_t *o;
+	size_t i;
+
+	json_array_foreach(u->offenders, i, o)
+		api_fault(faults, "report of %s: %s (%llu times)", get_str(o, "peer", "?"), get_str(o, "text", "refused"),
+			  (unsigned long long)get_u64(o, "count", 0));
+}
+
 static bool exports(const struct mux *m, const struct uvip *v)
 {
 	return json_object_get(m->exported, v->text);
@@ -178,6 +190,7 @@ void api_status_get(struct http_request *req, json_t *body, void *ctx)
 	mux_faults(u, faults);
 	link_faults(u, faults);
 	host_faults(u, faults);
+	offender_faults(u, faults);
 	place_faults(u, faults);
 	compare_tables(u, faults);
 	snat_faults(u, faults);
@@ -214,7 +227,8 @@ void api_healthz_get(struct http_request *req, json_t *body, void *ctx)
 
 void api_metrics_get(struct http_request *req, json_t *body, void *ctx)
 {
-	struct updater *u = ((struct controller *)ctx)->updater;
+	struct controller *ctl = ctx;
+	struct updater *u = ctl->updater;
 	struct metrics *m = metrics_new();
 	struct counts c = u ? count(u) : (struct counts){};
 	enum mux_state state;
@@ -225,6 +239,7 @@ void api_metrics_get(struct http_request *req, json_t *body, void *ctx)
 	}
 	metrics_family(m, "duet_controller_up", "gauge", "1 while the controller answers");
 	metrics_add(m, 1, NULL);
+	monitor_metrics(ctl, m);
 	if (u) {
 		metrics_family(m, "duet_controller_epoch", "gauge", "Incarnation that agents fence by");
 		metrics_add(m, u->epoch, NULL);

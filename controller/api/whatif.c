@@ -23,7 +23,7 @@ static int check_vip(struct updater *u, const char *name, json_t *what, json_t *
 	if (!v)
 		return err_set(e, -ENOENT, "VIP %.64s: there is none", name);
 	ok = json_is_null(what) ||
-	     (json_object_size(what) == 1 && ((json_is_number(mbps) && json_number_value(mbps) >= 0) ||
+	     (json_object_size(what) == 1 && ((json_is_number(mbps) && mbps_good(json_number_value(mbps))) ||
 					      (json_is_number(factor) && f >= 0 && f <= FACTOR_MAX)));
 	if (!ok)
 		return err_set(e, -ENOENT, "VIP %s: what is supposed of it is {\"mbps\": N}, {\"factor\": N}, or null for gone",

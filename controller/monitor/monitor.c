@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../api/gate.h"
 #include "log.h"
 
 #define WATCH_MS       1000 /* how often silence is looked for */
@@ -46,6 +47,7 @@ static int watch(sd_event_source *s, uint64_t usec, void *ctx)
 			tell_host(h, false);
 		}
 	}
+	offenders_tell(m);
 	return once(m->ctl->loop, &m->watch, WATCH_MS, watch, m);
 }
 
@@ -59,6 +61,8 @@ static int report_check(json_t *body, struct err *e)
 		return err_set(e, -EINVAL, "a report is an object with a \"host\"");
 	if (dips && !json_is_array(dips))
 		return err_set(e, -EINVAL, "\"dips\" is a list");
+	if (strlen(get_str(body, "instance", "")) >= NAME_SIZE)
+		return err_set(e, -EINVAL, "\"instance\" has %d characters at most", NAME_SIZE - 1);
 	json_array_foreach(dips, i, dip) {
 		const char *state = get_str(dip, "state", "");
 
@@ -67,7 +71,7 @@ static int report_check(json_t *body, struct err *e)
 				       "DIP %zu of the report has no \"vip\" or no \"dip\"", i + 1);
 		if (strcmp(state, "up") && strcmp(state, "down") && strcmp(state, "unknown"))
 			return err_set(e, -EINVAL,
-				       "DIP %s: a state is up, down or unknown, not \"%s\"",
+				       "DIP %.45s: a state is up, down or unknown, not \"%.16s\"",
 				       get_str(dip, "dip", ""), state);
 	}
 	return 0;
@@ -101,12 +105,9 @@ static bool states_equal(json_t *a, json_t *b)
 /* take_snat - what of a report is about ports; true: it is news. A host that holds none says nothing of it. */
 static bool take_snat(struct mhost *h, json_t *snat)
 {
-	json_t *vips = json_object_get(snat, "vips"), *now = NULL;
-	bool news;
+	json_t *now = report_snat(h, snat);
+	bool news = now ? !h->snat || !json_equal(now, h->snat) : h->snat != NULL;
 
-	if (json_array_size(vips))
-		now = json_pack("{s:O, s:I}", "vips", vips, "exhausted", (json_int_t)get_u64(snat, "exhausted", 0));
-	news = now ? !h->snat || !json_equal(now, h->snat) : h->snat != NULL;
 	json_decref(h->snat);
 	h->snat = now;
 	return news;
@@ -122,6 +123,17 @@ static bool take_racks(struct mhost *h, const char *racks)
 	return news;
 }
 
+bool report_take(struct mhost *h, json_t *body, bool *others)
+{
+	json_t *dips = report_dips(h, json_object_get(body, "dips"));
+	bool news = !h->dips || !states_equal(h->dips, dips);
+
+	json_decref(h->dips);
+	h->dips = dips;
+	*others |= take_snat(h, json_object_get(body, "snat"));
+	return news;
+}
+
 static json_t *report_answer(const struct monitor *m)
 {
 	return json_pack("{s:I, s:I, s:i}", "epoch", (json_int_t)m->epoch, "generation", (json_int_t)m->generation,
@@ -133,9 +145,9 @@ void monitor_report_post(struct http_request *req, json_t *body, void *ctx)
 	struct monitor *m = ((struct controller *)ctx)->monitor;
 	const char *name = get_str(body, "host", "?"), *instance = get_str(body, "instance", "");
 	uint64_t seq = get_u64(body, "seq", 0);
-	json_t *index, *dips;
+	json_t *index, *dips, *traffic;
+	bool same, first, news, others, strange;
 	struct mhost *h;
-	bool first, news, others;
 	struct err e;
 
 	if (report_check(body, &e)) {
@@ -144,29 +156,43 @@ void monitor_report_post(struct http_request *req, json_t *body, void *ctx)
 	}
 	index = json_object_get(m->by_name, name);
 	if (!index) {
-		http_problem(req, 404, NULL, "the topology has no server \"%s\"", name);
+		http_problem(req, 404, NULL, "the topology has no server \"%.63s\" with an agent", name);
 		return;
 	}
 	h = &m->hosts[json_integer_value(index)];
-	if (!strcmp(h->instance, instance) && seq && seq < h->seq) { /* overtaken by a later one */
-		http_reply(req, 200, report_answer(m));
+	if (!report_sender(m, req, h->node)) {
+		offend(m, gate_who(req, m->ctl), OFFEND_SENDER, "it reports as host %s and is not: refused", name);
+		http_problem(req, 403, NULL, "a host reports for itself only: this request is of %s, and the report of host %s",
+			     gate_who(req, m->ctl), name);
 		return;
 	}
 	dips = json_object_get(body, "dips");
-	dips = dips ? json_incref(dips) : json_array();
-	first = !h->heard_ms || strcmp(h->instance, instance);
-	others = take_snat(h, json_object_get(body, "snat"));
-	others |= take_racks(h, get_str(body, "racks", NULL));
-	news = first || h->silent || !h->dips || !states_equal(h->dips, dips);
+	traffic = json_object_get(body, "traffic");
+	if (!report_afford(h, json_array_size(dips) + json_array_size(traffic))) {
+		offend(m, name, OFFEND_RATE, "more reports, or larger ones, than a host has reason for: refused");
+		http_problem(req, 429, NULL, "host %s: more reports, or larger ones, than a host has reason for", name);
+		return;
+	}
+	if (report_overtaken(h, instance, seq)) {
+		http_reply(req, 200, report_answer(m));
+		return;
+	}
+	same = !strcmp(h->instance, instance);
+	first = !h->heard_ms || !same;
+	others = take_racks(h, get_str(body, "racks", NULL));
+	strange = report_strange(h, body);
+	news = report_take(h, body, &others) || first || h->silent;
 	m->n_heard += !h->heard_ms;
-	traffic_add(m, h, json_object_get(body, "traffic"), !strcmp(h->instance, instance));
+	json_decref(h->unsorted);
+	h->unsorted = strange ? json_incref(body) : NULL;	/* report_settle() goes on with it */
+	h->unsorted_same = same;
+	if (!strange)
+		traffic_add(m, h, traffic, same);
 	snprintf(h->instance, sizeof(h->instance), "%s", instance);
 	h->seq = seq;
 	h->heard_ms = mono_ms();
 	h->silent = false;
-	json_decref(h->dips);
-	h->dips = dips;
-	if (news || others)
+	if (news || others || strange)
 		tell_host(h, news && !first);
 	http_reply(req, 200, report_answer(m));
 }
@@ -228,6 +254,32 @@ void monitor_topology_get(struct http_request *req, json_t *body, void *ctx)
 	http_reply(req, 200, topology_to_json(&m->topo));
 }
 
+/* host_mbps - what the links of a node carry; 0: the topology doesn't say */
+static double host_mbps(const struct topology *t, unsigned int node)
+{
+	double sum = 0;
+	unsigned int i;
+
+	for (i = 0; i < t->n_links; i++)
+		if (t->links[i].a == node || t->links[i].b == node)
+			sum += t->links[i].mbps;
+	return sum;
+}
+
+/* racks_known - the names that hosts may count by */
+static void racks_known(struct monitor *m)
+{
+	json_t *racks = racks_to_json(&m->topo);
+	unsigned int i;
+
+	racks_id(racks, m->racks_id);
+	json_decref(racks);
+	m->rack_names = json_object();
+	for (i = 0; i < m->topo.n_nodes; i++)
+		if (m->topo.nodes[i].role == TOPO_TOR)
+			json_object_set_new(m->rack_names, m->topo.nodes[i].name, json_true());
+}
+
 int monitor_start(struct controller *ctl, struct err *e)
 {
 	struct monitor *m = calloc(1, sizeof(*m));
@@ -254,8 +306,9 @@ int monitor_start(struct controller *ctl, struct err *e)
 		if (n->role != TOPO_SERVER || !n->agent)
 			continue;
 		json_object_set_new(m->by_name, n->name, json_integer(m->n_hosts));
-		m->hosts[m->n_hosts++] = (struct mhost){ .monitor = m, .node = n };
+		m->hosts[m->n_hosts++] = (struct mhost){ .monitor = m, .node = n, .mbps_max = host_mbps(&m->topo, i) };
 	}
+	racks_known(m);
 	ret = once(ctl->loop, &m->watch, WATCH_MS, watch, m);
 	if (ret) {
 		err_set(e, ret, "event loop: %s", strerror(-ret));
@@ -286,11 +339,14 @@ void monitor_stop(struct controller *ctl)
 		json_decref(m->hosts[i].dips);
 		json_decref(m->hosts[i].snat);
 		json_decref(m->hosts[i].counters);
+		json_decref(m->hosts[i].vips);
+		json_decref(m->hosts[i].unsorted);
 	}
 	traffic_stop(m);
 	sd_event_source_disable_unref(m->watch);
 	sd_event_source_disable_unref(m->tell_timer);
 	json_decref(m->by_name);
+	json_decref(m->rack_names);
 	free(m->hosts);
 	topology_free(&m->topo);
 	free(m);

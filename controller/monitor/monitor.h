@@ -11,6 +11,9 @@
 int monitor_start(struct controller *ctl, struct err *e);
 void monitor_stop(struct controller *ctl);
 
+struct metrics;
+void monitor_metrics(const struct controller *ctl, struct metrics *m);
+
 /* handlers; ctx is the controller */
 void monitor_model_get(struct http_request *req, json_t *body,
 		       void *ctx); /* GET /v1/monitor/model */

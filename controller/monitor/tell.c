@@ -48,13 +48,17 @@ static void told(const struct http_result *r, void *ctx)
 {
 	struct tell *t = ctx;
 	struct monitor *m = t->monitor;
+	json_t *hosts = json_object_get(r->body, "hosts"), *its;
 	unsigned int i;
 
 	m->calls--;
 	for (i = 0; i < t->n; i++) {
 		t->hosts[i]->in_call = false;
+		its = json_object_get(hosts, t->hosts[i]->node->name);
 		if (r->status != 200)
 			queue(t->hosts[i], false);
+		else if (json_is_object(json_object_get(its, "vips")))
+			report_settle(t->hosts[i], json_object_get(its, "vips"), json_is_true(json_object_get(its, "settled")));
 	}
 	free(t);
 	if (r->status != 200) {
@@ -84,9 +88,10 @@ static void call(struct monitor *m)
 		h->queued = false;
 		h->in_call = true;
 		t->hosts[t->n++] = h;
-		json_array_append_new(list, json_pack("{s:s, s:s, s:b, s:O, s:O*, s:s*}", "host", h->node->name,
-						      "instance", h->instance, "silent", h->silent, "dips", h->dips,
-						      "snat", h->snat, "racks", h->tells_racks ? h->racks : NULL));
+		json_array_append_new(list, json_pack("{s:s, s:s, s:b, s:b, s:O, s:O*, s:s*}", "host", h->node->name,
+						      "instance", h->instance, "silent", h->silent, "which-vips",
+						      h->unsorted != NULL, "dips", h->dips, "snat", h->snat, "racks",
+						      h->tells_racks ? h->racks : NULL));
 	}
 	if (!t->n)
 		goto err_list;
@@ -122,6 +127,12 @@ static void told_traffic(const struct http_result *r, void *ctx)
 {
 	if (r->status != 200)
 		log_debug("updater not told of traffic: %s", r->error);
+}
+
+void tell_offenders(struct monitor *m, json_t *list)
+{
+	part_call(m->ctl, ROLE_UPDATER, "PUT", "/v1/updater/health", json_pack("{s:[], s:o}", "hosts", "offenders", list),
+		  TIMEOUT_MS, told_traffic, m);
 }
 
 void tell_traffic(struct monitor *m, json_t *traffic)

@@ -15,6 +15,10 @@
 #define INTERVAL_MS 10000
 #define WEIGHT	    0.3	/* of the newest interval */
 #define NEWS	    0.02	/* the updater is told of changes by more than so much */
+#define COUNTER_MAX 9.2e18	/* bytes: a counter has 63 bits */
+#define UNKNOWN_MBPS 400e3	/* of a host's link whose speed the topology doesn't say */
+#define BURST_S	    10
+#define MARGIN	    1.25	/* headers, clocks */
 
 struct vtraffic {
 	double now, ewma, peak, interval_peak, told;
@@ -91,58 +95,136 @@ void traffic_forget(struct monitor *m, struct mhost *h)
 	h->counters = NULL;
 }
 
+/* counter - a member that only grows; -1: it is none */
+static double counter(json_t *o, const char *key)
+{
+	double n = get_num(o, key, -1);
+
+	return n >= 0 && n <= COUNTER_MAX ? n : -1;
+}
+
 /* sources_of - a VIP's bytes at one host by where they come from; what is in no rack comes from outside */
-static json_t *sources_of(json_t *item)
+static json_t *sources_of(struct mhost *h, json_t *item, unsigned int *unknown)
 {
 	json_t *racks = json_object_get(item, "racks"), *row, *out = racks ? json_object() : NULL;
 	size_t i;
 
 	json_array_foreach(racks, i, row) {
 		const char *rack = get_str(row, "rack", "");
+		double bytes = counter(row, "bytes");
 
+		if (*rack && !json_object_get(h->monitor->rack_names, rack)) {
+			++*unknown;
+			continue;
+		}
 		rack = *rack ? rack : "internet";
-		json_object_set_new(out, rack, json_real(get_num(out, rack, 0) + get_num(row, "bytes", 0)));
+		if (bytes >= 0)
+			json_object_set_new(out, rack, json_real(fmin(get_num(out, rack, 0) + bytes, COUNTER_MAX)));
 	}
 	return out;
 }
 
+/* read_counters - what of a report's traffic is believed, by "VIP|DIP": {"bytes", "sources"} */
+static json_t *read_counters(struct mhost *h, json_t *list)
+{
+	unsigned int foreign = 0, wrong = 0, unknown = 0;
+	char vip[ADDR_STRLEN], dip[ADDR_STRLEN], key[2 * ADDR_STRLEN];
+	json_t *counters = json_object(), *item, *c, *sources;
+	struct addr v, d;
+	double bytes;
+	size_t i;
+
+	json_array_foreach(list, i, item) {
+		if (addr_parse(get_str(item, "vip", ""), &v) || addr_parse(get_str(item, "dip", ""), &d) ||
+		    addr_cmp(&d, &h->node->address) || !report_has_vip(h, addr_str(&v, vip))) {
+			foreign++;
+			continue;
+		}
+		bytes = counter(item, "bytes");
+		if (bytes < 0) {
+			wrong++;
+			continue;
+		}
+		snprintf(key, sizeof(key), "%s|%s", vip, addr_str(&d, dip));
+		c = json_pack("{s:f, s:f}", "bytes", bytes, "mbps", 0.0);
+		sources = sources_of(h, item, &unknown);
+		if (sources)
+			json_object_set_new(c, "sources", sources);
+		json_object_set_new(counters, key, c);
+	}
+	if (foreign)
+		offend(h->monitor, h->node->name, OFFEND_VIP, "%u rows of its traffic are of VIPs or DIPs that aren't there: left out",
+		       foreign);
+	if (wrong)
+		offend(h->monitor, h->node->name, OFFEND_NUMBER, "%u rows of its traffic have no number of bytes: left out", wrong);
+	if (unknown && (!h->tells_racks || !strcmp(h->racks, h->monitor->racks_id)))
+		offend(h->monitor, h->node->name, OFFEND_RACK, "%u rows of its traffic name racks that the topology has not: left out",
+		       unknown);
+	return counters;
+}
+
+/* since - bytes of a counter since the report before; one that is new or went back begins now */
+static double since(json_t *now, json_t *before)
+{
+	double new = get_num(now, "bytes", 0);
+
+	return fmax(new - get_num(before, "bytes", new), 0);
+}
+
+/*
+ * believed - the part of all bytes of a report that is believed. A link carries what it carries: reports that come
+ * late and close together are evened out, more than BURST_S of the link's rate at once is a broken or hostile host's,
+ * and none of it counts.
+ */
+static double believed(struct mhost *h, double bytes, double ms, uint64_t now)
+{
+	double mbps = h->mbps_max > 0 ? h->mbps_max : UNKNOWN_MBPS, per_ms = mbps * 1000 / 8, most = per_ms * 1000 * BURST_S;
+
+	h->credit = h->credit_usec ? fmin(most, h->credit + per_ms * MARGIN * (now - h->credit_usec) / 1000) : most;
+	h->credit_usec = now;
+	if (bytes > h->credit) {
+		offend(h->monitor, h->node->name, OFFEND_OUTLIER,
+		       "it reports %.4g bytes in %.0f ms, more than its link of %.0f Mbps can carry: its traffic is left out", bytes,
+		       ms, mbps);
+		return 0;
+	}
+	h->credit -= bytes;
+	return bytes > per_ms * ms ? per_ms * ms / bytes : 1;
+}
+
 void traffic_add(struct monitor *m, struct mhost *h, json_t *list, bool same_instance)
 {
-	uint64_t now = mono_ms(), ms = now - h->counted_ms;
-	json_t *counters, *before = h->counters, *item;
-	char key[2 * ADDR_STRLEN];
-	size_t i;
+	uint64_t now = mono_usec();
+	double ms = (now - h->counted_usec) / 1000.0, bytes = 0, part = 1, mbps;
+	json_t *counters, *before, *c, *old;
+	char vip[ADDR_STRLEN];
+	const char *key;
 
 	if (h->counters && (!same_instance || h->silent))
 		traffic_forget(m, h);
 	before = h->counters;
-	if (before && !ms)
+	if (before && now == h->counted_usec)
 		return;
-	counters = json_object();
-	json_array_foreach(list, i, item) {
-		const char *vip = get_str(item, "vip", ""), *dip = get_str(item, "dip", "");
-		double bytes = get_num(item, "bytes", 0), mbps = 0, old;
-		json_t *c, *sources;
-
-		snprintf(key, sizeof(key), "%.45s|%.45s", vip, dip);
-		c = json_object_get(before, key);
-		old = get_num(c, "bytes", bytes);
-		if (c && bytes >= old)
-			mbps = (bytes - old) * 8 / 1000 / ms;
-		add(m->traffic, vip, mbps - get_num(c, "mbps", 0));
-		sources = sources_of(item);
-		if (c)
-			add_sources(m->traffic, vip, sources, json_object_get(c, "sources"));
-		c = json_pack("{s:f, s:f}", "bytes", bytes, "mbps", mbps);
-		if (sources)
-			json_object_set_new(c, "sources", sources);
-		json_object_set_new(counters, key, c);
+	counters = read_counters(h, list);
+	json_object_foreach(counters, key, c)
+		bytes += since(c, json_object_get(before, key));
+	if (before)
+		part = believed(h, bytes, ms, now);
+	json_object_foreach(counters, key, c) {
+		if (sscanf(key, "%45[^|]", vip) != 1)
+			continue;
+		old = json_object_get(before, key);
+		mbps = old ? since(c, old) * part * 8 / 1000 / ms : 0;
+		add(m->traffic, vip, mbps - get_num(old, "mbps", 0));
+		if (old && part > 0)
+			add_sources(m->traffic, vip, json_object_get(c, "sources"), json_object_get(old, "sources"));
+		json_object_set_new(c, "mbps", json_real(mbps));
 		json_object_del(before, key);
 	}
 	if (before)	/* what it serves no longer */
 		traffic_forget(m, h);
 	h->counters = counters;
-	h->counted_ms = now;
+	h->counted_usec = now;
 }
 
 json_t *traffic_host_json(const struct mhost *h)

@@ -115,6 +115,7 @@ void host_touch(struct host *h)
 {
 	h->dirty = true;
 	h->synced = false;
+	h->touched_ms = mono_ms();
 	host_kick(h);
 }
 

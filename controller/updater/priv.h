@@ -13,6 +13,12 @@ struct updater;
 struct move;
 struct snat_pool;
 
+#define VIP_MBPS_MAX	1e9	/* as the engine's (engine.h): more than a data centre has */
+static inline bool mbps_good(double mbps)
+{
+	return mbps >= 0 && mbps <= VIP_MBPS_MAX;	/* which no NaN is */
+}
+
 #define FRESH_MAX	256	/* new VIPs that wait for their hosts at a time */
 #define HOSTS_MS	3000	/* how long hosts are waited for */
 
@@ -99,8 +105,10 @@ struct host {
 	uint64_t lost_ms;		/* mono_ms() since when it can't be told; 0: it can */
 	uint64_t snat_refused;		/* connections it had no port for, as it told last */
 	bool racks_due, racks_sent;	/* it counts by another list of racks; the push under way has ours */
+	uint64_t touched_ms;		/* mono_ms() when there was last something new for it */
 	bool heard;			/* it has reported since this controller started */
 	unsigned int snat_conflicts;	/* blocks it holds that are another's, as it told last */
+	unsigned int snat_foreign;	/* and ranges that it can't have been given */
 	bool snat_heard, snat_leaving;	/* leaving: a block is taken from it */
 };
 
@@ -197,6 +205,7 @@ struct updater {
 	struct uvip *fresh[FRESH_MAX];	/* no mux has these yet */
 	unsigned int n_fresh;
 	sd_event_source *fresh_timer;
+	json_t *offenders;		/* peers whose reports were refused, as the monitor told last */
 	json_t *tokens;			/* name: {"sha256", "role"} */
 	bool stopping;			/* the client is gone, and its calls with it */
 	bool assigning;			/* one that nobody asked for is under way */

@@ -6,7 +6,44 @@
 #include <stdio.h>
 #include <string.h>
 
-static void health_of(struct updater *u, json_t *body)
+#define SETTLED_MS 3000	/* a host that has been sent nothing new for so long knows its VIPs */
+
+/* sources_known - shares of switches that there are, or of the Internet; new reference, NULL: none */
+static json_t *sources_known(const struct updater *u, json_t *sources)
+{
+	json_t *out = json_object(), *share;
+	const char *name;
+
+	json_object_foreach(sources, name, share)
+		if (json_number_value(share) >= 0 && json_number_value(share) <= 1 &&
+		    (!strcmp(name, "internet") || json_object_get(u->switch_index, name)))
+			json_object_set(out, name, share);
+	if (json_object_size(out))
+		return out;
+	json_decref(out);
+	return NULL;
+}
+
+/* traffic_of - what the monitor measured; numbers that are none are left out */
+static void traffic_of(struct updater *u, struct uvip *v, json_t *item)
+{
+	double mbps = get_num(item, "ewma-mbps", -1), peak = get_num(item, "peak-mbps", 0);
+
+	if (!mbps_good(mbps) || !mbps_good(peak))
+		return;
+	v->measured = mbps;
+	v->peak = peak;
+	json_decref(v->sources);
+	v->sources = sources_known(u, json_object_get(item, "sources"));
+}
+
+/* vips_of - the VIPs with a DIP at the host, and has it had time to know: for the monitor, which asks */
+static json_t *vips_of(const struct host *h)
+{
+	return json_pack("{s:o, s:b}", "vips", json_copy(h->vips), "settled", mono_ms() - h->touched_ms >= SETTLED_MS);
+}
+
+static void health_of(struct updater *u, json_t *body, json_t *answers)
 {
 	const char *name = get_str(body, "host", "?"), *instance = get_str(body, "instance", "");
 	bool silent = json_is_true(json_object_get(body, "silent"));
@@ -14,6 +51,8 @@ static void health_of(struct updater *u, json_t *body)
 
 	if (!h)
 		return;
+	if (json_is_true(json_object_get(body, "which-vips")))
+		json_object_set_new(answers, h->name, vips_of(h));
 	vips_health(u, h, json_object_get(body, "dips"));
 	snat_report(u, h, json_object_get(body, "snat"));
 	host_racks(h, get_str(body, "racks", NULL));
@@ -34,7 +73,7 @@ static void health_of(struct updater *u, json_t *body)
 void updater_health_put(struct http_request *req, json_t *body, void *ctx)
 {
 	struct updater *u = ((struct controller *)ctx)->updater;
-	json_t *hosts = json_object_get(body, "hosts"), *item;
+	json_t *hosts = json_object_get(body, "hosts"), *offenders = json_object_get(body, "offenders"), *item, *answers;
 	const char *vip;
 	size_t i;
 
@@ -46,21 +85,22 @@ void updater_health_put(struct http_request *req, json_t *body, void *ctx)
 		http_problem(req, 503, NULL, "the topology is not known yet, nor its hosts");
 		return;
 	}
+	answers = json_object();
 	json_array_foreach(hosts, i, item)
-		health_of(u, item);
+		health_of(u, item, answers);
 	json_object_foreach(json_object_get(body, "traffic"), vip, item) {
 		struct uvip *v = vip_find(u, vip);
 
-		if (!v)
-			continue;
-		v->measured = get_num(item, "ewma-mbps", -1);
-		v->peak = get_num(item, "peak-mbps", 0);
-		json_decref(v->sources);
-		v->sources = json_incref(json_object_get(item, "sources"));
+		if (v)
+			traffic_of(u, v, item);
+	}
+	if (json_is_array(offenders)) {
+		json_decref(u->offenders);
+		u->offenders = json_incref(offenders);
 	}
 	http_reply(req, 200,
-		   json_pack("{s:I, s:I}", "epoch", (json_int_t)u->epoch, "generation",
-			     (json_int_t)u->generation));
+		   json_pack("{s:I, s:I, s:o}", "epoch", (json_int_t)u->epoch, "generation",
+			     (json_int_t)u->generation, "hosts", answers));
 }
 
 /* check_assignment - all of it, before any of it is used */

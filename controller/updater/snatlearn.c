@@ -105,6 +105,22 @@ static struct snat_block *held_by(const struct snat_pool *p, const struct host *
 	return NULL;
 }
 
+/* may_claim - could these ports have been given to the host: the VIP is there, it has a DIP at the host, the ports
+ * are of its range, and with what the host has already they aren't more than one host may have
+ */
+static bool may_claim(const struct host *h, const struct snat_pool *p, const struct uvip *v, unsigned int first, unsigned int last)
+{
+	unsigned int i, ports = last - first + 1;
+	struct snat_conf c;
+
+	if (!v || !snat_conf(v->def, &c) || !json_object_get(h->vips, v->text) || first < c.first || last > c.last)
+		return false;
+	for (i = 0; p && i < p->n_blocks; i++)
+		if (!strcmp(p->blocks[i].host, h->name) && p->blocks[i].state != SNAT_RESTING)
+			ports += p->blocks[i].last - p->blocks[i].first + 1;
+	return ports <= c.max * c.block;
+}
+
 /* claim - a host reports that it holds these ports; true: something has changed */
 static bool claim(struct updater *u, struct host *h, struct snat_pool *p, unsigned int first, unsigned int last)
 {
@@ -147,6 +163,7 @@ void snat_claims(struct updater *u, struct host *h, json_t *vips)
 	size_t i, k;
 
 	h->snat_conflicts = 0;
+	h->snat_foreign = 0;
 	json_array_foreach(vips, i, item) {
 		const char *text = get_str(item, "vip", "");
 		struct snat_pool *p = snat_find(u, text);
@@ -158,6 +175,11 @@ void snat_claims(struct updater *u, struct host *h, json_t *vips)
 
 			if (!first || last < first || last > 65535 || (b && b->claimed))
 				continue;	/* the second is what nearly every report says, of every block */
+			if (!b && !may_claim(h, p, vip_find(u, text), first, last)) {
+				if (!h->snat_foreign++)
+					host_touch(h);	/* it is sent what it has */
+				continue;
+			}
 			p = p ? p : snat_make(u, text);
 			if (!p)
 				return;

@@ -325,6 +325,7 @@ void updater_stop(struct controller *ctl)
 	json_decref(u->address_index);
 	json_decref(u->drains);
 	json_decref(u->tokens);
+	json_decref(u->offenders);
 	sd_event_source_disable_unref(u->tick_timer);
 	sd_event_source_disable_unref(u->pass_timer);
 	sd_event_source_disable_unref(u->reload_timer);

@@ -64,6 +64,8 @@ static void vip_define(struct uvip *v, json_t *def)
 	json_decref(v->def);
 	v->def = def;
 	v->def_mbps = get_num(json_object_get(def, "traffic"), "mbps", 0);
+	if (!mbps_good(v->def_mbps))	/* kept by an earlier version, which had no bound */
+		v->def_mbps = VIP_MBPS_MAX;
 	v->n_dips = 0;
 	json_array_foreach(json_object_get(def, "rules"), r, rule)
 		v->n_dips += json_array_size(json_object_get(rule, "dips"));

@@ -131,7 +131,7 @@ def steps(tap, lab):
     for n, state in enumerate(("down", "up"), 1):
         started = time.monotonic()
         bed.controller("POST", "/v1/reports", {"host": host.name, "instance": "test", "seq": n, "traffic": [],
-                                               "dips": [{"vip": vip, "dip": dip, "rule": 0, "state": state}]})
+                                               "dips": [{"vip": vip, "dip": dip, "rule": 0, "state": state}]}, sender=host.name)
         tap.ok(until(lambda: states() == {state}, 5, 0.001), f"DIP {state}: on its HMux and every SMux {(time.monotonic() - started) * 1000:.0f} ms after the report", states())
         tap.ok(until(lambda: not lab.faults(), 5), "with tables alike everywhere", lab.faults())
 

@@ -499,30 +499,30 @@ class Testbed:
 
     # ---- REST on the management network
 
-    def rest(self, method, url, body=None, timeout=30.0, ok=True):
-        """(status, JSON); a kept connection for each host. ok: raise unless 2xx"""
+    def rest(self, method, url, body=None, timeout=30.0, ok=True, sender="ctl"):
+        """(status, JSON); a kept connection for each host and sender. ok: raise unless 2xx"""
         where = url.split("//", 1)[1]
         hostport, _, path = where.partition("/")
         data = None if body is None else json.dumps(body)
         for attempt in (0, 1):
-            connection = self.connections.get(hostport)
+            connection = self.connections.get((sender, hostport))
             fresh = connection is None
             if fresh:
                 host, port = hostport.split(":")
                 connection = http.client.HTTPConnection(host, int(port), timeout=timeout)
             try:
                 if fresh:
-                    with self.ns("ctl"):
+                    with self.ns(sender):
                         connection.connect()
                     connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                    self.connections[hostport] = connection
+                    self.connections[sender, hostport] = connection
                 connection.request(method, "/" + path, data, {"Content-Type": "application/json"} if data else {})
                 answer = connection.getresponse()
                 text = answer.read()
                 break
             except (OSError, http.client.HTTPException) as e:
                 connection.close()
-                self.connections.pop(hostport, None)
+                self.connections.pop((sender, hostport), None)
                 if fresh or attempt:
                     raise Failed(f"{method} {url}: {e or type(e).__name__}") from None
         try:
