@@ -62,6 +62,10 @@ int vip_from_json(json_t *json, struct vip **out, struct err *e);
  * 16 hex digits, buckets, packets, bytes)
  */
 json_t *vip_to_json(const struct vip *vip, bool with_state);
+/* vip_match_from_json - {"proto", "port", "fields"} of a rule alone; where: its VIP and number, for the sentence */
+int vip_match_from_json(json_t *json, const char *where, struct vip_rule *rule, struct err *e);
+/* vip_policy_from_json - the policies of a VIP, text its address; what it doesn't have is the default */
+int vip_policy_from_json(json_t *json, const char *text, struct vip_policy *policy, struct err *e);
 void vip_free(struct vip *vip);
 struct vip *vip_dup(const struct vip *vip);
 

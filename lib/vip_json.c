@@ -143,8 +143,7 @@ static bool proto_has_ports(uint8_t proto)
 	       proto == IPPROTO_UDPLITE || proto == IPPROTO_DCCP;
 }
 
-static int rule_from_json(json_t *json, const struct addr *vip, const struct where *w,
-			  struct vip_rule *rule, struct err *e)
+int vip_match_from_json(json_t *json, const char *where, struct vip_rule *rule, struct err *e)
 {
 	json_t *proto = json_object_get(json, "proto");
 	json_t *port = json_object_get(json, "port");
@@ -152,24 +151,32 @@ static int rule_from_json(json_t *json, const struct addr *vip, const struct whe
 	char number[24];
 
 	if (!json_is_object(json))
-		return err_set(e, -EINVAL, "%s: a rule is an object", w->text);
+		return err_set(e, -EINVAL, "%s: a rule is an object", where);
 	if (json_is_integer(proto)) {
 		snprintf(number, sizeof(number), "%lld", (long long)json_integer_value(proto));
 		if (proto_parse(number, &rule->proto))
-			return err_set(e, -EINVAL, "%s: protocol %s is not from 1 to 255", w->text, number);
+			return err_set(e, -EINVAL, "%s: protocol %s is not from 1 to 255", where, number);
 	} else if (proto && (!json_is_string(proto) ||
 			     proto_parse(json_string_value(proto), &rule->proto))) {
 		return err_set(e, -EINVAL, "%s: \"proto\" is any, tcp, udp, sctp, icmp or a number from 1 to 255",
-			       w->text);
+			       where);
 	}
 	if (port && !json_is_null(port) && port_from_json(port, rule))
-		return err_set(e, -EINVAL, "%s: \"port\" is a number from 1 to 65535 or a range \"8000-8080\"", w->text);
+		return err_set(e, -EINVAL, "%s: \"port\" is a number from 1 to 65535 or a range \"8000-8080\"", where);
 	if (rule->port && !proto_has_ports(rule->proto))
-		return err_set(e, -EINVAL, "%s: a port needs a \"proto\" that has ports: tcp, udp, sctp", w->text);
+		return err_set(e, -EINVAL, "%s: a port needs a \"proto\" that has ports: tcp, udp, sctp", where);
 	if (fields && (!json_is_string(fields) ||
 		       fields_parse(json_string_value(fields), &rule->fields)))
-		return err_set(e, -EINVAL, "%s: \"fields\" is 5tuple, src-port or src", w->text);
-	return dips_from_json(json_object_get(json, "dips"), vip, w, rule, e);
+		return err_set(e, -EINVAL, "%s: \"fields\" is 5tuple, src-port or src", where);
+	return 0;
+}
+
+static int rule_from_json(json_t *json, const struct addr *vip, const struct where *w,
+			  struct vip_rule *rule, struct err *e)
+{
+	int ret = vip_match_from_json(json, w->text, rule, e);
+
+	return ret ?: dips_from_json(json_object_get(json, "dips"), vip, w, rule, e);
 }
 
 /* rules_check - what no single rule shows: overlaps, too many DIPs */
@@ -208,7 +215,7 @@ static const struct policy_name {
 #define N_POLICIES (sizeof(policy_names) / sizeof(policy_names[0]))
 _Static_assert(sizeof(enum duet_all_down) == sizeof(unsigned int), "a policy is an unsigned int");
 
-static int policy_from_json(json_t *json, const char *text, struct vip_policy *policy, struct err *e)
+int vip_policy_from_json(json_t *json, const char *text, struct vip_policy *policy, struct err *e)
 {
 	unsigned int i, k;
 
@@ -263,7 +270,7 @@ int vip_from_json(json_t *json, struct vip **out, struct err *e)
 		err_set(e, ret, "VIP \"%.64s\" is no unicast address of a host", text);
 		goto err_free;
 	}
-	ret = policy_from_json(json, text, &vip->policy, e);
+	ret = vip_policy_from_json(json, text, &vip->policy, e);
 	if (ret)
 		goto err_free;
 	ret = -EINVAL;

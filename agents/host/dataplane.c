@@ -23,7 +23,7 @@
 
 static const char *const map_names[__MAPS] = {
 	"muxes", "dips", "served", "vips", "racks", "meters", "choices", "reasons", "settings",
-	"meta", "locals", "health", "names", "before",
+	"meta", "locals", "health", "names", "before", "accepts", "sources",
 };
 
 static int libbpf_says(enum libbpf_print_level level, const char *fmt, va_list ap)
@@ -70,7 +70,7 @@ static void maps_drop(int *maps)
 	}
 }
 
-/* maps_of - the maps that an attached program uses, by name; -ENOENT: not all there */
+/* maps_of - the maps that an attached program uses, by name; -ENOENT: they aren't ours */
 static int maps_of(int prog, int *maps)
 {
 	struct bpf_prog_info info = {};
@@ -99,10 +99,8 @@ static int maps_of(int prog, int *maps)
 		else
 			close(fd);
 	}
-	for (m = 0; m < __MAPS; m++)
-		if (maps[m] < 0)
-			return -ENOENT;
-	return 0;
+	/* those that an older agent doesn't know begin empty */
+	return maps[MAP_META] < 0 || maps[MAP_SERVED] < 0 ? -ENOENT : 0;
 }
 
 /* take_over - maps of the program that hangs on the interface; false: none of ours there */
@@ -138,6 +136,15 @@ static bool hardware(const char *interface)
 	return !stat(path, &st);
 }
 
+/* large_enough - does a map of an older agent hold all that ours would? */
+static bool large_enough(int fd, const struct bpf_map *map)
+{
+	struct bpf_map_info info = {};
+	uint32_t len = sizeof(info);
+
+	return !bpf_obj_get_info_by_fd(fd, &info, &len) && info.max_entries >= bpf_map__max_entries(map);
+}
+
 /* load - our programs, with the maps of those before; what the kernel needn't verify it isn't given */
 static struct decap *load(const int *maps, bool meter, bool xdp, struct err *e)
 {
@@ -152,7 +159,7 @@ static struct decap *load(const int *maps, bool meter, bool xdp, struct err *e)
 	skel->rodata->metering = meter;
 	bpf_program__set_autoload(skel->progs.duet_decap_xdp, xdp);
 	for (i = 0; i < __MAPS; i++) {
-		if (maps[i] < 0 || !bpf_map__reuse_fd(skel_map(skel, i), maps[i]))
+		if (maps[i] < 0 || (large_enough(maps[i], skel_map(skel, i)) && !bpf_map__reuse_fd(skel_map(skel, i), maps[i])))
 			continue;
 		log_warn("map %s of the program before doesn't fit: it begins anew", map_names[i]);
 	}

@@ -17,8 +17,10 @@ void desired_free(struct desired *d)
 {
 	unsigned int i;
 
-	for (i = 0; i < d->n_pairs; i++)
+	for (i = 0; i < d->n_pairs; i++) {
 		vip_free(d->pairs[i].rules);
+		free(d->pairs[i].accepts);
+	}
 	free(d->snat);
 	free(d->excepts);
 	free(d->snat_text);
@@ -119,6 +121,44 @@ static int read_checks(json_t *json, struct desired *d, const struct pair_def *p
 	return 0;
 }
 
+/* by_port - the order in which muxes match: with a port, with a protocol, all */
+static int by_port(const void *a, const void *b)
+{
+	const struct duet_match *x = a, *y = b;
+
+	return (!x->port - !y->port) ?: (!x->proto - !y->proto);
+}
+
+/* read_accepts - "accept": [{"proto", "port"}], else the same of "rules"; and "fragments" */
+static int read_accepts(json_t *json, struct pair_def *p, const char *vip, struct err *e)
+{
+	json_t *list = json_object_get(json, "accept") ?: json_object_get(json, "rules"), *v;
+	struct vip_policy policy = {};
+	char where[128];
+	size_t i;
+
+	if (!list)
+		return 0;
+	if (!json_is_array(list) || json_array_size(list) > DUET_VIP_RULES_MAX)
+		return err_set(e, -EINVAL, "VIP %s: \"accept\" is a list of at most %u rules", vip, DUET_VIP_RULES_MAX);
+	if (vip_policy_from_json(json, vip, &policy, e))
+		return -EINVAL;
+	p->accepts = calloc(1, sizeof(*p->accepts));
+	if (!p->accepts)
+		return err_set(e, -ENOMEM, "no memory");
+	p->accepts->fragments = policy.fragments;
+	json_array_foreach(list, i, v) {
+		struct vip_rule rule = {};
+
+		snprintf(where, sizeof(where), "VIP %s, rule %zu", vip, i + 1);
+		if (vip_match_from_json(v, where, &rule, e))
+			return -EINVAL;
+		p->accepts->match[p->accepts->n++] = (struct duet_match){ .port = rule.port, .port_last = rule.port_last, .proto = rule.proto };
+	}
+	qsort(p->accepts->match, p->accepts->n, sizeof(*p->accepts->match), by_port);
+	return 0;
+}
+
 static int read_pair(json_t *json, struct desired *d, struct err *e)
 {
 	const char *vip_text = json_string_value(json_object_get(json, "vip"));
@@ -156,7 +196,9 @@ static int read_pair(json_t *json, struct desired *d, struct err *e)
 	p->delivery = (enum decap_delivery)how;
 	if (json_object_get(json, "rules") && vip_from_json(json, &p->rules, e))
 		return -EINVAL;
-	ret = read_locals(json, d, p, &vip, &dip, where, e);
+	ret = read_accepts(json, p, vip_text, e);
+	if (!ret)
+		ret = read_locals(json, d, p, &vip, &dip, where, e);
 	if (!ret)
 		ret = read_ports(json, d, p, where, e);
 	return ret ?: read_checks(json, d, p, where, e);

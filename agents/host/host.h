@@ -21,11 +21,15 @@
 #include "vip.h"
 
 #define RACK_NAME	64
+#define HOST_PREFIXES	64	/* in one list of the configuration */
 
 enum attach { ATTACH_AUTO, ATTACH_XDP, ATTACH_TC };
 
 struct conf {
 	char *name, *controller, *interface, *pin, *attach_text;
+	char *mux_prefixes_text, *client_prefixes_text;
+	struct prefix mux_prefixes[HOST_PREFIXES], client_prefixes[HOST_PREFIXES];
+	unsigned int n_mux_prefixes, n_client_prefixes;	/* 0: all */
 	char *check_dir, *check_user;	/* of checks by command; dir NULL: there are none */
 	struct http_conf http;
 	struct addr address;
@@ -120,12 +124,15 @@ int dp_served_get(struct dataplane *dp, struct decap_key **keys, unsigned int *n
 int dp_served_find(struct dataplane *dp, const struct decap_key *key, struct decap_served *value);
 /* dp_muxes_set, dp_served_add and dp_served_keep - make the map hold these keys;
  * equal ones are not touched, their counters go on. *changed counts what was
- * added or removed. dp_served_add() fills in the index of each value.
+ * added or removed. dp_served_add() fills in the index of each value;
+ * rules[i] is looked at if its value has DECAP_RULES.
  */
 int dp_muxes_set(struct dataplane *dp, const struct addr *muxes, unsigned int n, unsigned int *changed, struct err *e);
-int dp_served_add(struct dataplane *dp, const struct decap_key *keys, struct decap_served *values, unsigned int n,
-		  unsigned int *changed, struct err *e);
+int dp_served_add(struct dataplane *dp, const struct decap_key *keys, struct decap_served *values,
+		  const struct decap_rules *const *rules, unsigned int n, unsigned int *changed, struct err *e);
 int dp_served_keep(struct dataplane *dp, const struct decap_key *keys, unsigned int n, unsigned int *changed, struct err *e);
+/* dp_sources_set - the prefixes that clients may have */
+int dp_sources_set(struct dataplane *dp, const struct prefix *prefixes, unsigned int n, struct err *e);
 int dp_settings_set(struct dataplane *dp, const struct decap_settings *settings, struct err *e);
 
 /* dp_choice_set - the table of a pair delivered to several targets, replaced at once */
@@ -183,6 +190,7 @@ struct pair_def {
 	const struct local_def *locals;
 	const struct delivery_port *ports;
 	struct vip *rules;		/* as muxes have them, owned; NULL: not told */
+	struct decap_rules *accepts;	/* owned; NULL: all */
 	unsigned int n_locals, n_ports;
 	unsigned int snats;		/* SNAT ranges of its VIP */
 };
@@ -277,6 +285,7 @@ struct host {
 	struct commands *commands;	/* NULL: checks by command are off */
 	struct desired held;		/* what this process was told last; zeros: nothing yet */
 	char failed[sizeof(((struct err *)0)->text)];	/* why the last state is not all made */
+	unsigned int muxes_left_out;	/* that [host] mux-prefixes doesn't let it believe */
 	bool synced;			/* this process was told its state */
 	char racks_id[20];		/* of the racks it was told last */
 };

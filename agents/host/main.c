@@ -32,10 +32,29 @@ static const struct conf_key conf_keys[] = {
 	CONF("host", "mtu", CONF_UINT, mtu, .max = 65535, .fallback = "0"),
 	CONF("host", "meter", CONF_BOOL, meter, .fallback = "yes"),
 	CONF("host", "manage_sysctl", CONF_BOOL, manage_sysctl, .fallback = "no"),
+	CONF("host", "mux-prefixes", CONF_STR, mux_prefixes_text, .required = false),
+	CONF("host", "client-prefixes", CONF_STR, client_prefixes_text, .required = false),
 	CONF("checks", "command-dir", CONF_STR, check_dir, .required = false),
 	CONF("checks", "user", CONF_STR, check_user, .fallback = "nobody"),
 };
 #define CONF_KEYS (sizeof(conf_keys) / sizeof(*conf_keys))
+
+/* read_prefixes - a list, with blanks or commas between */
+static int read_prefixes(const char *text, struct prefix list[HOST_PREFIXES], unsigned int *n, struct err *e)
+{
+	char one[ADDR_STRLEN + 4];
+	size_t len;
+
+	for (*n = 0; text && *(text += strspn(text, " ,\t")); text += len) {
+		len = strcspn(text, " ,\t");
+		if (*n == HOST_PREFIXES)
+			return err_set(e, -E2BIG, "more than %u prefixes", HOST_PREFIXES);
+		snprintf(one, sizeof(one), "%.*s", (int)len, text);
+		if (len >= sizeof(one) || prefix_parse(one, &list[(*n)++]))
+			return err_set(e, -EINVAL, "\"%.*s\" is no prefix such as 192.0.2.0/24 with no host bits", (int)len, text);
+	}
+	return text && !*n ? err_set(e, -EINVAL, "the list is empty") : 0;
+}
 
 static int read_conf(const char *file, struct conf *conf, struct err *e)
 {
@@ -65,6 +84,16 @@ static int read_conf(const char *file, struct conf *conf, struct err *e)
 		conf->attach = ATTACH_TC;
 	} else if (strcmp(conf->attach_text, "auto")) {
 		ret = err_set(e, -EINVAL, "%s: [host] attach = %s: must be auto, xdp or tc", file, conf->attach_text);
+		goto err_free;
+	}
+	ret = read_prefixes(conf->mux_prefixes_text, conf->mux_prefixes, &conf->n_mux_prefixes, &why);
+	if (ret) {
+		err_set(e, ret, "%s: [host] mux-prefixes: %s", file, why.text);
+		goto err_free;
+	}
+	ret = read_prefixes(conf->client_prefixes_text, conf->client_prefixes, &conf->n_client_prefixes, &why);
+	if (ret) {
+		err_set(e, ret, "%s: [host] client-prefixes: %s", file, why.text);
 		goto err_free;
 	}
 	if (conf->check_dir && conf->check_dir[0] != '/') {
@@ -122,6 +151,9 @@ static int run(struct host *host, struct err *e)
 	ret = dp_open(host->conf.interface, host->conf.attach, host->conf.meter, host->conf.pin, &host->dp, e);
 	if (ret)
 		goto out_nft;
+	ret = dp_sources_set(host->dp, host->conf.client_prefixes, host->conf.n_client_prefixes, e);
+	if (ret)
+		goto out_dp;
 	if (host->conf.manage_sysctl)
 		sysctls_manage(host->dp, host->conf.interface);
 	ret = checks_start(host->loop, host->dp, on_change, host, &host->checks);

@@ -20,6 +20,8 @@ static const char *const reason_names[__DECAP_MAX] = {
 	[DECAP_FRAGMENT] = "fragment", [DECAP_MALFORMED] = "malformed",
 	[DECAP_ECN] = "ecn", [DECAP_FAILED] = "failed",
 	[DECAP_NO_TARGET] = "no-target", [DECAP_CLAMPED] = "mss-clamped",
+	[DECAP_NO_RULE] = "no-rule", [DECAP_INNER_FRAGMENT] = "inner-fragment",
+	[DECAP_SOURCE] = "client-prefix", [DECAP_TTL] = "ttl",
 };
 
 const char *dp_reason_name(enum decap_reason reason)
@@ -136,8 +138,16 @@ static uint8_t *indexes(struct dataplane *dp)
 	return taken;
 }
 
-int dp_served_add(struct dataplane *dp, const struct decap_key *keys, struct decap_served *values, unsigned int n,
-		  unsigned int *changed, struct err *e)
+/* accepts_set - the rules of a pair, before packets are matched with them */
+static int accepts_set(struct dataplane *dp, const struct decap_served *value, const struct decap_rules *rules)
+{
+	uint32_t key = value->index;
+
+	return value->flags & DECAP_RULES ? bpf_map_update_elem(dp->maps[MAP_ACCEPTS], &key, rules, BPF_ANY) : 0;
+}
+
+int dp_served_add(struct dataplane *dp, const struct decap_key *keys, struct decap_served *values,
+		  const struct decap_rules *const *rules, unsigned int n, unsigned int *changed, struct err *e)
 {
 	uint8_t *taken = indexes(dp);
 	unsigned int i, next = 0;
@@ -162,7 +172,8 @@ int dp_served_add(struct dataplane *dp, const struct decap_key *keys, struct dec
 			values[i].index = next;
 			(*changed)++;
 		}
-		if ((bpf_map_update_elem(dp->maps[MAP_DIPS], &keys[i].dip, &one, BPF_NOEXIST) && errno != EEXIST) ||
+		if (accepts_set(dp, &values[i], rules[i]) ||
+		    (bpf_map_update_elem(dp->maps[MAP_DIPS], &keys[i].dip, &one, BPF_NOEXIST) && errno != EEXIST) ||
 		    bpf_map_update_elem(dp->maps[MAP_VIPS], &keys[i].vip, &values[i], BPF_ANY) ||
 		    bpf_map_update_elem(dp->maps[MAP_SERVED], &keys[i], &values[i], BPF_ANY))
 			ret = refused(MAP_SERVED, e);
@@ -201,6 +212,7 @@ int dp_served_keep(struct dataplane *dp, const struct decap_key *keys, unsigned 
 		bpf_map_delete_elem(dp->maps[MAP_SERVED], &old[i]);
 		index = value.index;
 		bpf_map_delete_elem(dp->maps[MAP_CHOICES], &index);
+		bpf_map_delete_elem(dp->maps[MAP_ACCEPTS], &index);
 		meters_drop(dp, value.index);
 		(*changed)++;
 	}
@@ -298,7 +310,7 @@ void dp_locals_keep(struct dataplane *dp, const struct decap_local *locals, unsi
 
 /* ---- racks: names have numbers, prefixes lead to them ---- */
 
-static struct decap_prefix rack_key(const struct prefix *p)
+static struct decap_prefix prefix_key(const struct prefix *p)
 {
 	struct decap_prefix key = { .len = p->len + (addr_is_v4(&p->addr) ? 96 : 0) };
 
@@ -317,7 +329,7 @@ int dp_racks_set(struct dataplane *dp, const struct rack *racks, unsigned int n,
 	for (i = 0; i < n && !ret; i++) {
 		uint32_t number, held;
 
-		keys[i] = rack_key(&racks[i].prefix);
+		keys[i] = prefix_key(&racks[i].prefix);
 		ret = number_of(dp->maps[MAP_NAMES], racks[i].name, sizeof(racks[i].name), DECAP_MAX_RACKS, &number);
 		if (ret)
 			err_set(e, ret, "rack %s: %s", racks[i].name, strerror(-ret));
@@ -354,6 +366,31 @@ int dp_racks_get(struct dataplane *dp, char (**out)[RACK_NAME], unsigned int *n)
 	*out = names;
 	*n = max + 1;
 	return names ? 0 : -ENOMEM;
+}
+
+int dp_sources_set(struct dataplane *dp, const struct prefix *prefixes, unsigned int n, struct err *e)
+{
+	struct decap_prefix *keys = calloc(n + 1, sizeof(*keys)), *old;
+	uint32_t one = 1;
+	unsigned int i, have;
+
+	if (!keys)
+		return err_set(e, -ENOMEM, "no memory");
+	for (i = 0; i < n; i++) {
+		keys[i] = prefix_key(&prefixes[i]);
+		if (bpf_map_update_elem(dp->maps[MAP_SOURCES], &keys[i], &one, BPF_ANY)) {
+			free(keys);
+			return refused(MAP_SOURCES, e);
+		}
+	}
+	if (!keys_get(dp->maps[MAP_SOURCES], sizeof(*old), (void **)&old, &have)) {
+		for (i = 0; i < have; i++)
+			if (!holds(keys, n, sizeof(*keys), &old[i], sizeof(*old)))
+				bpf_map_delete_elem(dp->maps[MAP_SOURCES], &old[i]);
+		free(old);
+	}
+	free(keys);
+	return 0;
 }
 
 /* ---- meters and reasons ---- */

@@ -44,6 +44,31 @@ static json_t *targets(const struct host *host, const struct decap_key *key)
 	return list;
 }
 
+/* accepts_json - the rules of a pair, as this process was told; null: all is accepted */
+static json_t *accepts_json(const struct host *host, const struct decap_key *key)
+{
+	const struct decap_rules *r = NULL;
+	char proto[8], port[16];
+	unsigned int i;
+	json_t *list;
+
+	for (i = 0; i < host->held.n_pairs && !r; i++)
+		if (!memcmp(&host->held.pairs[i].key, key, sizeof(*key)))
+			r = host->held.pairs[i].accepts;
+	if (!r)
+		return json_null();
+	list = json_array();
+	for (i = 0; i < r->n; i++) {
+		const struct duet_match *m = &r->match[i];
+		char name[40];
+
+		snprintf(port, sizeof(port), m->port == m->port_last ? "/%u" : "/%u-%u", m->port, m->port_last);
+		snprintf(name, sizeof(name), "%s%s", proto_name(m->proto, proto), m->port ? port : "");
+		json_array_append_new(list, json_string(name));
+	}
+	return list;
+}
+
 static json_t *pairs_json(struct host *host)
 {
 	json_t *list = json_array();
@@ -60,11 +85,11 @@ static json_t *pairs_json(struct host *host)
 		if (dp_served_find(host->dp, &keys[i], &value))
 			continue;
 		totals(rows, n_rows, value.index, &sum);
-		json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:i, s:i, s:o, s:o}", "vip",
+		json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:i, s:i, s:o, s:o, s:o}", "vip",
 			str_addr(&keys[i].vip, vip), "dip", str_addr(&keys[i].dip, dip), "delivery", delivery_names[value.delivery % 3],
 			"packets", (json_int_t)sum.in_packets, "bytes", (json_int_t)sum.in_bytes, "out-packets",
 			(json_int_t)sum.out_packets, "out-bytes", (json_int_t)sum.out_bytes, "mss4", value.mss4, "mss6", value.mss6,
-			"targets", targets(host, &keys[i]), "checks", checks_json(host->checks, &keys[i], false)));
+			"accept", accepts_json(host, &keys[i]), "targets", targets(host, &keys[i]), "checks", checks_json(host->checks, &keys[i], false)));
 	}
 	free(rows);
 	free(keys);
@@ -90,11 +115,11 @@ static void get_status(struct http_request *req, json_t *body, void *ctx)
 		dp_reason(host->dp, i, &n);
 		json_object_set_new(counters, dp_reason_name(i), json_integer(n));
 	}
-	http_reply(req, 200, json_pack("{s:s, s:s, s:s, s:I, s:I, s:b, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "name", host->conf.name,
+	http_reply(req, 200, json_pack("{s:s, s:s, s:s, s:I, s:I, s:b, s:s, s:o, s:o, s:i, s:o, s:o, s:o, s:o, s:o, s:o}", "name", host->conf.name,
 		"address", addr_str(&host->conf.address, text), "instance", daemon_instance(), "epoch",
 		(json_int_t)meta.epoch, "generation", (json_int_t)meta.generation, "synced", host->synced, "racks",
 		host->racks_id, "decapsulator",
-		dp_json(host->dp), "muxes", muxes, "counters", counters, "reports", report_json(host->report), "snat",
+		dp_json(host->dp), "muxes", muxes, "muxes-left-out", host->muxes_left_out, "counters", counters, "reports", report_json(host->report), "snat",
 		snat_json(host->snat), "snat-ports", usage_json(host->usage), "command-checks", commands_json(host->commands), "vips", pairs_json(host)));
 }
 

@@ -24,6 +24,7 @@ struct changed {
 struct pairs {
 	struct decap_key *keys;
 	struct decap_served *values;
+	const struct decap_rules **rules;	/* borrowed; NULL: the pair accepts all */
 };
 
 static bool has_vip(const struct decap_key *keys, unsigned int n, const struct decap_addr *vip)
@@ -116,16 +117,19 @@ static int pairs_make(struct host *host, const struct desired *d, struct pairs *
 
 	p->keys = calloc(d->n_pairs + 1, sizeof(*p->keys));
 	p->values = calloc(d->n_pairs + 1, sizeof(*p->values));
-	if (!p->keys || !p->values)
+	p->rules = calloc(d->n_pairs + 1, sizeof(*p->rules));
+	if (!p->keys || !p->values || !p->rules)
 		return -ENOMEM;
 	for (i = 0; i < d->n_pairs; i++) {
 		const struct pair_def *def = &d->pairs[i];
 		struct addr dip = to_addr(&def->key.dip);
 
 		p->keys[i] = def->key;
+		p->rules[i] = def->accepts;
 		p->values[i] = (struct decap_served){
 			.delivery = def->delivery, .mss4 = mss_of(mtu, &dip, 20), .mss6 = mss_of(mtu, &dip, 40),
 			.target = def->delivery == DELIVER_NAT ? def->locals[0].number : 0,
+			.flags = (def->accepts ? DECAP_RULES : 0) | (host->conf.n_client_prefixes ? DECAP_SOURCES : 0),
 		};
 	}
 	return 0;
@@ -139,8 +143,10 @@ static int serve(struct host *host, const struct desired *d, struct pairs *p, st
 {
 	struct decap_settings settings = { .seed2 = duet_seed_level2(d->seed) };
 	unsigned int i;
-	int ret = 0;
+	int ret;
 
+	/* a mux that is gone is believed no longer, whatever else fails */
+	ret = dp_muxes_set(host->dp, d->muxes, d->n_muxes, &c->muxes, e);
 	for (i = 0; i < d->n_pairs && !ret; i++) {
 		struct addr vip = to_addr(&d->pairs[i].key.vip);
 
@@ -153,9 +159,7 @@ static int serve(struct host *host, const struct desired *d, struct pairs *p, st
 	if (!ret && d->has_racks)
 		ret = dp_racks_set(host->dp, d->racks, d->n_racks, e);
 	if (!ret)
-		ret = dp_muxes_set(host->dp, d->muxes, d->n_muxes, &c->muxes, e);
-	if (!ret)
-		ret = dp_served_add(host->dp, p->keys, p->values, d->n_pairs, &c->added, e);
+		ret = dp_served_add(host->dp, p->keys, p->values, p->rules, d->n_pairs, &c->added, e);
 	for (i = 0; i < d->n_pairs && !ret; i++)
 		if (d->pairs[i].delivery == DELIVER_VIRTUAL)
 			ret = second_level(host, &d->pairs[i], p->values[i].index, e);
@@ -219,7 +223,27 @@ out:
 	free(old);
 	free(p.keys);
 	free(p.values);
+	free(p.rules);
 	return ret;
+}
+
+/* believe - leave out muxes that this host's own configuration doesn't let it believe */
+static void believe(struct host *host, struct desired *d)
+{
+	unsigned int i, k, n = 0, left_out = 0;
+	char text[ADDR_STRLEN];
+
+	for (i = 0; i < d->n_muxes && host->conf.n_mux_prefixes; i++) {
+		for (k = 0; k < host->conf.n_mux_prefixes && !prefix_holds(&host->conf.mux_prefixes[k], &d->muxes[i]); k++)
+			;
+		if (k < host->conf.n_mux_prefixes)
+			d->muxes[n++] = d->muxes[i];
+		else if (!left_out++ && !host->muxes_left_out)
+			log_warn("mux %s is in no prefix of [host] mux-prefixes: what it sends is dropped", addr_str(&d->muxes[i], text));
+	}
+	if (host->conf.n_mux_prefixes)
+		d->n_muxes = n;
+	host->muxes_left_out = left_out;
 }
 
 void put_state(struct http_request *req, json_t *body, void *ctx)
@@ -249,6 +273,7 @@ void put_state(struct http_request *req, json_t *body, void *ctx)
 			     d.meta.epoch, d.meta.generation, held.epoch, held.generation);
 		goto out;
 	}
+	believe(host, &d);
 	ret = apply(host, &d, &c, &e);
 	if (ret) {
 		/* the controller asks again until it is made */

@@ -180,6 +180,35 @@ static bool host_checks(json_t *def, const char *address, json_t *checks)
 	return found;
 }
 
+/* host_accepts - the protocols and ports of a definition's rules: what a host takes out of tunnels */
+static void host_accepts(json_t *vip, json_t *def)
+{
+	static const char *const keys[] = { "proto", "port" };
+	json_t *list = json_object_get(vip, "accept"), *rule, *value, *one;
+	size_t r, k;
+
+	if (!list) {
+		list = json_array();
+		json_object_set_new(vip, "accept", list);
+	}
+	json_array_foreach(json_object_get(def, "rules"), r, rule) {
+		one = json_object();
+		for (k = 0; k < sizeof(keys) / sizeof(*keys); k++) {
+			value = json_object_get(rule, keys[k]);
+			if (value)
+				json_object_set(one, keys[k], value);
+		}
+		for (k = 0; k < json_array_size(list) && !json_equal(json_array_get(list, k), one); k++)
+			;
+		if (k == json_array_size(list))
+			json_array_append(list, one);
+		json_decref(one);
+	}
+	value = json_object_get(def, "fragments");
+	if (value && strcmp(get_str(vip, "fragments", ""), "hash"))
+		json_object_set(vip, "fragments", value);
+}
+
 /* host_vip - what a host is told of a VIP by this definition; NULL: none of its rules has its DIP */
 static json_t *host_vip(const struct host *h, const struct uvip *v, json_t *def)
 {
@@ -219,6 +248,10 @@ char *desired_host_text(const struct host *h, uint64_t generation)
 		if (v && !vip && v->move)
 			vip = host_vip(h, v, v->move->def);
 		if (vip) {
+			/* rules still to come, too: muxes have them before or after this host */
+			host_accepts(vip, v->def);
+			if (v->move)
+				host_accepts(vip, v->move->def);
 			snat_desired(h, v, vip, blocks);
 			json_array_append_new(vips, vip);
 		} else {

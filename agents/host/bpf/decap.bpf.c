@@ -40,8 +40,11 @@ struct tunnelled {
 	__u16 fragment;		/* of the inner packet: MF and offset, as IPv4 has them */
 	__u8 outer_tos, tos;
 	__u8 proto;		/* behind the inner header */
+	__u8 ttl;
 	bool six;		/* inner family */
 };
+
+#include "accept.h"
 
 /* What a hook calls its answers. */
 #define PASS	(xdp ? (int)XDP_PASS : TC_ACT_UNSPEC)
@@ -94,6 +97,7 @@ static __always_inline bool inner_header(void *ctx, const bool xdp, struct tunne
 		six_to(&p->client, &ip6->saddr);
 		p->tos = duet_tclass6((void *)ip6);
 		p->proto = ip6->nexthdr;
+		p->ttl = ip6->hop_limit;
 		p->bytes = sizeof(*ip6) + bpf_ntohs(ip6->payload_len);
 		p->inner = sizeof(*ip6);
 		p->fragment = 0;
@@ -106,6 +110,7 @@ static __always_inline bool inner_header(void *ctx, const bool xdp, struct tunne
 		mapped(&p->client, ip->saddr);
 		p->tos = ip->tos;
 		p->proto = ip->protocol;
+		p->ttl = ip->ttl;
 		p->bytes = bpf_ntohs(ip->tot_len);
 		p->inner = ip->ihl * 4;
 		p->fragment = bpf_ntohs(ip->frag_off) & DUET_IP_FRAGMENT;
@@ -204,6 +209,18 @@ static __always_inline bool strip_xdp(struct xdp_md *ctx, struct tunnelled *p, _
 	return true;
 }
 
+/* checked - does the VIP accept it, and from this client? 0, or the reason to drop it */
+static __always_inline int checked(void *ctx, const bool xdp, const struct tunnelled *p, __u32 at, const struct decap_served *s)
+{
+	struct decap_prefix client = { .len = 128, .addr = p->client };
+
+	if (s->flags & DECAP_SOURCES && !bpf_map_lookup_elem(&sources, &client))
+		return DECAP_SOURCE;
+	if (!(s->flags & DECAP_RULES))
+		return 0;
+	return xdp ? accepts_xdp(ctx, p, at, s->index) : accepts_skb(ctx, p, at, s->index);
+}
+
 /* decap - the packet is IP, @outer6 its family; @p says its outer header */
 static __always_inline int decap(void *ctx, const bool xdp, const bool outer6, struct tunnelled *p)
 {
@@ -211,7 +228,7 @@ static __always_inline int decap(void *ctx, const bool xdp, const bool outer6, s
 	struct decap_served *served_here;
 	struct decap_meter *meter;
 	__u32 segments = 1;
-	int tos;
+	int tos, why;
 
 	p->outer = at - ETH_HLEN;
 	if (!pulled(ctx, xdp, at + (p->six ? sizeof(struct ipv6hdr) : sizeof(struct iphdr))) ||
@@ -224,6 +241,13 @@ static __always_inline int decap(void *ctx, const bool xdp, const bool outer6, s
 		return counted(DECAP_UNKNOWN_SOURCE, DROP);
 	if (xdp && served_here->delivery != DELIVER_LO)
 		return PASS;
+	if (!p->ttl)
+		return counted(DECAP_TTL, DROP);
+	if (served_here->flags) {
+		why = checked(ctx, xdp, p, at, served_here);
+		if (why)
+			return counted(why, DROP);
+	}
 	tos = duet_ecn_decap(p->outer_tos, p->tos);
 	if (tos < 0)
 		return counted(DECAP_ECN, DROP);

@@ -7,6 +7,7 @@
 #ifndef DUET_HOST_DECAP_H
 #define DUET_HOST_DECAP_H
 
+#include <duet/packet.h>
 #include <linux/types.h>
 
 #define DECAP_MAX_SERVED	4096	/* (VIP, DIP) pairs of a host */
@@ -15,6 +16,8 @@
 #define DECAP_MAX_METERS	65536	/* (VIP, rack) rows that have seen traffic */
 #define DECAP_MAX_LOCALS	65535	/* targets behind this host */
 #define DECAP_MAX_HEALTH	8192
+#define DECAP_MAX_SOURCES	1024	/* prefixes that clients may have */
+#define DECAP_MAX_REASONS	64	/* room for those to come: the map is taken over by later agents */
 
 #define DECAP_SETTINGS		64
 #define DECAP_NAME		64	/* of a setting of the host */
@@ -47,7 +50,16 @@ struct decap_served {
 	__u16 target;		/* DELIVER_NAT: its number */
 	__u16 mss4;		/* what the tunnel leaves of the MTU to a TCP segment */
 	__u16 mss6;
-	__u16 unused;
+	__u16 flags;		/* DECAP_RULES, DECAP_SOURCES */
+};
+
+#define DECAP_RULES	1	/* `accepts` says what the VIP accepts; else all */
+#define DECAP_SOURCES	2	/* `sources` says whom it is accepted from; else from all */
+
+/* What a VIP accepts: its rules, as muxes have them. */
+struct decap_rules {
+	__u32 n, fragments;	/* enum duet_fragments */
+	struct duet_match match[DUET_VIP_RULES_MAX];
 };
 
 /* Row key: index << 16 | rack. Of the inner packets, as they were on the wire. */
@@ -99,6 +111,10 @@ enum decap_reason {
 	DECAP_FAILED,		/* the kernel couldn't take the header off: dropped */
 	DECAP_NO_TARGET,	/* no target behind this host is up: dropped */
 	DECAP_CLAMPED,		/* a SYN that left with a smaller MSS than it had */
+	DECAP_NO_RULE,		/* no rule of the VIP accepts it, or the flow that it is an error about: dropped */
+	DECAP_INNER_FRAGMENT,	/* a fragment, and the VIP accepts none: dropped */
+	DECAP_SOURCE,		/* of a client that no prefix of the host's configuration has: dropped */
+	DECAP_TTL,		/* the inner packet has no hop left: dropped */
 	__DECAP_MAX
 };
 

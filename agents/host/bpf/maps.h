@@ -66,7 +66,7 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, __DECAP_MAX);
+	__uint(max_entries, DECAP_MAX_REASONS);
 	__type(key, __u32);
 	__type(value, __u64);
 } reasons SEC(".maps");
@@ -77,6 +77,24 @@ struct {
 	__type(key, __u32);
 	__type(value, struct decap_settings);
 } settings SEC(".maps");
+
+/* By index of the pair; of those with DECAP_RULES. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, DECAP_MAX_SERVED);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u32);
+	__type(value, struct decap_rules);
+} accepts SEC(".maps");
+
+/* Prefixes of clients: the host's own configuration. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(max_entries, DECAP_MAX_SOURCES);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct decap_prefix);
+	__type(value, __u32);
+} sources SEC(".maps");
 
 /* The agent's memory over its restarts; no program reads these. */
 struct {
