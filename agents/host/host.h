@@ -16,6 +16,7 @@
 #include "bpf/decap.h"
 #include "conf.h"
 #include "delivery.h"
+#include "fence.h"
 #include "http.h"
 #include "probe.h"
 #include "vip.h"
@@ -27,6 +28,7 @@ enum attach { ATTACH_AUTO, ATTACH_XDP, ATTACH_TC };
 
 struct conf {
 	char *name, *controller, *interface, *pin, *attach_text;
+	char *state_dir;		/* of the fence; NULL: systemd's, or none */
 	char *mux_prefixes_text, *client_prefixes_text;
 	struct prefix mux_prefixes[HOST_PREFIXES], client_prefixes[HOST_PREFIXES];
 	unsigned int n_mux_prefixes, n_client_prefixes;	/* 0: all */
@@ -275,6 +277,7 @@ struct host {
 	struct conf conf;
 	sd_event *loop;
 	struct dataplane *dp;
+	struct fence fence;
 	struct nl_sock *lo;
 	struct nft *nft;
 	struct checks *checks;
@@ -289,6 +292,18 @@ struct host {
 	bool synced;			/* this process was told its state */
 	char racks_id[20];		/* of the racks it was told last */
 };
+
+/* ---- fencing.c: which controller is obeyed ---- */
+int fencing_open(struct host *host, struct err *e);
+/* fencing_pass - may a state of this epoch and generation be made? It is the newest from now on. -ESTALE: older, -ERANGE: no
+ * controller's, else the fence can't be kept: the state must not be made
+ */
+int fencing_pass(struct host *host, const struct decap_meta *asked, struct err *e);
+int fencing_reset(struct host *host, struct decap_meta *was, struct err *e);
+void delete_fence(struct http_request *req, json_t *body, void *ctx);
+/* fencing_unfence - --unfence; an agent that runs needs not be stopped. fencing_forget: the file alone */
+int fencing_unfence(const struct conf *conf, struct err *e);
+void fencing_forget(const struct conf *conf);
 
 void put_state(struct http_request *req, json_t *body, void *ctx);
 /* state_health - a check of this pair changed: its second-level table follows */

@@ -25,6 +25,7 @@ static const struct conf_key conf_keys[] = {
 	CONF("agent", "name", CONF_STR, name, .required = true),
 	HTTP_CONF_KEYS("agent", struct conf, http),
 	CONF("agent", "controller", CONF_STR, controller, .required = true),
+	CONF("agent", "state_dir", CONF_STR, state_dir, .required = false),
 	CONF("host", "interface", CONF_STR, interface, .required = true),
 	CONF("host", "address", CONF_ADDR, address, .required = true),
 	CONF("host", "pin", CONF_STR, pin, .required = false),
@@ -151,6 +152,9 @@ static int run(struct host *host, struct err *e)
 	ret = dp_open(host->conf.interface, host->conf.attach, host->conf.meter, host->conf.pin, &host->dp, e);
 	if (ret)
 		goto out_nft;
+	ret = fencing_open(host, e);
+	if (ret)
+		goto out_dp;
 	ret = dp_sources_set(host->dp, host->conf.client_prefixes, host->conf.n_client_prefixes, e);
 	if (ret)
 		goto out_dp;
@@ -191,6 +195,7 @@ out_release:
 	release_stop(host->release);
 	checks_stop(host->checks);
 out_dp:
+	fence_close(&host->fence);
 	desired_free(&host->held);
 	dp_close(host->dp);
 out_nft:
@@ -223,13 +228,15 @@ int main(int argc, char **argv)
 {
 	bool ill = take(&argc, argv, "--doctor"), json = take(&argc, argv, "--json"), gone = take(&argc, argv, "--uninstall");
 	struct daemon_opts opts;
-	struct host host = {};
+	bool unfence = take(&argc, argv, "--unfence");
+	struct host host = { .fence.fd = -1 };
 	struct err e;
 	int ret;
 
 	daemon_options(argc, argv, "duet-host-agent",
 		       "Decapsulates what muxes send to the VIPs served on this host, checks the services, reports.\n"
 		       "  -c FILE --doctor [--json]  look for what keeps packets from being answered; 1: found\n"
+		       "  -c FILE --unfence          forget the epoch held: the next controller is obeyed\n"
 		       "  -c FILE --uninstall        leave the host as it was before",
 		       false, &opts);
 	log_init("duet-host-agent");
@@ -245,6 +252,13 @@ int main(int argc, char **argv)
 		ret = 0;
 	} else if (ill) {
 		ret = doctor(&host.conf, json);
+	} else if (unfence) {
+		ret = fencing_unfence(&host.conf, &e);
+		if (ret)
+			fprintf(stderr, "duet-host-agent: %s\n", e.text);
+		else
+			printf("the next controller is obeyed\n");
+		ret = ret ? 1 : 0;
 	} else if (gone) {
 		printf("%s\n", state_remove(&host.conf) ? "removed" : "nothing of ours was there");
 		ret = 0;

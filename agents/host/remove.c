@@ -39,6 +39,7 @@ bool state_remove(const struct conf *conf)
 	bool any = false;
 	struct err e;
 
+	fencing_forget(conf);
 	snat_unlink(conf->pin);
 	held_forget(conf->pin);
 	release_unlink(conf->pin);

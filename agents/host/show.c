@@ -201,6 +201,7 @@ static void get_metrics(struct http_request *req, json_t *body, void *ctx)
 
 const struct http_route host_routes[] = {
 	{ "PUT", "/v1/state", put_state },
+	{ "DELETE", "/v1/fence", delete_fence },
 	{ "GET", "/v1/status", get_status },
 	{ "GET", "/healthz", get_health },
 	{ "GET", "/metrics", get_metrics },

@@ -217,8 +217,6 @@ static int apply(struct host *host, struct desired *d, struct changed *c, struct
 		goto out;
 	held_keep(host->conf.pin, d);
 	locals_keep(host, d);
-	if (dp_meta_set(host->dp, &d->meta))
-		ret = err_set(e, -errno, "BPF map meta: %s", strerror(errno));
 out:
 	free(old);
 	free(p.keys);
@@ -249,7 +247,6 @@ static void believe(struct host *host, struct desired *d)
 void put_state(struct http_request *req, json_t *body, void *ctx)
 {
 	struct host *host = ctx;
-	struct decap_meta held = {};
 	struct changed c = {};
 	struct desired d = {};
 	struct err e;
@@ -265,12 +262,12 @@ void put_state(struct http_request *req, json_t *body, void *ctx)
 		http_problem(req, 422, NULL, "%s", e.text);
 		goto out;
 	}
-	dp_meta_get(host->dp, &held);
-	if (d.meta.epoch < held.epoch || (d.meta.epoch == held.epoch && d.meta.generation < held.generation)) {
-		http_problem(req, 409, json_pack("{s:I, s:I}", "epoch", (json_int_t)held.epoch, "generation",
-						 (json_int_t)held.generation),
-			     "epoch %llu generation %llu is older than what is held: epoch %llu generation %llu",
-			     d.meta.epoch, d.meta.generation, held.epoch, held.generation);
+	ret = fencing_pass(host, &d.meta, &e);
+	if (ret) {
+		log_warn("refused %s: %s", http_peer_name(req), e.text);
+		http_problem(req, ret == -ESTALE ? 409 : ret == -ERANGE ? 422 : 503,
+			     json_pack("{s:I, s:I}", "epoch", (json_int_t)host->fence.epoch, "generation", (json_int_t)host->fence.generation),
+			     "%s", e.text);
 		goto out;
 	}
 	believe(host, &d);
