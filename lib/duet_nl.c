@@ -69,6 +69,8 @@ static void nl_sentence(const struct nlmsghdr *nlh, size_t at, int error, char *
 		return;
 	if (error == -EPERM)
 		snprintf(why, size, "not permitted: changing a mux needs CAP_NET_ADMIN");
+	else if (error == -ENOENT)	/* all that the module itself says comes with a sentence */
+		snprintf(why, size, "the kernel module duet isn't loaded, or was loaded again");
 	else
 		snprintf(why, size, "%s", strerror(-error));
 }
@@ -261,6 +263,21 @@ err_free:
 	free(nl->buf);
 	free(nl);
 	return ret;
+}
+
+int duet_nl_again(struct duet_nl *nl, struct err *e)
+{
+	uint32_t was = nl->group;
+	int ret = nl_family(nl, e), group;
+
+	if (ret || !nl->events || nl->group == was)
+		return ret;
+	group = was;
+	mnl_socket_setsockopt(nl->events, NETLINK_DROP_MEMBERSHIP, &group, sizeof(group));
+	group = nl->group;
+	if (mnl_socket_setsockopt(nl->events, NETLINK_ADD_MEMBERSHIP, &group, sizeof(group)) < 0)
+		return err_set(e, -errno, "can't join the group of duet's events: %s", strerror(errno));
+	return 0;
 }
 
 void duet_nl_close(struct duet_nl *nl)

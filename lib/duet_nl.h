@@ -15,6 +15,10 @@ struct duet_nl;
  */
 int duet_nl_open(struct duet_nl **nl, struct err *e);
 void duet_nl_close(struct duet_nl *nl);
+/* duet_nl_again - after the module was loaded again: its family and group have other numbers then. The descriptors stay
+ * as they are. -ENOENT: it isn't loaded.
+ */
+int duet_nl_again(struct duet_nl *nl, struct err *e);
 
 struct duet_tables {
 	uint32_t vips, rules, members, tunnels;
@@ -48,7 +52,8 @@ struct duet_dev {
 };
 
 /* All return 0 or -errno with the kernel's extack sentence in *e.
- * -ENODEV: no such device; -ENOSPC: a table is full.
+ * -ENODEV: no such device; -ENOSPC: a table is full; of a device's functions -ENOENT: the module isn't loaded, or
+ * was loaded again, see duet_nl_again().
  */
 int duet_nl_dev_get(struct duet_nl *nl, const char *dev, struct duet_dev *out, struct err *e);
 void duet_dev_release(struct duet_dev *dev);	/* frees ports */

@@ -358,6 +358,7 @@ int rt_link_get(struct rt *rt, const char *name, struct rt_link *out, struct err
 	out->up = rtnl_link_get_flags(link) & IFF_UP;
 	out->carrier = out->up && rtnl_link_get_carrier(link);
 	out->mtu = rtnl_link_get_mtu(link);
+	out->index = rtnl_link_get_ifindex(link);
 	rtnl_link_put(link);
 	return 0;
 }

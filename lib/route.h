@@ -43,7 +43,7 @@ int rt_route_link(struct rt *rt, const struct addr *a, char *dev, struct err *e)
 
 struct rt_link {
 	bool up, carrier;	/* set up by us; something is at the other end */
-	unsigned int mtu;
+	unsigned int mtu, index;
 };
 /* rt_link_get - -ENODEV: no such link */
 int rt_link_get(struct rt *rt, const char *name, struct rt_link *out, struct err *e);

@@ -103,6 +103,7 @@ struct agent {
 	struct http_server *http;
 
 	struct fence fence;		/* the newest request obeyed */
+	bool begun;			/* the data plane was there, and what it held has been read */
 	bool synced;			/* a whole state has come since start */
 	bool drained;			/* asked to announce no aggregate, every VIP on its way out */
 	struct aggregate aggregates[AGGREGATES_MAX];	/* wanted, or there */
@@ -141,7 +142,7 @@ struct agent {
 	unsigned int bird_exported, bird_sessions;	/* triggers it has in its tables; sessions up */
 	struct neighbour *neighbours;
 	unsigned int n_neighbours;
-	char local_trouble[160];
+	char local_trouble[160], port_trouble[200];
 	unsigned int reloads;		/* `reload in` sent because routes were lost */
 
 	struct {
@@ -150,7 +151,8 @@ struct agent {
 };
 
 /* state.c */
-int state_start(struct agent *a, struct err *e);	/* reads data plane and triggers */
+/* state_start - reads data plane and triggers; where there is no data plane yet, it is waited for */
+int state_start(struct agent *a, struct err *e);
 void state_free(struct agent *a);
 struct mux_vip *state_find(struct agent *a, const struct addr *addr);
 /* state_get - find or make; NULL: no memory */
@@ -164,8 +166,9 @@ int state_run(struct agent *a, struct changes *changes, struct err *e);
 /* state_finish - answer req, now if all is done, else when it is; false: too many wait */
 bool state_finish(struct agent *a, struct http_request *req, const struct changes *changes,
 		  void (*answer)(struct agent *a, struct http_request *req, const struct changes *c));
-/* state_look - is all still as it was left? Soon */
+/* state_look - is all still as it was left? Soon; state_look_event: something changed, soon enough for a burst */
 void state_look(struct agent *a);
+void state_look_event(struct agent *a);
 enum vip_state state_of(const struct agent *a, const struct mux_vip *v);
 const char *state_name(enum vip_state state);
 const char *announce_name(enum announce announce);
@@ -226,6 +229,8 @@ json_t *links_json(struct agent *a);
 json_t *neighbours_json(struct agent *a);
 /* links_local_trouble - a sentence if `local` or `local6` is no address of this machine now, or NULL */
 const char *links_local_trouble(struct agent *a);
+/* links_port_trouble - a sentence if the mux takes no packets from a port that is configured, or NULL */
+const char *links_port_trouble(struct agent *a);
 void show_links(struct http_request *req, json_t *body, void *ctx);
 
 #endif

@@ -18,10 +18,12 @@ struct backend {
 /* All return 0 or -errno with a sentence. Nothing here waits for the network. */
 struct backend_ops {
 	const char *name;
-	/* open - find or make the device, attach its ports, set it up */
+	/* open - no device is there yet: ensure() makes it */
 	int (*open)(const struct config *config, struct backend **out, struct err *e);
 	void (*close)(struct backend *b);
-	/* ensure - the device is there and up; *remade: it wasn't there, so it is empty now */
+	/* ensure - the device is there, up and set up, and has its ports, as far as these are there; *remade: it wasn't
+	 * there, so it is empty now. -EOPNOTSUPP: it isn't there and can't be made
+	 */
 	int (*ensure)(struct backend *b, struct rt *rt, bool *remade, struct err *e);
 	/* device - settings, limits, use and counters; released by duet_dev_release() */
 	int (*device)(struct backend *b, struct duet_dev *dev, struct err *e);
@@ -37,6 +39,8 @@ struct backend_ops {
 	 * NULL: there is no such thing
 	 */
 	int (*keepalive)(struct backend *b, unsigned int ms, struct err *e);
+	/* port - does the mux take packets from this port? If not, *why says so. NULL: there is no such thing */
+	bool (*port)(struct backend *b, const char *name, const char **why);
 	/* events_fd - readable when somebody changed something; -1: never */
 	int (*events_fd)(struct backend *b, struct err *e);
 	/* events - read them; *changed: by others, or some were lost */

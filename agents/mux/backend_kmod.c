@@ -11,11 +11,21 @@
 
 #include "log.h"
 
+struct port {
+	char name[16];
+	unsigned int index;	/* of the link it was attached as; 0: never was */
+	bool attached;
+	char why[sizeof(((struct err *)0)->text)];	/* not attached */
+};
+
 struct kmod {
 	struct backend backend;
 	const struct config *config;
-	struct duet_nl *nl;
+	struct duet_nl *nl;	/* NULL: the module was never there */
 	char dev[16];
+	bool settled;		/* set up since it was made: a difference is somebody else's */
+	struct port *ports;
+	unsigned int n_ports;
 };
 
 static struct kmod *to_kmod(struct backend *b)
@@ -23,52 +33,132 @@ static struct kmod *to_kmod(struct backend *b)
 	return (struct kmod *)b;
 }
 
-/* ports_set - attach what is configured and isn't, detach what isn't configured */
-static int ports_set(struct kmod *k, const struct duet_dev *now, const char *configured, struct err *e)
+static int ports_read(struct kmod *k, struct err *e)
 {
-	char *list = strdup(configured), *at, *word;
-	unsigned int i;
-	int ret = 0;
+	char *list = strdup(k->config->ports), *at = list, *word;
+	struct port *more;
+	int ret = list ? 0 : -ENOMEM;
 
-	if (!list)
-		return err_set(e, -ENOMEM, "no memory");
-	for (at = list; !ret && (word = strsep(&at, " \t,"));) {
-		bool attached = false;
-
+	while (!ret && (word = strsep(&at, " \t,"))) {
 		if (!*word)
 			continue;
-		for (i = 0; i < now->n_ports; i++)
-			attached |= !strcmp(now->ports[i].name, word);
-		if (!attached)
-			ret = duet_nl_port(k->nl, k->dev, word, true, e);
-	}
-	for (i = 0; !ret && i < now->n_ports; i++) {
-		const char *name = now->ports[i].name;
-		size_t len = strlen(name);
-		const char *found = configured;
-		bool wanted = false;
-
-		while ((found = strstr(found, name))) {
-			wanted |= (found == configured || strchr(" \t,", found[-1])) && strchr(" \t,", found[len]);
-			found += len;
+		more = realloc(k->ports, (k->n_ports + 1) * sizeof(*more));
+		if (!more) {
+			ret = -ENOMEM;
+			break;
 		}
-		if (!wanted)
-			ret = duet_nl_port(k->nl, k->dev, name, false, e);
+		k->ports = more;
+		more[k->n_ports] = (struct port){};
+		snprintf(more[k->n_ports++].name, sizeof(more->name), "%s", word);
 	}
 	free(list);
-	return ret;
+	return ret ? err_set(e, ret, "no memory") : 0;
 }
 
-static int configure(struct kmod *k, const struct config *config, struct err *e)
+static struct port *port_find(struct kmod *k, const char *name)
 {
-	struct duet_dev now, set = { .mode = config->mode, .local4 = config->local };
+	for (unsigned int i = 0; i < k->n_ports; i++)
+		if (!strcmp(k->ports[i].name, name))
+			return &k->ports[i];
+	return NULL;
+}
+
+static void port_lost(struct port *p, const char *why)
+{
+	p->attached = false;
+	if (!strcmp(p->why, why))
+		return;
+	snprintf(p->why, sizeof(p->why), "%s", why);
+	log_warn("port %s takes no packets: %s", p->name, why);
+}
+
+/* port_attach - a link made again under the old name is another link, and nobody's decision: it is attached in any case */
+static void port_attach(struct kmod *k, struct rt *rt, struct port *p)
+{
+	struct rt_link link;
+	struct err why;
+
+	if (rt_link_get(rt, p->name, &link, &why)) {
+		p->index = 0;
+		port_lost(p, "there is no such link");
+		return;
+	}
+	if (k->settled && k->config->drift_report && p->index == link.index) {
+		port_lost(p, "somebody else detached it, and it is left so (drift = report)");
+		return;
+	}
+	if (duet_nl_port(k->nl, k->dev, p->name, true, &why)) {
+		port_lost(p, why.text);
+		return;
+	}
+	log_notice("port %s is attached", p->name);
+	p->index = link.index;
+	p->attached = true;
+	p->why[0] = '\0';
+}
+
+/* ports_set - attach what is configured and isn't, detach what isn't configured. A port that isn't there is no error:
+ * it may come later, and the others work.
+ */
+static void ports_set(struct kmod *k, struct rt *rt, const struct duet_dev *now)
+{
+	struct err why;
+	struct port *p;
+	unsigned int i;
+
+	for (p = k->ports; p < k->ports + k->n_ports; p++)
+		p->attached = false;
+	for (i = 0; i < now->n_ports; i++) {
+		p = port_find(k, now->ports[i].name);
+		if (p) {
+			p->attached = true;
+			p->index = now->ports[i].ifindex;
+			p->why[0] = '\0';
+		} else if (!k->settled || !k->config->drift_report) {
+			log_warn("port %s isn't configured: it is detached", now->ports[i].name);
+			if (duet_nl_port(k->nl, k->dev, now->ports[i].name, false, &why))
+				log_warn("port %s can't be detached: %s", now->ports[i].name, why.text);
+		}
+	}
+	for (p = k->ports; p < k->ports + k->n_ports; p++)
+		if (!p->attached)
+			port_attach(k, rt, p);
+}
+
+/* settings - what of the device isn't as configured, DUET_SET_*; their values in *set */
+static unsigned int settings(const struct config *config, const struct duet_dev *now, struct duet_dev *set)
+{
 	unsigned int what = 0;
+
+	*set = (struct duet_dev){ .mode = config->mode, .local4 = config->local, .local6 = config->local6, .limits = now->limits };
+	if (addr_cmp(&now->local4, &config->local))
+		what |= DUET_SET_LOCAL4;
+	if (addr_cmp(&now->local6, &config->local6))
+		what |= DUET_SET_LOCAL6;
+	if (config->max_vips)
+		set->limits.vips = config->max_vips;
+	if (config->max_rules)
+		set->limits.rules = config->max_rules;
+	if (config->max_members)
+		set->limits.members = config->max_members;
+	if (config->max_tunnels)
+		set->limits.tunnels = config->max_tunnels;
+	if (memcmp(&set->limits, &now->limits, sizeof(now->limits)))
+		what |= DUET_SET_LIMITS;
+	return what;
+}
+
+static int configure(struct kmod *k, struct rt *rt, struct err *e)
+{
+	unsigned int what;
+	struct duet_dev now, set;
 	int ret = duet_nl_dev_get(k->nl, k->dev, &now, e);
 
 	if (ret)
 		return ret;
-	if (now.mode != config->mode) {
+	if (now.mode != k->config->mode) {
 		/* only an empty mux can change; one that serves VIPs was another's */
+		set.mode = k->config->mode;
 		ret = duet_nl_dev_set(k->nl, k->dev, DUET_SET_MODE, &set, e);
 		if (ret)
 			goto out;
@@ -77,25 +167,15 @@ static int configure(struct kmod *k, const struct config *config, struct err *e)
 		if (ret)
 			return ret;
 	}
-	if (addr_cmp(&now.local4, &config->local))
-		what |= DUET_SET_LOCAL4;
-	set.local6 = config->local6;
-	if (addr_cmp(&now.local6, &config->local6))
-		what |= DUET_SET_LOCAL6;
-	set.limits = now.limits;
-	if (config->max_vips)
-		set.limits.vips = config->max_vips;
-	if (config->max_rules)
-		set.limits.rules = config->max_rules;
-	if (config->max_members)
-		set.limits.members = config->max_members;
-	if (config->max_tunnels)
-		set.limits.tunnels = config->max_tunnels;
-	if (memcmp(&set.limits, &now.limits, sizeof(now.limits)))
-		what |= DUET_SET_LIMITS;
-	ret = what ? duet_nl_dev_set(k->nl, k->dev, what, &set, e) : 0;
-	if (!ret)
-		ret = ports_set(k, &now, config->ports, e);
+	what = settings(k->config, &now, &set);
+	if (what && k->settled)
+		log_warn("settings of %s were changed by somebody else%s", k->dev, k->config->drift_report ? ", and are left so" : "");
+	if (what && !(k->settled && k->config->drift_report))
+		ret = duet_nl_dev_set(k->nl, k->dev, what, &set, e);
+	if (ret)
+		goto out;
+	ports_set(k, rt, &now);
+	k->settled = true;
 out:
 	duet_dev_release(&now);
 	return ret;
@@ -106,17 +186,28 @@ static int kmod_ensure(struct backend *b, struct rt *rt, bool *remade, struct er
 	struct kmod *k = to_kmod(b);
 	int ret = rt_link_ensure(rt, k->dev, "duet", remade, e);
 
-	if (ret || !*remade)
+	if (ret)
 		return ret;
-	log_info("made %s", k->dev);
-	return configure(k, k->config, e);
+	if (*remade) {
+		log_info("made %s", k->dev);
+		k->settled = false;
+	}
+	if (!k->nl)
+		ret = duet_nl_open(&k->nl, e);
+	if (!ret)
+		ret = configure(k, rt, e);
+	if (ret != -ENOENT || !k->nl)
+		return ret;
+	ret = duet_nl_again(k->nl, e);
+	if (ret)
+		return ret;
+	log_notice("the module was loaded again");
+	return configure(k, rt, e);
 }
 
 static int kmod_open(const struct config *config, struct backend **out, struct err *e)
 {
 	struct kmod *k = calloc(1, sizeof(*k));
-	struct rt *rt = NULL;
-	bool made = false;
 	int ret;
 
 	if (!k)
@@ -124,16 +215,9 @@ static int kmod_open(const struct config *config, struct backend **out, struct e
 	k->backend.ops = &backend_kmod;
 	k->config = config;
 	snprintf(k->dev, sizeof(k->dev), "%s", config->device);
-	ret = rt_open(&rt, e);
-	if (!ret)
-		ret = duet_nl_open(&k->nl, e);
-	if (!ret)
-		ret = kmod_ensure(&k->backend, rt, &made, e);
-	if (!ret && !made)
-		ret = configure(k, config, e);
-	rt_close(rt);
+	ret = ports_read(k, e);
 	if (ret) {
-		duet_nl_close(k->nl);
+		free(k->ports);
 		free(k);
 		return ret;
 	}
@@ -144,46 +228,75 @@ static int kmod_open(const struct config *config, struct backend **out, struct e
 static void kmod_close(struct backend *b)
 {
 	duet_nl_close(to_kmod(b)->nl);
+	free(to_kmod(b)->ports);
 	free(b);
+}
+
+static bool kmod_port(struct backend *b, const char *name, const char **why)
+{
+	const struct port *p = port_find(to_kmod(b), name);
+
+	*why = p && p->why[0] ? p->why : NULL;
+	return p && p->attached;
+}
+
+/* kmod_nl - NULL: the module was never there */
+static struct duet_nl *kmod_nl(struct backend *b, struct err *e)
+{
+	if (!to_kmod(b)->nl)
+		err_set(e, -ENODEV, "the kernel module duet isn't loaded");
+	return to_kmod(b)->nl;
 }
 
 static int kmod_device(struct backend *b, struct duet_dev *dev, struct err *e)
 {
-	return duet_nl_dev_get(to_kmod(b)->nl, to_kmod(b)->dev, dev, e);
+	struct duet_nl *nl = kmod_nl(b, e);
+
+	return nl ? duet_nl_dev_get(nl, to_kmod(b)->dev, dev, e) : -ENODEV;
 }
 
 static int kmod_seed(struct backend *b, uint32_t seed, struct err *e)
 {
 	struct duet_dev set = { .seed = seed };
+	struct duet_nl *nl = kmod_nl(b, e);
 
-	return duet_nl_dev_set(to_kmod(b)->nl, to_kmod(b)->dev, DUET_SET_SEED, &set, e);
+	return nl ? duet_nl_dev_set(nl, to_kmod(b)->dev, DUET_SET_SEED, &set, e) : -ENODEV;
 }
 
 static int kmod_keepalive(struct backend *b, unsigned int ms, struct err *e)
 {
 	struct duet_dev set = { .keepalive_ms = ms };
+	struct duet_nl *nl = kmod_nl(b, e);
 
-	return duet_nl_dev_set(to_kmod(b)->nl, to_kmod(b)->dev, DUET_SET_KEEPALIVE, &set, e);
+	return nl ? duet_nl_dev_set(nl, to_kmod(b)->dev, DUET_SET_KEEPALIVE, &set, e) : -ENODEV;
 }
 
 static int kmod_dump(struct backend *b, struct vip ***vips, unsigned int *n, struct err *e)
 {
-	return duet_nl_vip_dump(to_kmod(b)->nl, to_kmod(b)->dev, vips, n, NULL, e);
+	struct duet_nl *nl = kmod_nl(b, e);
+
+	return nl ? duet_nl_vip_dump(nl, to_kmod(b)->dev, vips, n, NULL, e) : -ENODEV;
 }
 
 static int kmod_flush(struct backend *b, struct err *e)
 {
-	return duet_nl_vip_flush(to_kmod(b)->nl, to_kmod(b)->dev, e);
+	struct duet_nl *nl = kmod_nl(b, e);
+
+	return nl ? duet_nl_vip_flush(nl, to_kmod(b)->dev, e) : -ENODEV;
 }
 
 static int kmod_apply(struct backend *b, struct duet_op *ops, unsigned int n, struct err *e)
 {
-	return duet_nl_batch(to_kmod(b)->nl, to_kmod(b)->dev, ops, n, e);
+	struct duet_nl *nl = kmod_nl(b, e);
+
+	return nl ? duet_nl_batch(nl, to_kmod(b)->dev, ops, n, e) : -ENODEV;
 }
 
 static int kmod_events_fd(struct backend *b, struct err *e)
 {
-	return duet_nl_events_fd(to_kmod(b)->nl, e);
+	struct duet_nl *nl = kmod_nl(b, e);
+
+	return nl ? duet_nl_events_fd(nl, e) : -ENODEV;
 }
 
 static void on_event(const struct duet_event *ev, void *ctx)
@@ -215,6 +328,7 @@ const struct backend_ops backend_kmod = {
 	.dump = kmod_dump,
 	.flush = kmod_flush,
 	.apply = kmod_apply,
+	.port = kmod_port,
 	.events_fd = kmod_events_fd,
 	.events = kmod_events,
 };

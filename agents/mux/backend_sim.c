@@ -172,9 +172,7 @@ static int sim_ensure(struct backend *b, struct rt *rt, bool *remade, struct err
 static int sim_open(const struct config *config, struct backend **out, struct err *e)
 {
 	struct sim *s;
-	struct rt *rt;
-	bool made;
-	int ret;
+	int ret = 0;
 
 	s = calloc(1, sizeof(*s));
 	if (!s)
@@ -182,12 +180,7 @@ static int sim_open(const struct config *config, struct backend **out, struct er
 	s->backend.ops = &backend_sim;
 	s->config = config;
 	s->tunnels = json_object();
-	ret = rt_open(&rt, e);
-	if (!ret) {
-		ret = sim_ensure(&s->backend, rt, &made, e);
-		rt_close(rt);
-	}
-	if (!ret && config->run_dir)
+	if (config->run_dir)
 		ret = load(s, e);
 	if (ret) {
 		free(s);

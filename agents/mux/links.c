@@ -16,14 +16,34 @@ json_t *links_json(struct agent *a)
 
 	while (list && (word = strsep(&at, " \t,"))) {
 		struct rt_link link = {};
-		bool there = *word && !rt_link_get(a->rt, word, &link, NULL);
+		const char *why = NULL;
+		bool there, attached;
 
-		if (*word)
-			json_array_append_new(links, json_pack("{s:s, s:b, s:b, s:b, s:i}", "port", word, "there", there, "up",
-							       link.up, "carrier", link.carrier, "mtu", link.mtu));
+		if (!*word)
+			continue;
+		there = !rt_link_get(a->rt, word, &link, NULL);
+		attached = a->backend->ops->port ? a->backend->ops->port(a->backend, word, &why) : there;
+		json_array_append_new(links, json_pack("{s:s, s:b, s:b, s:b, s:i, s:b, s:s?}", "port", word, "there", there, "up",
+						       link.up, "carrier", link.carrier, "mtu", link.mtu, "attached",
+						       there && attached, "reason", why));
 	}
 	free(list);
 	return links;
+}
+
+const char *links_port_trouble(struct agent *a)
+{
+	char *list = strdup(a->config.ports), *at = list, *word;
+	const char *why, *trouble = NULL;
+
+	while (!trouble && list && a->backend->ops->port && (word = strsep(&at, " \t,"))) {
+		if (!*word || a->backend->ops->port(a->backend, word, &why))
+			continue;
+		snprintf(a->port_trouble, sizeof(a->port_trouble), "port %s takes no packets: %s", word, why ?: "not attached yet");
+		trouble = a->port_trouble;
+	}
+	free(list);
+	return trouble;
 }
 
 json_t *neighbours_json(struct agent *a)

@@ -141,6 +141,7 @@ static void changed(const struct prefix *p, unsigned int table, void *ctx)
 	if (!p) {
 		a->routes_stale = true;
 		birdwatch_wake(a);
+		state_look_event(a);	/* a port may have come or gone, or the mux */
 		return;
 	}
 	while (low < high) {

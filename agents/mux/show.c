@@ -184,11 +184,23 @@ static json_t *progress_json(const struct agent *a)
 	return a->left ? json_pack("{s:i, s:i}", "left", a->left, "of", a->total) : json_null();
 }
 
+/* trouble_json - all that is wrong, in one string; null: nothing */
+static json_t *trouble_json(struct agent *a)
+{
+	const char *const all[] = { state_trouble(a), links_port_trouble(a), links_local_trouble(a) };
+	char text[1024] = "";
+	size_t n = 0;
+
+	for (unsigned int i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+		if (all[i] && n < sizeof(text))
+			n += snprintf(text + n, sizeof(text) - n, "%s%s", n ? "; " : "", all[i]);
+	return n ? json_string(text) : json_null();
+}
+
 void show_status(struct http_request *req, json_t *body, void *ctx)
 {
 	struct agent *a = ctx;
 	struct duet_dev dev;
-	const char *trouble;
 	struct err e;
 	json_t *json;
 
@@ -203,8 +215,7 @@ void show_status(struct http_request *req, json_t *body, void *ctx)
 	json_object_set_new(json, "drifts", json_integer(a->count.drifts));
 	json_object_set_new(json, "keepalive-ms", json_integer(a->backend->ops->keepalive ? a->config.keepalive_ms : 0));
 	json_object_set_new(json, "progress", progress_json(a));
-	trouble = state_trouble(a) ?: links_local_trouble(a);
-	json_object_set_new(json, "trouble", trouble ? json_string(trouble) : json_null());
+	json_object_set_new(json, "trouble", trouble_json(a));
 	json_object_set_new(json, "links", links_json(a));
 	json_object_set_new(json, "device", device_json(&dev));
 	json_object_set_new(json, "bird", bird_json(a));

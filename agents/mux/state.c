@@ -477,10 +477,11 @@ static void in_trouble(struct agent *a, const struct err *e)
 
 int state_run(struct agent *a, struct changes *c, struct err *e)
 {
-	int ret;
+	int ret = a->begun ? 0 : err_set(e, -ENODEV, "%s", a->trouble[0] ? a->trouble : "the data plane isn't there yet");
 
 	a->trouble[0] = '\0';
-	ret = seed(a, c, e);
+	if (!ret)
+		ret = seed(a, c, e);
 	if (!ret)
 		ret = withdraw(a, c, e);
 	if (!ret)
@@ -530,7 +531,7 @@ static int adopt(struct agent *a, bool starting, struct err *e)
 			a->count.drifts++;
 			v->drift = a->config.drift_report;
 		}
-		if (!v->want && (starting || (!v->have && !a->synced)))
+		if (!v->want && !a->synced && (starting || !v->have))
 			v->keep = true;
 		set_have(a, v, list[i]);
 		if (v->same)
@@ -552,94 +553,26 @@ static int adopt(struct agent *a, bool starting, struct err *e)
 	return 0;
 }
 
-/* look - is all still as it was left; repairs what isn't */
-static int look(struct agent *a, struct err *e)
+/* lost - the mux is gone and can't be made again, its module's perhaps: nothing is served or announced */
+static void lost(struct agent *a)
 {
-	struct changes c = {};
-	struct duet_dev dev;
 	unsigned int i;
-	bool remade;
-	int ret = a->backend->ops->ensure(a->backend, a->rt, &remade, e);
 
-	if (ret)
-		return ret;
-	if (remade) {
-		log_warn("%s was gone and is made anew", a->config.device);
-		/* a mux that is gone is no matter of policy: it is made anew in any case */
-		for (i = 0; i < a->n_vips; i++) {
+	for (i = 0; i < a->n_vips; i++) {
+		if (a->vips[i]->have)
 			set_have(a, a->vips[i], NULL);
-			a->vips[i]->trigger = ANNOUNCE_NO;
-			a->vips[i]->drift = false;
-		}
+		a->vips[i]->trigger = ANNOUNCE_NO;
+		a->vips[i]->drift = false;	/* a mux that is gone is no matter of policy */
 	}
-	ret = a->backend->ops->device(a->backend, &dev, e);
-	if (ret)
-		return ret;
-	duet_dev_release(&dev);
-	if (dev.generation != a->seen || remade) {
-		ret = adopt(a, false, e);
-		if (ret)
-			return ret;
-		a->seen = dev.generation;
-	}
-	reach_look(a);
-	a->retry = true;
-	ret = announce_read(a, false, e);
-	return ret ? ret : state_run(a, &c, e);
+	for (i = 0; i < a->n_aggregates; i++)
+		a->aggregates[i].trigger = false;
 }
 
-static int on_look(sd_event_source *s, uint64_t usec, void *ctx)
+static int on_event(sd_event_source *s, int fd, uint32_t revents, void *ctx);
+
+/* begin - the first time that the data plane is there: what it holds is taken over */
+static int begin(struct agent *a, struct err *e)
 {
-	struct agent *a = ctx;
-	struct err e;
-
-	if (look(a, &e)) {
-		if (strcmp(a->trouble, e.text))
-			log_err("%s", e.text);
-		in_trouble(a, &e);
-	}
-	return arm(a, &a->look_timer, LOOK_USEC, on_look);
-}
-
-static int on_event(sd_event_source *s, int fd, uint32_t revents, void *ctx)
-{
-	struct agent *a = ctx;
-	bool changed = false;
-	uint64_t at, now;
-
-	a->backend->ops->events(a->backend, &changed);
-	if (!changed)
-		return 0;
-	sd_event_now(a->loop, CLOCK_MONOTONIC, &now);
-	if (sd_event_source_get_time(a->look_timer, &at) >= 0 && at > now + EVENT_USEC)
-		arm(a, &a->look_timer, EVENT_USEC, on_look);
-	return 0;
-}
-
-void state_look(struct agent *a)
-{
-	arm(a, &a->look_timer, 0, on_look);
-}
-
-/* on_keepalive - the module knows us alive, or takes the mux down; three tries a term */
-static int on_keepalive(sd_event_source *s, uint64_t usec, void *ctx)
-{
-	struct agent *a = ctx;
-	uint64_t now;
-	struct err e;
-
-	if (a->backend->ops->keepalive(a->backend, a->config.keepalive_ms, &e))
-		log_err("keepalive: %s", e.text);
-	sd_event_now(a->loop, CLOCK_MONOTONIC, &now);
-	/* so late that the mux may be down */
-	if (now > usec + a->config.keepalive_ms * 500ull)
-		state_look(a);
-	return arm(a, &a->keepalive_timer, a->config.keepalive_ms * 1000ull / 3, on_keepalive);
-}
-
-int state_start(struct agent *a, struct err *e)
-{
-	struct changes c = {};
 	struct duet_dev dev;
 	unsigned int i;
 	int ret, fd;
@@ -665,19 +598,120 @@ int state_start(struct agent *a, struct err *e)
 	for (i = 0; i < a->n_vips; i++)
 		if (a->vips[i]->have && a->vips[i]->trigger == ANNOUNCE_NO)
 			sd_event_now(a->loop, CLOCK_MONOTONIC, &a->vips[i]->withdrawn_usec);
-	fd = a->backend->ops->events_fd(a->backend, e);
+	fd = a->events ? -1 : a->backend->ops->events_fd(a->backend, e);
 	if (fd >= 0) {
 		ret = sd_event_add_io(a->loop, &a->events, fd, EPOLLIN, on_event, a);
 		if (ret < 0)
 			return err_set(e, ret, "no event source: %s", strerror(-ret));
 	}
+	a->begun = true;
+	return 0;
+}
+
+/* look - is all still as it was left; repairs what isn't */
+static int look(struct agent *a, struct err *e)
+{
+	struct changes c = {};
+	struct duet_dev dev;
+	bool remade, first = !a->begun;
+	int ret = a->backend->ops->ensure(a->backend, a->rt, &remade, e);
+
+	if (!ret && first)
+		ret = begin(a, e);
+	if (ret == -EOPNOTSUPP)
+		lost(a);
+	if (ret)
+		return ret;
+	if (remade && !first) {
+		log_warn("%s was gone and is rebuilt", a->config.device);
+		lost(a);
+	}
+	ret = a->backend->ops->device(a->backend, &dev, e);
+	if (ret)
+		return ret;
+	duet_dev_release(&dev);
+	if (dev.generation != a->seen || (remade && !first)) {
+		ret = adopt(a, false, e);
+		if (ret)
+			return ret;
+		a->seen = dev.generation;
+	}
+	reach_look(a);
+	a->retry = true;
+	ret = announce_read(a, false, e);
+	/* a trigger whose VIP isn't served goes at once */
+	return ret ? ret : state_run(a, &c, e);
+}
+
+static int on_look(sd_event_source *s, uint64_t usec, void *ctx)
+{
+	struct agent *a = ctx;
+	struct err e;
+
+	if (look(a, &e)) {
+		if (strcmp(a->trouble, e.text))
+			log_err("%s", e.text);
+		in_trouble(a, &e);
+	}
+	return arm(a, &a->look_timer, LOOK_USEC, on_look);
+}
+
+void state_look_event(struct agent *a)
+{
+	uint64_t at, now;
+
+	sd_event_now(a->loop, CLOCK_MONOTONIC, &now);
+	if (a->look_timer && sd_event_source_get_time(a->look_timer, &at) >= 0 && at > now + EVENT_USEC)
+		arm(a, &a->look_timer, EVENT_USEC, on_look);
+}
+
+static int on_event(sd_event_source *s, int fd, uint32_t revents, void *ctx)
+{
+	struct agent *a = ctx;
+	bool changed = false;
+
+	a->backend->ops->events(a->backend, &changed);
+	if (changed)
+		state_look_event(a);
+	return 0;
+}
+
+void state_look(struct agent *a)
+{
+	arm(a, &a->look_timer, 0, on_look);
+}
+
+/* on_keepalive - the module knows us alive, or takes the mux down; three tries a term */
+static int on_keepalive(sd_event_source *s, uint64_t usec, void *ctx)
+{
+	struct agent *a = ctx;
+	uint64_t now;
+	struct err e;
+
+	if (a->begun && a->backend->ops->keepalive(a->backend, a->config.keepalive_ms, &e)) {
+		if (!a->trouble[0])
+			log_err("keepalive: %s", e.text);
+		state_look_event(a);
+	}
+	sd_event_now(a->loop, CLOCK_MONOTONIC, &now);
+	/* so late that the mux may be down */
+	if (now > usec + a->config.keepalive_ms * 500ull)
+		state_look(a);
+	return arm(a, &a->keepalive_timer, a->config.keepalive_ms * 1000ull / 3, on_keepalive);
+}
+
+int state_start(struct agent *a, struct err *e)
+{
+	int ret;
+
+	if (look(a, e)) {
+		log_err("%s", e->text);
+		in_trouble(a, e);
+	}
 	ret = arm(a, &a->look_timer, LOOK_USEC, on_look);
 	if (ret >= 0 && a->backend->ops->keepalive && a->config.keepalive_ms)
 		ret = arm(a, &a->keepalive_timer, a->config.keepalive_ms * 1000ull / 3, on_keepalive);
-	if (ret < 0)
-		return err_set(e, ret, "no timer: %s", strerror(-ret));
-	/* a trigger whose VIP isn't served goes at once */
-	return state_run(a, &c, e);
+	return ret < 0 ? err_set(e, ret, "no timer: %s", strerror(-ret)) : 0;
 }
 
 void state_free(struct agent *a)

@@ -99,6 +99,113 @@ def drift():
     until(lambda: sorted(lab.vips()) == VIPS[:2] and all(len(v["rules"][0]["dips"]) == 3 for v in lab.vips().values()), "and repaired", SLOW)
 
 
+def trouble(lab):
+    """of an agent that answers, also while it can't show its tables"""
+    status, answer = lab.ask("GET", "/v1/status")
+    return answer["trouble"] if status == 200 else answer["detail"]
+
+
+def health(lab):
+    try:
+        return lab.ask("GET", "/healthz")[0]
+    except OSError:
+        return None
+
+
+def ports():
+    return set(device()["ports"])
+
+
+def link(*words):
+    run("ip", "-n", NS, "link", *words)
+
+
+@test
+def ports_come_and_go():
+    """a port that is missing is shown and attached when it comes, also under its old name; the agent starts without it"""
+    lab = Lab(bird=False, backend="kmod", ports="swp1, swp8 swp9")
+    lab.put(wish(VIPS[0]))
+    equal(ports(), {"swp1"}, "ports")
+    check("swp8" in (trouble(lab) or "") and "no such link" in trouble(lab), f"trouble: {trouble(lab)}")
+    seen = {p["port"]: (p["there"], p["attached"], p["reason"]) for p in lab.status()["links"]}
+    equal(seen, {"swp1": (True, True, None), "swp8": (False, False, "there is no such link"), "swp9": (False, False, "there is no such link")}, "links")
+    equal(lab.ask("GET", "/healthz")[0], 200, "the others' work goes on")
+    for _ in range(2):	# the second is another link of the same name
+        for name in ("swp8", "swp9"):
+            link("add", name, "type", "dummy")
+        until(lambda: ports() == {"swp1", "swp8", "swp9"}, "both are attached", SLOW)
+        until(lambda: lab.status()["links"][2]["attached"] and "swp" not in (trouble(lab) or ""), "and shown", SLOW)
+        link("del", "swp8")
+        until(lambda: "swp8" in (trouble(lab) or ""), "a port that went is shown", SLOW)
+        link("del", "swp9")
+    link("add", "swp8", "type", "dummy")
+    link("set", "swp8", "name", "swp9")
+    until(lambda: "swp9" in ports(), "a link that was renamed into a port", SLOW)
+    equal(list(lab.vips()), [VIPS[0]], "the VIP")
+    equal(lab.status()["drifts"], 0, "drifts")
+
+
+@test
+def ports_by_hand():
+    """ports and settings that somebody else changed are mended; with drift = report they are left, and shown"""
+    lab = Lab(bird=False, backend="kmod", ports="swp1", drift="repair")
+    link("add", "extra", "type", "dummy")
+    duet = ("ip", "netns", "exec", NS, f"{BIN}/duet")
+    run(*duet, "port", "del", "hmux0", "swp1")
+    until(lambda: ports() == {"swp1"}, "detached by hand", SLOW)
+    run(*duet, "port", "add", "hmux0", "extra")
+    until(lambda: ports() == {"swp1"}, "attached by hand", SLOW)
+    run(*duet, "dev", "set", "hmux0", "local", "10.254.0.99")
+    until(lambda: device()["local"] == "10.254.0.7", "the tunnels' source", SLOW)
+    lab.daemons["agent"].kill()
+    link("del", "hmux0")
+    with open(lab.conf, encoding="ascii") as f:
+        conf = f.read()
+    with open(lab.conf, "w", encoding="ascii") as f:
+        f.write(conf.replace("drift=repair", "drift=report"))
+    lab.start("agent", NS)
+    until(lab.answers, "the agent is back", SLOW)
+    run(*duet, "port", "del", "hmux0", "swp1")
+    run(*duet, "port", "add", "hmux0", "extra")
+    until(lambda: "swp1" in (trouble(lab) or "") and "drift" in trouble(lab), "it is shown", SLOW)
+    equal(ports(), {"extra"}, "ports")
+    # another link under the old name is nobody's decision about the mux
+    link("del", "swp1")
+    link("add", "swp1", "type", "dummy")
+    until(lambda: ports() == {"extra", "swp1"}, "attached", SLOW)
+
+
+@test
+def module_again():
+    """the module is unloaded and loaded: the agent says so, and serves again by itself; it also starts without it"""
+    ko = os.environ["DUET_KO"]
+    lab = Lab(bird=False, backend="kmod", ports="swp1")
+    lab.put(wish(VIPS[0]), wish(VIPS[1], announce="no"))
+    for _ in range(2):
+        run("rmmod", "duet")
+        until(lambda: "module" in (trouble(lab) or "") or "no such type" in (trouble(lab) or ""), "it is shown", SLOW)
+        equal(lab.ask("GET", "/healthz")[0], 503, "health")
+        equal(lab.triggers(), {}, "triggers")
+        status, answer = lab.put(wish(VIPS[0]), wish(VIPS[1], announce="no"), ok=False)
+        check(status == 503 and "type" in answer["detail"] or "module" in answer["detail"], f"a state meanwhile: {status} {answer}")
+        run("insmod", ko)
+        until(lambda: lab.ask("GET", "/v1/status")[0] == 200 and
+              {v["vip"]: v["state"] for v in lab.status()["vips"]} == {VIPS[0]: "announced", VIPS[1]: "programmed"}, "it serves again", SLOW)
+        equal((list(lab.triggers()), ports()), ([VIPS[0]], {"swp1"}), "triggers and ports")
+        # it still hears of changes by others: the group of events has another number now
+        run("ip", "netns", "exec", NS, f"{BIN}/duet", "vip", "del", "hmux0", VIPS[1])
+        until(lambda: VIPS[1] in {v["vip"] for v in json.loads(run("ip", "netns", "exec", NS, f"{BIN}/duet", "-j", "vip", "show", "hmux0"))},
+              "what is done by hand is mended", SLOW)
+    lab.daemons["agent"].kill()
+    run("rmmod", "duet")
+    lab.start("agent", NS)
+    until(lambda: health(lab) == 503, "it answers without a module", SLOW)
+    run("insmod", ko)
+    until(lambda: lab.ask("GET", "/healthz")[0] == 200, "and takes up its work", SLOW)
+    lab.put(wish(VIPS[0]))
+    until(lambda: list(lab.triggers()) == [VIPS[0]], "the VIP is announced", SLOW)
+
+
 if __name__ == "__main__":
     run("modprobe", "-a", "veth", "ipv6", ok=False)
     main()
