@@ -22,6 +22,8 @@
 #include "http.h"
 #include "route.h"
 
+#define ALLOWED_MAX	32
+
 struct config {
 	char *name, *run_dir;
 	char *state_dir;		/* of what outlives the machine */
@@ -35,6 +37,9 @@ struct config {
 	unsigned int max_vips, max_rules, max_members, max_tunnels;	/* 0: the mode's preset */
 	char *bird_socket, *bird_table[2], *bird_protocol[2];	/* IPv4, IPv6 */
 	unsigned int table, hold_ms;
+	char *allow;			/* prefixes that VIPs and aggregates must lie in; NULL: any */
+	struct prefix allowed[ALLOWED_MAX];
+	unsigned int n_allowed;
 };
 
 /* config_read - file into *config; also what no single key shows */

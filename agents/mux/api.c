@@ -60,14 +60,32 @@ static bool needs_local6(const struct vip *vip)
 	return false;
 }
 
+/* allowed - does p lie in what this node's configuration allows it to serve and announce? */
+static bool allowed(const struct agent *a, const struct prefix *p)
+{
+	unsigned int i;
+
+	for (i = 0; i < a->config.n_allowed; i++)
+		if (p->len >= a->config.allowed[i].len && prefix_holds(&a->config.allowed[i], &p->addr))
+			return true;
+	return !a->config.n_allowed;
+}
+
 static int wanted_parse(struct agent *a, json_t *json, struct wanted *w, struct err *e)
 {
 	json_t *announce = json_object_get(json, "announce");
 	char text[ADDR_STRLEN];
 	int ret = vip_from_json(json, &w->vip, e);
+	struct prefix host;
 
 	if (ret)
 		return ret;
+	host = host_prefix(&w->vip->addr);
+	if (!allowed(a, &host)) {
+		err_set(e, -EINVAL, "VIP %s is in none of the prefixes that this mux may serve ([announce] allow)",
+			addr_str(&w->vip->addr, text));
+		goto err_free;
+	}
 	w->announce = ANNOUNCE_NO;
 	if (announce && (!json_is_string(announce) || announce_parse(json_string_value(announce), &w->announce))) {
 		err_set(e, -EINVAL, "VIP %s: \"announce\" is yes, no or drain", addr_str(&w->vip->addr, text));
@@ -119,7 +137,7 @@ struct state {
 	bool drain;
 };
 
-static int aggregate_read(json_t *json, struct state *s, struct err *e)
+static int aggregate_read(const struct agent *a, json_t *json, struct state *s, struct err *e)
 {
 	const char *text = json_string_value(json);
 
@@ -127,6 +145,8 @@ static int aggregate_read(json_t *json, struct state *s, struct err *e)
 		return err_set(e, -E2BIG, "more than %u aggregates", AGGREGATES_MAX);
 	if (!text || prefix_parse(text, &s->aggregates[s->n_aggregates]))
 		return err_set(e, -EINVAL, "\"aggregate\" isn't a prefix, nor a list of them");
+	if (!allowed(a, &s->aggregates[s->n_aggregates]))
+		return err_set(e, -EINVAL, "aggregate %s is in none of the prefixes that this mux may announce ([announce] allow)", text);
 	s->n_aggregates++;
 	return 0;
 }
@@ -149,9 +169,9 @@ static int state_put_read(struct agent *a, json_t *body, struct state *state, st
 		return err_set(e, -EINVAL, "\"drain\" is true or false");
 	state->drain = json_is_true(drain);
 	for (i = 0; !ret && i < json_array_size(agg); i++)
-		ret = aggregate_read(json_array_get(agg, i), state, e);
+		ret = aggregate_read(a, json_array_get(agg, i), state, e);
 	if (agg && !json_is_null(agg) && !json_is_array(agg))
-		ret = aggregate_read(agg, state, e);
+		ret = aggregate_read(a, agg, state, e);
 	if (ret)
 		return ret;
 	state->list = calloc(json_array_size(vips) + 1, sizeof(*state->list));

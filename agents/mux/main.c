@@ -43,6 +43,7 @@ static const struct conf_key keys[] = {
 	KEY("bird", "table6", CONF_STR, bird_table[1], .fallback = "duet6"),
 	KEY("bird", "protocol6", CONF_STR, bird_protocol[1], .fallback = "kduet6"),
 	KEY("announce", "table", CONF_UINT, table, .min = 1, .fallback = "199"),
+	KEY("announce", "allow", CONF_STR, allow),
 	KEY("announce", "hold_ms", CONF_UINT, hold_ms, .max = 600000, .fallback = "2000"),
 };
 
@@ -53,6 +54,26 @@ static const struct conf_key keys[] = {
 static bool is_word(const char *s)
 {
 	return *s && *s != '.' && !s[strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.")];
+}
+
+static int allow_read(const char *file, struct config *config, struct err *e)
+{
+	char *list = strdup(config->allow ?: ""), *at = list, *word;
+	int ret = list ? 0 : err_set(e, -ENOMEM, "no memory");
+
+	while (!ret && (word = strsep(&at, " \t,"))) {
+		if (!*word)
+			continue;
+		if (config->n_allowed == ALLOWED_MAX)
+			ret = err_set(e, -E2BIG, "%s: [announce] allow has more than %d prefixes", file, ALLOWED_MAX);
+		else if (prefix_parse(word, &config->allowed[config->n_allowed++]))
+			ret = err_set(e, -EINVAL, "%s: [announce] allow: \"%s\" is no prefix (203.0.113.0/24), or has bits behind its length",
+				      file, word);
+	}
+	if (!ret && config->allow && !config->n_allowed)
+		ret = err_set(e, -EINVAL, "%s: [announce] allow names no prefix: leave it out if any is allowed", file);
+	free(list);
+	return ret;
 }
 
 int config_read(const char *file, struct config *config, struct err *e)
@@ -104,6 +125,8 @@ int config_read(const char *file, struct config *config, struct err *e)
 		err_set(e, ret, "%s: [device] keepalive_ms is 0 (off) or from 100 to 600000", file);
 		goto err_free;
 	}
+	if (allow_read(file, config, e))
+		goto err_free;
 	/* these go into BIRD's commands */
 	if (!is_word(config->bird_table[0]) || !is_word(config->bird_protocol[0]) || !is_word(config->bird_table[1]) ||
 	    !is_word(config->bird_protocol[1])) {

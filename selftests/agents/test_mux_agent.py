@@ -168,6 +168,36 @@ def bad_input():
 
 
 @test
+def allowed():
+    """VIPs and aggregates outside the prefixes of the node's own configuration are refused, and nothing changes"""
+    lab = Lab("smux", bird=False)
+    lab.daemons["agent"].kill()
+    with open(lab.conf, encoding="ascii") as f:
+        conf = f.read()
+    for allow, because in (("203.0.113.0", "prefix"), ("203.0.113.7/24", "prefix"), (",", "no prefix"), (" ".join(f"10.{i}.0.0/16" for i in range(33)), "32")):
+        with open(lab.conf, "w", encoding="ascii") as f:
+            f.write(f"{conf}allow={allow}\n")
+        said = run("sh", "-c", f"{BIN}/duet-mux-agent --check-config -c {lab.conf} 2>&1", ok=False)
+        check("allow" in said and because in said, f"allow = {allow}: {said}")
+    with open(lab.conf, "w", encoding="ascii") as f:
+        f.write(f"{conf}allow=203.0.113.0/25, 2001:db8:113::/48\n")
+    lab.start("agent", NS)
+    until(lab.answers, "the agent answers")
+    inside = [wish("203.0.113.127", announce="no"), wish("2001:db8:113:ffff::1", dips=("2001:db8:1::1",), announce="no")]
+    lab.put(*inside, aggregate=["203.0.113.0/25", "203.0.113.64/26", "2001:db8:113::/64"])
+    until(lambda: set(lab.triggers()) == {"203.0.113.0/25", "203.0.113.64/26"}, "both aggregates are announced")
+    before = lab.vips(), lab.triggers(), lab.status()["generation"]
+    for vips, aggregate in (([wish("203.0.113.128", announce="no")], None), ([wish("10.0.0.1", announce="no")], None),
+                            ([wish("2001:db8:114::1", dips=("2001:db8:1::1",), announce="no")], None), ([], "203.0.113.0/24"), ([], "0.0.0.0/0"),
+                            ([], ["203.0.113.0/25", "203.0.113.128/25"]), ([], "::/0"), ([], "2001:db8::/32")):
+        status, answer = lab.put(*inside, *vips, aggregate=aggregate, ok=False)
+        check(status == 422 and "[announce] allow" in answer["detail"], f"{vips} {aggregate}: {status} {answer}")
+    status, answer = lab.put_vip(wish("198.51.100.1", announce="no"))
+    check(status == 422 and "[announce] allow" in answer["detail"], f"a single VIP: {status} {answer}")
+    equal((lab.vips(), lab.triggers(), lab.status()["generation"]), before, "what is served")
+
+
+@test
 def full_table():
     """a full table is an answer, and what was there stays"""
     lab = Lab(bird=False, max_tunnels=4)
