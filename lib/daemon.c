@@ -151,6 +151,28 @@ int daemon_only_net_admin(const char *user, struct err *e)
 	return 0;
 }
 
+int daemon_keep_caps(const int *caps, struct err *e)
+{
+	unsigned int cap;
+	int i;
+
+	if (capng_get_caps_process())
+		return err_set(e, -EPERM, "the process's capabilities can't be read");
+	for (cap = 0; cap <= CAP_LAST_CAP; cap++) {
+		for (i = 0; caps[i] >= 0 && caps[i] != (int)cap; i++)
+			;
+		if (caps[i] < 0)
+			capng_update(CAPNG_DROP, CAPNG_EFFECTIVE | CAPNG_PERMITTED | CAPNG_INHERITABLE | CAPNG_BOUNDING_SET, cap);
+	}
+	/* without CAP_SETPCAP the bounding set stays, and matters no more: nothing can be gained */
+	capng_apply(CAPNG_SELECT_BOUNDS);
+	if (capng_apply(CAPNG_SELECT_CAPS))
+		return err_set(e, -EPERM, "can't drop capabilities");
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+		return err_set(e, -errno, "can't give up gaining privileges: %s", strerror(errno));
+	return 0;
+}
+
 const char *daemon_instance(void)
 {
 	static char text[17];

@@ -27,6 +27,10 @@ int daemon_run(sd_event *loop);
  * good; become user (its groups too) unless NULL. Nothing to do for who isn't root.
  */
 int daemon_only_net_admin(const char *user, struct err *e);
+/* daemon_keep_caps - drop for good what isn't in this list, which ends with -1; no way to get any back. A capability that the
+ * process never had isn't missed here.
+ */
+int daemon_keep_caps(const int *caps, struct err *e);
 /* daemon_instance - random id of this process, 16 hex digits */
 const char *daemon_instance(void);
 

@@ -5,6 +5,7 @@
  * Leaves decapsulator and addresses in place when it stops, however it stops.
  */
 #include <errno.h>
+#include <linux/capability.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -130,6 +131,9 @@ static void on_change(const struct decap_key *key, void *ctx)
 	report_now(host->report);
 }
 
+/* What the unit leaves it too. SYS_ADMIN: the kernel asks for it where programs are found by number. */
+static const int caps[] = { CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF, CAP_PERFMON, CAP_SYS_ADMIN, -1 };
+
 static int run(struct host *host, struct err *e)
 {
 	struct http_server *server;
@@ -138,6 +142,9 @@ static int run(struct host *host, struct err *e)
 	ret = commands_fork(&host->conf, &host->commands, e);
 	if (ret)
 		return ret;
+	ret = daemon_keep_caps(caps, e);
+	if (ret)
+		goto out_commands;
 	ret = daemon_loop(&host->loop);
 	if (ret) {
 		err_set(e, ret, "no event loop: %s", strerror(-ret));

@@ -89,6 +89,11 @@ def off():
     mark = os.path.join(base.DIR, "ran")
     script("touch", f"touch {mark}")
     W.agent.put({"vip": VIP2, "dip": DIP})
+    with open(f"/proc/{W.agent.child.pid}/status", encoding="ascii") as f:
+        s = dict(l.split(":\t", 1) for l in f.read().splitlines())
+    few = sum(1 << n for n in (12, 13, 21, 38, 39))
+    equal([int(s[c], 16) & ~few for c in ("CapEff", "CapPrm", "CapInh", "CapBnd")], [0, 0, 0, 0], "capabilities of the agent beyond those it needs")
+    equal(s["NoNewPrivs"], "1", "NoNewPrivs of the agent")
     before = W.agent.status()
     status, answer = put(command("touch"), ok=False)
     equal(status, 422, f"PUT ({answer})")
@@ -132,7 +137,7 @@ def unprivileged():
     os.chmod(out, 0o666)
     for user, uid in (("nobody", 65534), ("daemon", 1)):
         allow(f"user = {user}")
-        put(command("show", port=80))
+        put(command("show", port=80, interval_ms=3600000))
         until(lambda: states()[0][0] == "down" and "status 3" in states()[0][1], "its status is the reason")
         with open(out, encoding="ascii") as f:
             text = f.read()
@@ -271,7 +276,7 @@ def cgroup():
     script("show", SHOW % {"out": out})
     if how() != "by cgroup":
         return how()
-    put(command("show"))
+    put(command("show", interval_ms=3600000))
     until(lambda: states()[0][0] == "down" and "status 3" in states()[0][1], "it ran")
     with open(out, encoding="ascii") as f:
         check([l for l in f.read().splitlines() if l.startswith("0::") and "/duet-checks." in l], "in a cgroup of ours")

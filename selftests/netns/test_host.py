@@ -12,6 +12,7 @@ PARTS = (
     ("test_host_snat.py", ()),
     ("test_host_agent.py", ("decapsulates", "end_of_service")),
     ("test_host_delivery.py", ("families", "xdp", "clamped")),
+    ("test_host_rules.py", ("port_22",)),
 )
 LESS = {"DUET_REAL_MUX": "1", "DUET_SNAT_CONNECTIONS": "800", "DUET_PATIENCE": str(6 * int(os.environ.get("DUET_PATIENCE", "1")))}
 
