@@ -136,13 +136,14 @@ static bool hardware(const char *interface)
 	return !stat(path, &st);
 }
 
-/* large_enough - does a map of an older agent hold all that ours would? */
-static bool large_enough(int fd, const struct bpf_map *map)
+/* fits - does a map of an older agent hold all that ours would, in the same form? */
+static bool fits(int fd, const struct bpf_map *map)
 {
 	struct bpf_map_info info = {};
 	uint32_t len = sizeof(info);
 
-	return !bpf_obj_get_info_by_fd(fd, &info, &len) && info.max_entries >= bpf_map__max_entries(map);
+	return !bpf_obj_get_info_by_fd(fd, &info, &len) && info.max_entries >= bpf_map__max_entries(map) &&
+	       info.key_size == bpf_map__key_size(map) && info.value_size == bpf_map__value_size(map);
 }
 
 /* load - our programs, with the maps of those before; what the kernel needn't verify it isn't given */
@@ -159,7 +160,7 @@ static struct decap *load(const int *maps, bool meter, bool xdp, struct err *e)
 	skel->rodata->metering = meter;
 	bpf_program__set_autoload(skel->progs.duet_decap_xdp, xdp);
 	for (i = 0; i < __MAPS; i++) {
-		if (maps[i] < 0 || (large_enough(maps[i], skel_map(skel, i)) && !bpf_map__reuse_fd(skel_map(skel, i), maps[i])))
+		if (maps[i] < 0 || (fits(maps[i], skel_map(skel, i)) && !bpf_map__reuse_fd(skel_map(skel, i), maps[i])))
 			continue;
 		log_warn("map %s of the program before doesn't fit: it begins anew", map_names[i]);
 	}

@@ -139,8 +139,8 @@ static int read_accepts(json_t *json, struct pair_def *p, const char *vip, struc
 
 	if (!list)
 		return 0;
-	if (!json_is_array(list) || json_array_size(list) > DUET_VIP_RULES_MAX)
-		return err_set(e, -EINVAL, "VIP %s: \"accept\" is a list of at most %u rules", vip, DUET_VIP_RULES_MAX);
+	if (!json_is_array(list) || json_array_size(list) > DECAP_RULES_MAX)
+		return err_set(e, -EINVAL, "VIP %s: \"accept\" is a list of at most %u rules", vip, DECAP_RULES_MAX);
 	if (vip_policy_from_json(json, vip, &policy, e))
 		return -EINVAL;
 	p->accepts = calloc(1, sizeof(*p->accepts));

@@ -110,6 +110,10 @@ def matched():
     put({})
     for packet in (v4(icmp(8, 0, b"\1\2\0\1"), 1), v4(tcp(1, 80), 6), v6(tcp(1, 22), 6)):
         all_ways(packet, "decapsulated", "the rule for all")
+    # a VIP whose definition changes has the rules of both
+    put(*[{"proto": "tcp", "port": 1000 + n} for n in range(128)])
+    all_ways(v4(tcp(1, 1127), 6), "decapsulated", "the last of many rules")
+    all_ways(v4(tcp(1, 1128), 6), "no-rule", "none of many rules")
     put()
     all_ways(v4(tcp(1, 80), 6), "no-rule", "no rules: nothing")
     put(None)
@@ -225,7 +229,7 @@ def refused():
     """rules that make no sense are refused with a sentence and change nothing"""
     put({"proto": "tcp", "port": 80})
     for rules, words in (([{"proto": "tcp", "port": 0}], "port"), ([{"port": 80}], "proto"), ([{"proto": "nosuch"}], "proto"), (["tcp/80"], "object"),
-                         ([{"proto": "tcp", "port": "90-80"}], "port"), ([{"proto": "tcp", "port": n + 1} for n in range(65)], "64")):
+                         ([{"proto": "tcp", "port": "90-80"}], "port"), ([{"proto": "tcp", "port": n + 1} for n in range(129)], "128")):
         answer = put(*rules, ok=400)
         check(words in answer["detail"] and VIP in answer["detail"], f"{rules[:1]}: {answer['detail']}")
     all_ways(v4(tcp(1, 80), 6), "decapsulated", "still")

@@ -120,7 +120,7 @@ static __always_inline int accepts_flow(void *ctx, const bool xdp, const struct 
 		return why;
 	if (t.flags & DUET_T_FRAGMENT && r->fragments == DUET_FRAGMENTS_DROP)
 		return DECAP_INNER_FRAGMENT;
-	for (i = 0; i < DUET_VIP_RULES_MAX && i < r->n; i++)
+	for (i = 0; i < DECAP_RULES_MAX && i < r->n; i++)
 		if (duet_match(&r->match[i], &t))
 			return 0;
 	return DECAP_NO_RULE;

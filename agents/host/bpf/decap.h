@@ -53,13 +53,16 @@ struct decap_served {
 	__u16 flags;		/* DECAP_RULES, DECAP_SOURCES */
 };
 
+/* Of one VIP; while its definition changes, those before and after. */
+#define DECAP_RULES_MAX	(2 * DUET_VIP_RULES_MAX)
+
 #define DECAP_RULES	1	/* `accepts` says what the VIP accepts; else all */
 #define DECAP_SOURCES	2	/* `sources` says whom it is accepted from; else from all */
 
 /* What a VIP accepts: its rules, as muxes have them. */
 struct decap_rules {
 	__u32 n, fragments;	/* enum duet_fragments */
-	struct duet_match match[DUET_VIP_RULES_MAX];
+	struct duet_match match[DECAP_RULES_MAX];
 };
 
 /* Row key: index << 16 | rack. Of the inner packets, as they were on the wire. */
