@@ -4,9 +4,14 @@
  */
 #include "duet.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static const char *const key_names[DUET_KEYS] = { "key", "key1" };
 
 static json_t *tables_json(const struct duet_tables *t)
 {
@@ -28,14 +33,18 @@ static json_t *flows_json(const struct duet_flows *f)
 static json_t *dev_json(const struct duet_dev *dev)
 {
 	json_t *ports = json_array(), *json;
-	char text[ADDR_STRLEN];
+	char text[ADDR_STRLEN], print[KEY_FINGERPRINT];
 	unsigned int i;
 
 	for (i = 0; i < dev->n_ports; i++)
 		json_array_append_new(ports, json_string(dev->ports[i].name));
-	json = json_pack("{s:s, s:i, s:s, s:I, s:I}", "name", dev->name, "ifindex", dev->ifindex,
-			 "mode", mode_name(dev->mode), "seed", (json_int_t)dev->seed,
+	json = json_pack("{s:s, s:i, s:s, s:I}", "name", dev->name, "ifindex", dev->ifindex,
+			 "mode", mode_name(dev->mode),
 			 "generation", (json_int_t)dev->generation);
+	for (i = 0; i < DUET_KEYS; i++)
+		if (!i || !key_is_none(&dev->keys[i]))
+			json_object_set_new(json, key_names[i], json_pack("{s:s, s:s}", "key", key_is_none(&dev->keys[i]) ?
+					    "none" : "(hidden)", "fingerprint", key_fingerprint(&dev->keys[i], print)));
 	json_object_set_new(json, "local", addr_is_none(&dev->local4) ? json_null() :
 			    json_string(addr_str(&dev->local4, text)));
 	json_object_set_new(json, "local6", addr_is_none(&dev->local6) ? json_null() :
@@ -59,14 +68,19 @@ static void print_table(const char *name, uint32_t used, uint32_t limit)
 
 static void print_dev(const struct duet_dev *dev)
 {
-	char text[ADDR_STRLEN];
+	char text[ADDR_STRLEN], print[KEY_FINGERPRINT];
 	unsigned int i;
 
 	printf("%s: %s local %s", dev->name, mode_name(dev->mode),
 	       addr_is_none(&dev->local4) ? "none" : addr_str(&dev->local4, text));
 	if (!addr_is_none(&dev->local6))
 		printf(" %s", addr_str(&dev->local6, text));
-	printf(" seed %u generation %llu", dev->seed, (unsigned long long)dev->generation);
+	for (i = 0; i < DUET_KEYS; i++)
+		if (!key_is_none(&dev->keys[i]))
+			printf(" %s (hidden) fingerprint %s", key_names[i], key_fingerprint(&dev->keys[i], print));
+		else if (!i)
+			printf(" key none");
+	printf(" generation %llu", (unsigned long long)dev->generation);
 	if (dev->keepalive_ms)
 		printf(" keepalive %u ms", dev->keepalive_ms);
 	putchar('\n');
@@ -89,6 +103,20 @@ static void print_dev(const struct duet_dev *dev)
 		puts("    flows off");
 }
 
+/* key_show - the key itself, for who asks for it by name */
+static int key_show(struct cli *cli, const char *name, unsigned int key)
+{
+	char text[KEY_TEXT];
+	struct duet_dev dev;
+	struct err e;
+
+	if (cli_open(cli, &e) || duet_nl_dev_get(cli->nl, name, &dev, &e))
+		return cli_refused(&e, NULL);
+	puts(key_is_none(&dev.keys[key]) ? "none" : key_text(&dev.keys[key], text));
+	duet_dev_release(&dev);
+	return EXIT_OK;
+}
+
 static int dev_show(struct cli *cli, int n, char **args)
 {
 	struct duet_dev *devs = NULL, one;
@@ -97,8 +125,10 @@ static int dev_show(struct cli *cli, int n, char **args)
 	struct err e;
 	int ret;
 
+	if (n == 2 && (!strcmp(args[1], "key") || !strcmp(args[1], "key1")))
+		return key_show(cli, args[0], !!args[1][3]);
 	if (n > 1)
-		return cli_usage("dev show takes one device at most");
+		return cli_usage("dev show takes one device at most, and after it \"key\" or \"key1\"");
 	ret = cli_open(cli, &e);
 	if (!ret && n) {
 		ret = duet_nl_dev_get(cli->nl, args[0], &one, &e);
@@ -200,6 +230,36 @@ static int local_set(const char *text, struct duet_dev *dev, unsigned int *what)
 	return EXIT_OK;
 }
 
+/* key_set - FILE, "-", 32 hex digits, or "none"; file: only the first two */
+static int key_set(const char *text, bool second, bool file, struct duet_dev *dev, unsigned int *what)
+{
+	struct secret *key = &dev->keys[second];
+	struct err e;
+
+	*what |= second ? DUET_SET_KEY1 : DUET_SET_KEY;
+	if (!file && !strcmp(text, "none")) {
+		*key = (struct secret){};
+		return EXIT_OK;
+	}
+	return (file || key_parse(text, key)) && key_read(text, false, key, &e) ? cli_refused(&e, NULL) : EXIT_OK;
+}
+
+static int genkey(struct cli *cli, int n, char **args)
+{
+	char text[KEY_TEXT];
+	struct secret key;
+	struct stat st;
+
+	if (n)
+		return cli_usage("genkey takes nothing");
+	if (key_make(&key))
+		return cli_usage("genkey: no random numbers: %s", strerror(errno));
+	if (!fstat(STDOUT_FILENO, &st) && S_ISREG(st.st_mode) && st.st_mode & 077)
+		fprintf(stderr, "duet: warning: the file is open to others; run umask 077 first\n");
+	puts(key_text(&key, text));
+	return EXIT_OK;
+}
+
 static int dev_set(struct cli *cli, int n, char **args)
 {
 	struct duet_dev dev = {};
@@ -237,11 +297,12 @@ static int dev_set(struct cli *cli, int n, char **args)
 			if (mode_parse(text, &dev.mode))
 				return cli_usage("a mode is hmux or smux, not \"%s\"", text);
 			what |= DUET_SET_MODE;
+		} else if (!strcmp(key, "key") || !strcmp(key, "key1") || !strcmp(key, "key-file")) {
+			ret = key_set(text, key[3] == '1', key[3] == '-', &dev, &what);
+			if (ret)
+				return ret;
 		} else if (!strcmp(key, "seed")) {
-			if (!cli_uint("seed", text, UINT32_MAX, &value))
-				return EXIT_USAGE;
-			dev.seed = value;
-			what |= DUET_SET_SEED;
+			return cli_usage("dev set: the hash has a key of 128 bits and no seed: dev set %s key FILE; duet genkey makes one", name);
 		} else if (!strcmp(key, "keepalive")) {
 			if (!cli_uint("keepalive", text, UINT32_MAX, &value))
 				return EXIT_USAGE;
@@ -320,10 +381,11 @@ static int stats(struct cli *cli, int n, char **args)
 }
 
 const struct command dev_commands[] = {
-	{ "dev", "show", dev_show, "[DEV]" },
-	{ "dev", "set", dev_set, "DEV [mode hmux|smux] [seed N] [local ADDR|none] [keepalive MS] [limits [vips N] [rules N] [members N] [tunnels N]] [flows [max N] [rate N] [new S] [tcp S] [fin S] [other S]]" },
+	{ "dev", "show", dev_show, "[DEV [key|key1]]" },
+	{ "dev", "set", dev_set, "DEV [mode hmux|smux] [key FILE|-|HEX32|none] [key1 FILE|-|HEX32|none] [local ADDR|none] [keepalive MS] [limits [vips N] [rules N] [members N] [tunnels N]] [flows [max N] [rate N] [new S] [tcp S] [fin S] [other S]]" },
 	{ "port", "add", port_add, "DEV PORT ..." },
 	{ "port", "del", port_del, "DEV PORT ..." },
 	{ "stats", NULL, stats, "DEV" },
+	{ "genkey", NULL, genkey, "" },
 	{}
 };

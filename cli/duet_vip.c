@@ -15,7 +15,7 @@ static void print_vip(const struct vip *vip)
 	char text[ADDR_STRLEN], port[16], proto[8];
 	unsigned int i, k;
 
-	printf("%s  packets %llu bytes %llu\n", addr_str(&vip->addr, text),
+	printf("%s%s  packets %llu bytes %llu\n", addr_str(&vip->addr, text), vip->policy.key ? "  key 1" : "",
 	       (unsigned long long)vip->stats.packets, (unsigned long long)vip->stats.bytes);
 	for (i = 0; i < vip->n_rules; i++) {
 		const struct vip_rule *r = &vip->rules[i];
@@ -123,7 +123,7 @@ static json_t *dip_arg(const char *text)
 			 "weight", (int)weight);
 }
 
-/* vip_args - "[kind K] [fragments F] [oversize O] [all-down A] [proto P]
+/* vip_args - "[kind K] [fragments F] [oversize O] [all-down A] [key 0|1] [proto P]
  * [port N[-M]] [fields F] dip ADDR[:WEIGHT] ..." as JSON;
  * NULL after printing what is wrong
  */
@@ -136,7 +136,7 @@ static json_t *vip_args(const char *vip, int n, char **args)
 		bool rule;
 	} keys[] = {
 		{ "kind", "kind", false }, { "fragments", "fragments", false },
-		{ "oversize", "oversize", false }, { "all-down", "all_down", false },
+		{ "oversize", "oversize", false }, { "all-down", "all_down", false }, { "key", "key", false },
 		{ "proto", "proto", true }, { "port", "port", true }, { "fields", "fields", true },
 	};
 	unsigned int i;
@@ -145,11 +145,13 @@ static json_t *vip_args(const char *vip, int n, char **args)
 		for (i = 0; i < sizeof(keys) / sizeof(keys[0]) && strcmp(args[0], keys[i].word); i++)
 			;
 		if (n < 2 || i == sizeof(keys) / sizeof(keys[0])) {
-			cli_usage("vip set: \"%s\" isn't proto P, port N, fields F, kind K, fragments F, oversize O, all-down A or dip ADDR[:WEIGHT] ...",
+			cli_usage("vip set: \"%s\" isn't proto P, port N, fields F, kind K, fragments F, oversize O, all-down A, key 0|1 or dip ADDR[:WEIGHT] ...",
 				  args[0]);
 			goto err_free;
 		}
-		json_object_set_new(keys[i].rule ? rule : json, keys[i].key, json_string(args[1]));
+		json_object_set_new(keys[i].rule ? rule : json, keys[i].key,
+				    !strcmp(args[0], "key") && strlen(args[1]) == 1 ? json_integer(args[1][0] - '0') :
+										      json_string(args[1]));
 	}
 	if (n < 2) {
 		cli_usage("vip set: which DIPs? dip ADDR[:WEIGHT] ...");
@@ -335,7 +337,7 @@ static int trace(struct cli *cli, int n, char **args)
 
 const struct command vip_commands[] = {
 	{ "vip", "show", vip_show, "DEV [VIP]" },
-	{ "vip", "set", vip_set, "DEV -f FILE|-  |  DEV VIP [kind vip|tip] [fragments drop|hash] [oversize fragment|refuse] [all-down drop|reject|pass] [proto P] [port N[-M]] [fields 5tuple|src-port|src] dip ADDR[:WEIGHT] ..." },
+	{ "vip", "set", vip_set, "DEV -f FILE|-  |  DEV VIP [kind vip|tip] [fragments drop|hash] [oversize fragment|refuse] [all-down drop|reject|pass] [key 0|1] [proto P] [port N[-M]] [fields 5tuple|src-port|src] dip ADDR[:WEIGHT] ..." },
 	{ "vip", "del", vip_del, "DEV VIP|all" },
 	{ "dip", "set", dip_set, "DEV DIP up|down|drain [vip VIP]" },
 	{ "trace", NULL, trace, "DEV SRC[:PORT] DST[:PORT] [PROTO]" },

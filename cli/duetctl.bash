@@ -14,7 +14,7 @@ _duetctl()
 {
 	local cur=${COMP_WORDS[COMP_CWORD]} program=${COMP_WORDS[0]} options words="" where=() args=() i
 	local commands="status vip dip switch link mux host traffic snat topology assignment plan assign whatif trace export diff
-		apply move moves migrations abort drain undrain drains stop resume settings events audit token backup"
+		apply move moves migrations abort drain undrain drains stop resume settings events audit token backup genkey"
 
 	COMPREPLY=()
 	options="--controller --tls-cert --tls-key --tls-ca --token-file --json --wait --watch --dry-run --file --timeout --help --version"

@@ -6,8 +6,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "daemon.h"
+#include "key.h"
 
 static const char usage_text[] =
 	"usage: duetctl [-c URL] [-j] COMMAND\n"
@@ -42,6 +45,7 @@ static const char usage_text[] =
 	"  audit [-n N]                who changed what\n"
 	"  token list | token add NAME agent|read|operate|admin | token delete NAME\n"
 	"  backup NAME                 a copy of the store beside it\n"
+	"  genkey                      print a new key of the hash, for key-file; asks no controller\n"
 	"\n"
 	"  -c, --controller URL        http://, https:// or unix:/PATH.sock; default $DUETCTL_URL, else\n"
 	"                              /etc/duet/duetctl.conf, else http://127.0.0.1:8470\n"
@@ -52,6 +56,22 @@ static const char usage_text[] =
 	"\n"
 	"exit code: 0 done, 1 refused or failed (diff: there are differences), 2 wrong usage,\n"
 	"3 the controller can't be reached\n";
+
+static int genkey(const struct ctl *c, int n, char **args)
+{
+	char text[KEY_TEXT];
+	struct secret key;
+	struct stat st;
+
+	if (key_make(&key)) {
+		fprintf(stderr, "duetctl: no random numbers for a key\n");
+		return CTL_REFUSED;
+	}
+	if (!fstat(STDOUT_FILENO, &st) && S_ISREG(st.st_mode) && st.st_mode & 077)
+		fprintf(stderr, "duetctl: warning: the file is open to others, and the controller refuses such a key-file; run umask 077 first\n");
+	puts(key_text(&key, text));
+	return CTL_OK;
+}
 
 /* Words that name it, how many may follow, and what they are. Longer names first. */
 static const struct command {
@@ -100,6 +120,7 @@ static const struct command {
 	{ "token", "add", token_add, 2, 2, "a name and agent, read, operate or admin" },
 	{ "token", "delete", token_delete, 1, 1, "a token's name" },
 	{ "backup", NULL, change_backup, 1, 1, "a file's name" },
+	{ "genkey", NULL, genkey },
 };
 #define N_COMMANDS (sizeof(commands) / sizeof(*commands))
 

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "store/etcd.h"
 #include "store/store.h"
@@ -64,13 +65,16 @@ static int import(struct store *s, const char *file, struct err *e)
 
 static int export(struct store *s, const char *file, struct err *e)
 {
-	json_t *dump = store_export(s);
+	json_t *dump = store_export(s, true);
+	mode_t mask;
 	int ret;
 
 	if (!dump)
 		return err_set(e, -EIO, "store %s can't be read", store_name(s));
+	mask = umask(077);	/* it holds the key of the deployment */
 	ret = strcmp(file, "-") ? json_dump_file(dump, file, JSON_INDENT(1) | JSON_SORT_KEYS) :
 				  json_dumpf(dump, stdout, JSON_INDENT(1) | JSON_SORT_KEYS);
+	umask(mask);
 	json_decref(dump);
 	return ret ? err_set(e, -EIO, "%s: %s", file, strerror(errno)) : 0;
 }

@@ -30,7 +30,8 @@ struct config {
 	struct http_conf http;
 	struct prefix aggregate, aggregate6;	/* aggregate6: no IPv6 VIPs if its text is NULL */
 	char *aggregate_text, *aggregate6_text;
-	char *seed;
+	char *key_file;
+	char *seed;	/* of an older version: refused */
 };
 
 #endif

@@ -15,6 +15,7 @@
 #include "daemon.h"
 #include "engine/plan.h"
 #include "fault.h"
+#include "key.h"
 #include "lead.h"
 #include "log.h"
 #include "monitor/monitor.h"
@@ -30,6 +31,7 @@ static const struct conf_key keys[] = {
 	KEY("store", CONF_STR, store),
 	KEY("topology", CONF_STR, topology),
 	KEY("aggregate", CONF_STR, aggregate_text),
+	KEY("key-file", CONF_STR, key_file),
 	KEY("seed", CONF_STR, seed),
 	KEY("monitor", CONF_STR, monitor),
 	KEY("engine", CONF_STR, engine),
@@ -179,8 +181,14 @@ err_free:
 static int check(struct controller *ctl, struct err *e)
 {
 	struct topology topo;
+	struct secret key;
 	int ret;
 
+	if (ctl->conf.seed)
+		return err_set(e, -EINVAL,
+			       "[controller] seed: the hash has a key of 128 bits instead; run \"duetctl genkey > FILE\" and set key-file = FILE, or remove the line: a key is then made");
+	if (ctl->conf.key_file && key_read(ctl->conf.key_file, true, &key, e))
+		return -EINVAL;
 	if (!(ctl->roles & ROLE_MONITOR))
 		return 0;
 	ret = topology_read(ctl->conf.topology, &topo, e);

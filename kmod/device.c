@@ -51,6 +51,12 @@ const struct duet_tables *duet_dev_preset(enum duet_mode mode)
 	return mode == DUET_MODE_HMUX ? &paper : &unbounded;
 }
 
+void duet_keys_ready(struct duet_keys *keys)
+{
+	duet_key_init(&keys->level1, keys->bytes);
+	duet_key_level2(&keys->level2, &keys->level1);
+}
+
 static int duet_open(struct net_device *dev)
 {
 	struct duet_dev *dd = netdev_priv(dev);

@@ -11,6 +11,8 @@
 #ifndef DUET_DEVICE_H
 #define DUET_DEVICE_H
 
+#include <duet/hash.h>
+#include <duet/limits.h>
 #include <linux/duet.h>
 #include <linux/etherdevice.h>
 #include <linux/idr.h>
@@ -51,6 +53,14 @@ struct duet_verdicts {
 	struct duet_stats v[__DUET_VERDICT_MAX];
 };
 
+/* A key of the deployment, and what follows from it. It is written only while no
+ * VIP uses it and no packet can have a VIP that did.
+ */
+struct duet_keys {
+	struct duet_key level1, level2;
+	u8 bytes[DUET_KEY_LEN];		/* zeros: not set */
+};
+
 struct duet_dev {
 	/* read by the data path; written under the lock with WRITE_ONCE */
 	struct hlist_head *vips;	/* RCU, 1 << DUET_VIP_HASH_BITS */
@@ -59,10 +69,10 @@ struct duet_dev {
 	struct duet_slots __rcu *slots;	/* smux mode */
 	struct net *net;		/* set once */
 	__be32 local4;
-	u32 seed;
 	bool running;			/* up: ports take packets */
 	bool has_local6;
 	struct in6_addr local6;		/* duet_local6() */
+	struct duet_keys keys[DUET_KEYS];	/* rules->key points into them */
 
 	/* configuration, under the lock */
 	struct net_device *dev;
@@ -113,6 +123,9 @@ static inline void duet_dev_changed(struct duet_dev *dd)
 {
 	dd->generation++;
 }
+
+/* duet_keys_ready - after a change of keys->bytes */
+void duet_keys_ready(struct duet_keys *keys);
 
 /* duet_dev_preset - limits a mode starts with */
 const struct duet_tables *duet_dev_preset(enum duet_mode mode);

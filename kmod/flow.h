@@ -71,13 +71,16 @@ struct duet_flows {
 	struct rcu_head rcu;
 };
 
-/* duet_flow_hash - where in the table; not the deployment's hash, whose seed
- * many know
+/* duet_flow_hash - where in the table; not the deployment's hash, which costs
+ * more and whose key other machines have
  */
 static inline u32 duet_flow_hash(const struct duet_flows *flows,
 				 const struct duet_tuple *t)
 {
-	return duet_tuple_hash(t, DUET_FIELDS_5TUPLE, flows->key);
+	if (t->family == 4)
+		return duet_lookup3_v4(t->src[0], t->dst[0], t->ports, t->proto,
+				       flows->key);
+	return duet_lookup3_v6(t->src, t->dst, t->ports, t->proto, flows->key);
 }
 
 /* duet_flow_lookup - the backend of rule that the flow is bound to, or has been

@@ -27,7 +27,8 @@ static const struct nla_policy duet_get_policy[DUET_A_MAX + 1] = {
 static const struct nla_policy duet_set_policy[DUET_A_MAX + 1] = {
 	DUET_DEV_POLICY,
 	[DUET_A_MODE]	= NLA_POLICY_MAX(NLA_U32, DUET_MODE_SMUX),
-	[DUET_A_SEED]	= { .type = NLA_U32 },
+	[DUET_A_KEY]	= NLA_POLICY_EXACT_LEN(DUET_KEY_LEN),
+	[DUET_A_KEY1]	= NLA_POLICY_EXACT_LEN(DUET_KEY_LEN),
 	[DUET_A_LOCAL4] = NLA_POLICY_EXACT_LEN(4),
 	[DUET_A_LOCAL6] = NLA_POLICY_EXACT_LEN(16),
 	[DUET_A_LIMITS] = NLA_POLICY_NESTED(duet_table_policy),
@@ -416,7 +417,7 @@ out:
 static const struct genl_ops duet_ops[] = {
 	DUET_OP(DUET_CMD_DEV_GET, duet_get_policy,
 		.doit = duet_dev_get, .start = duet_dump_start,
-		.dumpit = duet_dev_dump),
+		.dumpit = duet_dev_dump, .flags = GENL_UNS_ADMIN_PERM),
 	DUET_OP(DUET_CMD_DEV_SET, duet_set_policy,
 		.doit = duet_dev_set, .flags = GENL_UNS_ADMIN_PERM),
 	DUET_OP(DUET_CMD_PORT_ADD, duet_port_policy,

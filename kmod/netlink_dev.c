@@ -6,6 +6,7 @@
 #include "compat.h"
 #include "netlink_get.h"
 #include "netlink_parse.h"
+#include "vip.h"
 
 #include <net/genetlink.h>
 #include <net/ipv6.h>
@@ -68,13 +69,34 @@ int duet_dev_dump(struct sk_buff *msg, struct netlink_callback *cb)
 /* What DEV_SET changes, as it is to be. */
 struct duet_dev_config {
 	enum duet_mode mode;
-	u32 seed;
+	u8 keys[DUET_KEYS][DUET_KEY_LEN];
 	__be32 local4;
 	struct in6_addr local6;		/* any: none */
 	struct duet_tables limits;
 	struct duet_flow_config flows;
 	u32 keepalive;			/* ms */
 };
+
+static int duet_parse_keys(struct duet_dev *dd, struct nlattr **attrs,
+			   struct duet_dev_config *c,
+			   struct netlink_ext_ack *extack)
+{
+	static const int types[DUET_KEYS] = { DUET_A_KEY, DUET_A_KEY1 };
+	unsigned int i;
+
+	for (i = 0; i < DUET_KEYS; i++) {
+		if (!attrs[types[i]])
+			continue;
+		nla_memcpy(c->keys[i], attrs[types[i]], DUET_KEY_LEN);
+		if (!memcmp(c->keys[i], dd->keys[i].bytes, DUET_KEY_LEN) ||
+		    !duet_vips_use_key(dd, i))
+			continue;
+		NL_SET_ERR_MSG_ATTR(extack, attrs[types[i]],
+				    "a key can't change while VIPs use it: set the other key, then move the VIPs to it");
+		return -EBUSY;
+	}
+	return 0;
+}
 
 static int duet_parse_locals(struct nlattr **attrs, struct duet_dev_config *c,
 			     struct netlink_ext_ack *extack)
@@ -108,12 +130,13 @@ static int duet_parse_dev(struct duet_dev *dd, struct nlattr **attrs,
 
 	if (attrs[DUET_A_MODE])
 		c->mode = nla_get_u32(attrs[DUET_A_MODE]);
-	if (attrs[DUET_A_SEED])
-		c->seed = nla_get_u32(attrs[DUET_A_SEED]);
-	if ((c->mode != dd->mode || c->seed != dd->seed) && dd->used.vips) {
-		NL_SET_ERR_MSG(extack, "mode and seed can't change while the mux has VIPs");
+	if (c->mode != dd->mode && dd->used.vips) {
+		NL_SET_ERR_MSG(extack, "mode can't change while the mux has VIPs");
 		return -EBUSY;
 	}
+	ret = duet_parse_keys(dd, attrs, c, extack);
+	if (ret)
+		return ret;
 	ret = duet_parse_locals(attrs, c, extack);
 	if (ret)
 		return ret;
@@ -157,17 +180,35 @@ static void duet_set_local6(struct duet_dev *dd, const struct in6_addr *addr)
 	smp_store_release(&dd->has_local6, !ipv6_addr_any(addr));
 }
 
+static void duet_set_keys(struct duet_dev *dd, u8 bytes[DUET_KEYS][DUET_KEY_LEN])
+{
+	unsigned int i;
+
+	for (i = 0; i < DUET_KEYS; i++) {
+		struct duet_keys *keys = &dd->keys[i];
+
+		if (!memcmp(keys->bytes, bytes[i], DUET_KEY_LEN))
+			continue;
+		/* no VIP uses it, but a packet may still have one that did */
+		synchronize_net();
+		memcpy(keys->bytes, bytes[i], DUET_KEY_LEN);
+		duet_keys_ready(keys);
+	}
+}
+
 int duet_dev_set(struct sk_buff *skb, struct genl_info *info)
 {
 	struct duet_dev_config was = {}, c;
 	struct duet_dev *dd;
+	unsigned int i;
 	int ret;
 
 	dd = duet_nl_dev(genl_info_net(info), info->attrs, info->extack);
 	if (IS_ERR(dd))
 		return PTR_ERR(dd);
 	was.mode = dd->mode;
-	was.seed = dd->seed;
+	for (i = 0; i < DUET_KEYS; i++)
+		memcpy(was.keys[i], dd->keys[i].bytes, DUET_KEY_LEN);
 	was.local4 = dd->local4;
 	was.local6 = dd->local6;
 	was.limits = dd->limits;
@@ -194,7 +235,7 @@ int duet_dev_set(struct sk_buff *skb, struct genl_info *info)
 	dd->mode = c.mode;
 	dd->limits = c.limits;
 	dd->flow_config = c.flows;
-	WRITE_ONCE(dd->seed, c.seed);
+	duet_set_keys(dd, c.keys);
 	WRITE_ONCE(dd->local4, c.local4);
 	duet_set_local6(dd, &c.local6);
 	duet_dev_changed(dd);
@@ -204,5 +245,7 @@ out:
 	if (!ret && info->attrs[DUET_A_KEEPALIVE])
 		duet_keepalive_set(dd, c.keepalive);
 	duet_nl_unlock(dd);
+	memzero_explicit(&c, sizeof(c));
+	memzero_explicit(&was, sizeof(was));
 	return ret;
 }

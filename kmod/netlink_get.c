@@ -122,7 +122,8 @@ int duet_put_dev(struct sk_buff *msg, struct duet_dev *dd)
 	if (nla_put_u32(msg, DUET_A_IFINDEX, dd->dev->ifindex) ||
 	    nla_put_string(msg, DUET_A_IFNAME, dd->dev->name) ||
 	    nla_put_u32(msg, DUET_A_MODE, dd->mode) ||
-	    nla_put_u32(msg, DUET_A_SEED, dd->seed) ||
+	    nla_put(msg, DUET_A_KEY, DUET_KEY_LEN, dd->keys[0].bytes) ||
+	    nla_put(msg, DUET_A_KEY1, DUET_KEY_LEN, dd->keys[1].bytes) ||
 	    nla_put_u64_64bit(msg, DUET_A_GENERATION, dd->generation,
 			      DUET_A_PAD) ||
 	    (dd->local4 && nla_put_in_addr(msg, DUET_A_LOCAL4, dd->local4)) ||
@@ -219,6 +220,7 @@ int duet_put_vip(struct sk_buff *msg, const struct duet_dev *dd,
 	    nla_put_u32(msg, DUET_A_VIP_FRAGMENTS, rules->policy.fragments) ||
 	    nla_put_u32(msg, DUET_A_VIP_OVERSIZE, rules->policy.oversize) ||
 	    nla_put_u32(msg, DUET_A_VIP_ALL_DOWN, rules->policy.all_down) ||
+	    nla_put_u32(msg, DUET_A_VIP_KEY, rules->policy.key) ||
 	    (stats && duet_put_stats(msg, DUET_A_VIP_STATS, vip->stats)))
 		return -EMSGSIZE;
 	array = nla_nest_start(msg, DUET_A_VIP_RULES);

@@ -29,6 +29,7 @@ static const struct nla_policy duet_rule_policy[DUET_A_RULE_MAX + 1] = {
 const struct nla_policy duet_vip_policy[DUET_A_VIP_MAX + 1] = {
 	[DUET_A_VIP_ADDR]  = DUET_NLA_ADDR,
 	[DUET_A_VIP_RULES] = NLA_POLICY_NESTED_ARRAY(duet_rule_policy),
+	[DUET_A_VIP_KEY]       = NLA_POLICY_MAX(NLA_U32, DUET_KEYS - 1),
 	[DUET_A_VIP_KIND]      = NLA_POLICY_MAX(NLA_U32, DUET_KIND_TIP),
 	[DUET_A_VIP_FRAGMENTS] = NLA_POLICY_MAX(NLA_U32, DUET_FRAGMENTS_HASH),
 	[DUET_A_VIP_OVERSIZE]  = NLA_POLICY_MAX(NLA_U32, DUET_OVERSIZE_REFUSE),
@@ -266,6 +267,8 @@ static int duet_parse_policy(struct nlattr **tb, struct duet_policy *policy,
 		policy->oversize = nla_get_u32(tb[DUET_A_VIP_OVERSIZE]);
 	if (tb[DUET_A_VIP_ALL_DOWN])
 		policy->all_down = nla_get_u32(tb[DUET_A_VIP_ALL_DOWN]);
+	if (tb[DUET_A_VIP_KEY])
+		policy->key = nla_get_u32(tb[DUET_A_VIP_KEY]);
 	if (policy->kind == DUET_KIND_TIP &&
 	    policy->all_down == DUET_ALL_DOWN_PASS) {
 		NL_SET_ERR_MSG_ATTR(extack, tb[DUET_A_VIP_ALL_DOWN],

@@ -37,7 +37,7 @@ duet_choose_inline(struct duet_dev *dd, struct duet_vip *vip,
 {
 	struct duet_rules *rules = rcu_dereference(vip->rules);
 	struct duet_flows *flows = rcu_dereference(dd->flows);
-	u32 seed = READ_ONCE(dd->seed), flow_hash = 0;
+	u32 flow_hash = 0;
 
 	choice->rules = rules;
 	choice->kept = false;
@@ -50,11 +50,8 @@ duet_choose_inline(struct duet_dev *dd, struct duet_vip *vip,
 		return DUET_VERDICT_DROP_NO_RULE;
 	choice->set = rcu_dereference(choice->rule->set);
 
-	if (unlikely(rules->policy.kind == DUET_KIND_TIP)) {
-		seed = duet_seed_level2(seed);
-		flows = NULL;
-	}
-	if (!(t->flags & DUET_T_PORTS))
+	if (flows && (!(t->flags & DUET_T_PORTS) ||
+		      unlikely(rules->policy.kind == DUET_KIND_TIP)))
 		flows = NULL;
 	if (flows) {
 		flow_hash = duet_flow_hash(flows, t);
@@ -63,7 +60,7 @@ duet_choose_inline(struct duet_dev *dd, struct duet_vip *vip,
 	}
 	if (unlikely(!choice->set->table))
 		return DUET_VERDICT_DROP_NO_DIP;
-	choice->hash = duet_tuple_hash(t, choice->rule->match.fields, seed);
+	choice->hash = duet_tuple_hash(t, choice->rule->match.fields, rules->key);
 	choice->bucket = duet_bucket(choice->hash, choice->set->n_buckets);
 	choice->backend = choice->rule->backends[choice->set->table[choice->bucket]];
 	if (flows && !ask && !(t->flags & DUET_T_ERROR))

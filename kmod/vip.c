@@ -239,6 +239,7 @@ static struct duet_rules *duet_rules_new(struct duet_dev *dd,
 					 const struct duet_rules *old,
 					 struct netlink_ext_ack *extack)
 {
+	const struct duet_keys *keys;
 	struct duet_rules *rules;
 	struct duet_set *set;
 	u32 i, j;
@@ -250,6 +251,9 @@ static struct duet_rules *duet_rules_new(struct duet_dev *dd,
 		return ERR_PTR(-ENOMEM);
 	}
 	rules->policy = config->policy;
+	keys = &dd->keys[config->policy.key];
+	rules->key = config->policy.kind == DUET_KIND_TIP ? &keys->level2 :
+							    &keys->level1;
 	for (i = 0; i < config->n_rules; i++) {
 		const struct duet_rule_config *rc = &config->rules[i];
 		const struct duet_rule *was = NULL;
@@ -296,6 +300,34 @@ static int duet_check_drain(const struct duet_dev *dd, u8 state,
 		return 0;
 	NL_SET_ERR_MSG(extack, "a DIP drains on a mux that keeps flows, in smux mode: move the VIP there, or set the DIP down");
 	return -EOPNOTSUPP;
+}
+
+bool duet_vips_use_key(struct duet_dev *dd, unsigned int key)
+{
+	struct duet_vip *vip;
+	u32 i;
+
+	for (i = 0; i < 1 << DUET_VIP_HASH_BITS; i++)
+		hlist_for_each_entry(vip, &dd->vips[i], node)
+			if (duet_rules_locked(vip)->policy.key == key)
+				return true;
+	return false;
+}
+
+/* duet_check_key - zeros are what a device starts with: key 0 may be so on a
+ * lone mux, key 1 is there only for a change of keys
+ */
+static int duet_check_key(struct duet_dev *dd,
+			  const struct duet_vip_config *config,
+			  struct netlink_ext_ack *extack)
+{
+	u8 key = config->policy.key;
+
+	if (!key || memchr_inv(dd->keys[key].bytes, 0, DUET_KEY_LEN))
+		return 0;
+	DUET_EXTACK_FMT(extack, "the VIP chooses by key %u, which isn't set: set it on the device first",
+			key);
+	return -EINVAL;
 }
 
 /* duet_check_dips - a DIP that is a VIP here, or a VIP that is a DIP, is a loop */
@@ -373,6 +405,9 @@ int duet_vip_set(struct duet_dev *dd, const struct duet_vip_config *config,
 		if (duet_rules_equal(old, config))
 			return 0;
 	}
+	ret = duet_check_key(dd, config, extack);
+	if (ret)
+		return ret;
 	ret = duet_check_dips(dd, config, is_new, extack);
 	if (ret)
 		return ret;

@@ -28,12 +28,14 @@ struct duet_policy {
 	u8 fragments;			/* enum duet_fragments */
 	u8 oversize;			/* enum duet_oversize */
 	u8 all_down;			/* enum duet_all_down */
+	u8 key;				/* which of duet_dev.keys */
 };
 
 struct duet_rules {
 	struct rcu_head rcu;
 	struct duet_policy policy;
 	u32 n;
+	const struct duet_key *key;	/* of policy.key, of the kind's level */
 	/* The default rule (any protocol, any port) is the last one, if there
 	 * is one; before it those of a protocol with any port, first those
 	 * with a port: the first that matches is the one.
@@ -135,6 +137,9 @@ int duet_vip_del(struct duet_dev *dd, const struct in6_addr *addr,
 		 struct netlink_ext_ack *extack);
 void duet_vip_flush(struct duet_dev *dd);
 struct duet_vip *duet_vip_find(struct duet_dev *dd, const struct in6_addr *addr);
+
+/* duet_vips_use_key - does any VIP choose by this one of duet_dev.keys? */
+bool duet_vips_use_key(struct duet_dev *dd, unsigned int key);
 
 /* duet_dip_set - state of a DIP in one VIP (vip not NULL) or in all */
 int duet_dip_set(struct duet_dev *dd, const struct in6_addr *vip,

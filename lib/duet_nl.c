@@ -381,8 +381,10 @@ int duet_nl_dev_set(struct duet_nl *nl, const char *dev, unsigned int what, cons
 		return ret;
 	if (what & DUET_SET_MODE)
 		mnl_attr_put_u32(nlh, DUET_A_MODE, values->mode);
-	if (what & DUET_SET_SEED)
-		mnl_attr_put_u32(nlh, DUET_A_SEED, values->seed);
+	if (what & DUET_SET_KEY)
+		mnl_attr_put(nlh, DUET_A_KEY, sizeof(values->keys[0]), &values->keys[0]);
+	if (what & DUET_SET_KEY1)
+		mnl_attr_put(nlh, DUET_A_KEY1, sizeof(values->keys[1]), &values->keys[1]);
 	if (what & DUET_SET_LOCAL4)
 		mnl_attr_put(nlh, DUET_A_LOCAL4, 4, addr_is_none(&values->local4) ? zero : values->local4.b + 12);
 	if (what & DUET_SET_LOCAL6)

@@ -6,6 +6,7 @@
 #ifndef DUET_LIB_DUET_NL_H
 #define DUET_LIB_DUET_NL_H
 
+#include "key.h"
 #include "vip.h"
 
 struct duet_nl;
@@ -40,7 +41,7 @@ struct duet_dev {
 	uint32_t ifindex;
 	char name[16];
 	enum duet_mode mode;
-	uint32_t seed;
+	struct secret keys[DUET_KEYS];	/* none: not set */
 	struct addr local4, local6;	/* none if unset */
 	uint64_t generation;
 	struct duet_tables limits, used;
@@ -60,12 +61,13 @@ void duet_dev_release(struct duet_dev *dev);	/* frees ports */
 int duet_nl_dev_dump(struct duet_nl *nl, struct duet_dev **devs, unsigned int *n, struct err *e);
 
 #define DUET_SET_MODE	0x1
-#define DUET_SET_SEED	0x2
+#define DUET_SET_KEY	0x2
 #define DUET_SET_LOCAL4	0x4
 #define DUET_SET_LOCAL6	0x8
 #define DUET_SET_LIMITS	0x10
 #define DUET_SET_FLOWS	0x20	/* its settings */
 #define DUET_SET_KEEPALIVE 0x40
+#define DUET_SET_KEY1	0x80
 #define DUET_LIMIT_KEEP	UINT32_MAX	/* in limits and flows: leave this one as it is */
 /* duet_nl_dev_set - the members of *dev that `what` names */
 int duet_nl_dev_set(struct duet_nl *nl, const char *dev, unsigned int what, const struct duet_dev *values, struct err *e);

@@ -70,6 +70,7 @@ int nl_put_vip(struct nlmsghdr *nlh, const struct vip *vip, struct err *e)
 	mnl_attr_put_u32(nlh, DUET_A_VIP_FRAGMENTS, vip->policy.fragments);
 	mnl_attr_put_u32(nlh, DUET_A_VIP_OVERSIZE, vip->policy.oversize);
 	mnl_attr_put_u32(nlh, DUET_A_VIP_ALL_DOWN, vip->policy.all_down);
+	mnl_attr_put_u32(nlh, DUET_A_VIP_KEY, vip->policy.key);
 	rules = mnl_attr_nest_start(nlh, DUET_A_VIP_RULES);
 	for (i = 0; i < vip->n_rules; i++)
 		put_rule(nlh, &vip->rules[i]);
@@ -175,6 +176,12 @@ static void get_verdicts(const struct nlattr *nest, struct duet_dev *dev)
 	}
 }
 
+static void get_key(const struct nlattr *attr, struct secret *key)
+{
+	if (mnl_attr_get_payload_len(attr) == sizeof(*key))
+		memcpy(key, mnl_attr_get_payload(attr), sizeof(*key));
+}
+
 int nl_parse_dev(const struct nlmsghdr *nlh, struct duet_dev *dev)
 {
 	const struct nlattr *attr;
@@ -192,8 +199,11 @@ int nl_parse_dev(const struct nlmsghdr *nlh, struct duet_dev *dev)
 		case DUET_A_MODE:
 			dev->mode = mnl_attr_get_u32(attr);
 			break;
-		case DUET_A_SEED:
-			dev->seed = mnl_attr_get_u32(attr);
+		case DUET_A_KEY:
+			get_key(attr, &dev->keys[0]);
+			break;
+		case DUET_A_KEY1:
+			get_key(attr, &dev->keys[1]);
 			break;
 		case DUET_A_LOCAL4:
 			ret = nl_get_addr(attr, &dev->local4);
@@ -343,6 +353,9 @@ static int get_vip(const struct nlattr *nest, struct vip **out)
 			break;
 		case DUET_A_VIP_ALL_DOWN:
 			vip->policy.all_down = mnl_attr_get_u32(attr);
+			break;
+		case DUET_A_VIP_KEY:
+			vip->policy.key = mnl_attr_get_u32(attr);
 			break;
 		case DUET_A_VIP_STATS:
 			get_stats(attr, &vip->stats);

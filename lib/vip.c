@@ -81,7 +81,8 @@ enum vip_diff vip_compare(const struct vip *a, const struct vip *b)
 
 	if (addr_cmp(&a->addr, &b->addr) || a->n_rules != b->n_rules ||
 	    a->policy.kind != b->policy.kind || a->policy.fragments != b->policy.fragments ||
-	    a->policy.oversize != b->policy.oversize || a->policy.all_down != b->policy.all_down)
+	    a->policy.oversize != b->policy.oversize || a->policy.all_down != b->policy.all_down ||
+	    a->policy.key != b->policy.key)
 		return VIP_CONFIG;
 	for (i = 0; i < a->n_rules; i++) {
 		one = rule_compare(&a->rules[i], &b->rules[i]);

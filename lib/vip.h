@@ -39,6 +39,7 @@ struct vip_policy {
 	enum duet_fragments fragments;
 	enum duet_oversize oversize;
 	enum duet_all_down all_down;
+	unsigned int key;	/* 0 or 1: which key of the deployment it chooses by */
 };
 
 struct vip {
@@ -50,7 +51,7 @@ struct vip {
 };
 
 /* vip_from_json - {"vip": ADDR, "kind": "vip"|"tip", "fragments": "drop"|"hash",
- * "oversize": "fragment"|"refuse", "all_down": "drop"|"reject"|"pass", "rules": [{"proto", "port", "fields", "dips":
+ * "oversize": "fragment"|"refuse", "all_down": "drop"|"reject"|"pass", "key": 0|1, "rules": [{"proto", "port", "fields", "dips":
  * [{"address", "weight", "state"}]}]}. Members it does not know are left for
  * the caller ("announce", "check", "traffic", ...). Refuses, with a sentence
  * naming VIP, rule and DIP: no rules, no DIPs, a DIP twice, bad addresses, bad

@@ -218,12 +218,14 @@ _Static_assert(sizeof(enum duet_all_down) == sizeof(unsigned int), "a policy is 
 int vip_policy_from_json(json_t *json, const char *text, struct vip_policy *policy, struct err *e)
 {
 	unsigned int i, k;
+	json_t *value;
 
 	for (i = 0; i < N_POLICIES; i++) {
 		const struct policy_name *p = &policy_names[i];
-		json_t *value = json_object_get(json, p->key);
-		const char *word = json_string_value(value);
+		const char *word;
 
+		value = json_object_get(json, p->key);
+		word = json_string_value(value);
 		if (!value)
 			continue;
 		for (k = 0; k < 3 && p->words[k]; k++)
@@ -235,6 +237,10 @@ int vip_policy_from_json(json_t *json, const char *text, struct vip_policy *poli
 				       p->words[2] ?: "", p->words[2] ? "\"" : "");
 		memcpy((char *)policy + p->offset, &k, sizeof(k));
 	}
+	value = json_object_get(json, "key");
+	if (value && (!json_is_integer(value) || json_integer_value(value) < 0 || json_integer_value(value) >= DUET_KEYS))
+		return err_set(e, -EINVAL, "VIP %s: \"key\" is 0 or 1, the key of the deployment that it chooses by", text);
+	policy->key = json_integer_value(value);
 	if (policy->kind == DUET_KIND_TIP && policy->all_down == DUET_ALL_DOWN_PASS)
 		return err_set(e, -EINVAL, "VIP %s: a TIP can't pass packets on: they have lost their tunnel", text);
 	return 0;
@@ -250,6 +256,8 @@ static void policy_to_json(json_t *json, const struct vip_policy *policy)
 		if (k && k < 3 && policy_names[i].words[k])
 			json_object_set_new(json, policy_names[i].key, json_string(policy_names[i].words[k]));
 	}
+	if (policy->key)
+		json_object_set_new(json, "key", json_integer(policy->key));
 }
 
 int vip_from_json(json_t *json, struct vip **out, struct err *e)

@@ -30,7 +30,7 @@ void desired_free(struct desired *d)
 	free(d->locals);
 	free(d->ports);
 	free(d->checks);
-	memset(d, 0, sizeof(*d));
+	explicit_bzero(d, sizeof(*d));
 }
 
 static int get_u64(json_t *body, const char *key, __u64 *out, struct err *e)
@@ -194,6 +194,10 @@ static int read_pair(json_t *json, struct desired *d, struct err *e)
 	_Static_assert((int)DELIVERY_LO == DELIVER_LO && (int)DELIVERY_NAT == DELIVER_NAT && (int)DELIVERY_VIRTUAL == DELIVER_VIRTUAL,
 		       "one list of deliveries");
 	p->delivery = (enum decap_delivery)how;
+	if (field_uint(json, "key", 0, DUET_KEYS - 1, 0, where, &p->hash_key, e))
+		return -EINVAL;
+	if (p->hash_key && key_is_none(&d->keys[p->hash_key]))
+		return err_set(e, -EINVAL, "%s: \"key\" is %u, but the state has no \"key%u\"", where, p->hash_key, p->hash_key);
 	if (json_object_get(json, "rules") && vip_from_json(json, &p->rules, e))
 		return -EINVAL;
 	ret = read_accepts(json, p, vip_text, e);
@@ -305,7 +309,7 @@ static int read_snat(json_t *list, struct desired *d, struct err *e)
 
 static char *snat_text(json_t *body)
 {
-	static const char *const keys[] = { "seed", "vips", "snat", "snat_except" };
+	static const char *const keys[] = { "key", "key1", "vips", "snat", "snat_except" };
 	json_t *j = json_object();
 	char *text;
 	unsigned int i;
@@ -345,16 +349,15 @@ int desired_read(json_t *body, struct desired *d, struct err *e)
 {
 	json_t *muxes = json_object_get(body, "muxes"), *vips = json_object_get(body, "vips"), *v;
 	json_t *racks = json_object_get(body, "racks");
-	unsigned int seed;
 	size_t at;
 	int ret;
 
 	if (!json_is_object(body))
 		return err_set(e, -EINVAL, "the state is an object with \"epoch\", \"generation\", \"muxes\" and \"vips\"");
 	if (get_u64(body, "epoch", &d->meta.epoch, e) || get_u64(body, "generation", &d->meta.generation, e) ||
-	    field_uint(body, "seed", 0, UINT32_MAX, 0, "the state", &seed, e))
+	    key_from_json(body, "key", json_array_size(json_object_get(body, "snat")), &d->keys[0], e) ||
+	    key_from_json(body, "key1", false, &d->keys[1], e))
 		return -EINVAL;
-	d->seed = seed;
 	if (!json_is_array(muxes) || !json_is_array(vips))
 		return err_set(e, -EINVAL, "\"%s\" is missing or no list", json_is_array(muxes) ? "vips" : "muxes");
 	if (racks && !json_is_array(racks))

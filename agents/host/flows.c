@@ -29,7 +29,6 @@
 static const uint8_t families[] = { AF_INET, AF_INET6 };
 
 struct walk {
-	const struct desired *d;
 	const struct flow_table *tables;
 	unsigned int n_tables;
 	struct inet_diag_req_v2 *lost;
@@ -69,7 +68,7 @@ static bool is_lost(const struct walk *w, const struct inet_diag_msg *m)
 
 		if (t.dport < f->first || t.dport > f->last || addr_cmp(&src, &f->vip))
 			continue;
-		return !f->ours[1 + duet_bucket(duet_tuple_hash(&t, f->fields, w->d->seed), f->ours[0])];
+		return !f->ours[1 + duet_bucket(duet_tuple_hash(&t, f->fields, &f->key), f->ours[0])];
 	}
 	return false;
 }
@@ -116,9 +115,9 @@ static int ask(struct mnl_socket *s, uint16_t type, uint16_t flags, const struct
 	return ret < 0 ? -errno : 0;
 }
 
-void flows_end(const struct desired *d, const struct flow_table *tables, unsigned int n)
+void flows_end(const struct flow_table *tables, unsigned int n)
 {
-	struct walk w = { .d = d, .tables = tables, .n_tables = n };
+	struct walk w = { .tables = tables, .n_tables = n };
 	struct mnl_socket *s = mnl_socket_open2(NETLINK_SOCK_DIAG, SOCK_CLOEXEC);
 	unsigned int i, ended = 0;
 	int ret = 0;

@@ -18,6 +18,7 @@
 #include "delivery.h"
 #include "fence.h"
 #include "http.h"
+#include "key.h"
 #include "probe.h"
 #include "vip.h"
 
@@ -194,6 +195,7 @@ struct pair_def {
 	struct vip *rules;		/* as muxes have them, owned; NULL: not told */
 	struct decap_rules *accepts;	/* owned; NULL: all */
 	unsigned int n_locals, n_ports;
+	unsigned int hash_key;		/* which of desired.keys the VIP's muxes choose by */
 	unsigned int snats;		/* SNAT ranges of its VIP */
 };
 
@@ -207,7 +209,7 @@ struct check_def;
 
 struct desired {
 	struct decap_meta meta;
-	uint32_t seed;
+	struct secret keys[DUET_KEYS];
 	struct addr *muxes;
 	struct rack *racks;
 	struct pair_def *pairs;

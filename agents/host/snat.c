@@ -190,7 +190,7 @@ static int source_make(struct snat *s, const struct desired *d, const struct pai
 
 	memset(source, 0, sizeof(*source));
 	source->vip = p->key.vip;
-	source->seed = d->seed;
+	key_ready(&d->keys[p->hash_key], &source->key);
 	for (i = 0; i < d->n_snat && !ret; i++) {
 		if (addr_cmp(&d->snat[i].vip, &vip))
 			continue;
@@ -311,7 +311,9 @@ static void end_lost(const struct desired *d)
 	for (i = 0; tables && i < d->n_pairs; i++) {
 		const struct pair_def *p = &d->pairs[i];
 		struct addr vip = to_addr(&p->key.vip), dip = to_addr(&p->key.dip);
+		struct duet_key key;
 
+		key_ready(&d->keys[p->hash_key], &key);
 		for (k = 0; p->rules && k < d->n_snat; k++) {
 			if (addr_cmp(&d->snat[k].vip, &vip))
 				continue;
@@ -322,13 +324,13 @@ static void end_lost(const struct desired *d)
 				rule = vip_rule_at(p->rules, IPPROTO_TCP, first, &last);
 				if (!rule)
 					continue;
-				tables[n] = (struct flow_table){ vip, first, last, rule->fields, ours_of(rule, &dip, true) };
+				tables[n] = (struct flow_table){ vip, first, last, rule->fields, key, ours_of(rule, &dip, true) };
 				n += tables[n].ours != NULL;
 			}
 		}
 	}
 	if (n)
-		flows_end(d, tables, n);
+		flows_end(tables, n);
 	for (i = 0; i < n; i++)
 		free(tables[i].ours);
 	free(tables);

@@ -21,11 +21,12 @@ struct flow_table {
 	struct addr vip;
 	uint16_t first, last;
 	uint8_t fields;
+	struct duet_key key;
 	uint32_t *ours;
 };
 
 /* flows_end - end the connections that are in none of these (flows.c) */
-void flows_end(const struct desired *d, const struct flow_table *tables, unsigned int n);
+void flows_end(const struct flow_table *tables, unsigned int n);
 /* A socket that has another end. */
 struct flow {
 	struct addr local, remote;

@@ -130,6 +130,7 @@ static int pairs_make(struct host *host, const struct desired *d, struct pairs *
 			.delivery = def->delivery, .mss4 = mss_of(mtu, &dip, 20), .mss6 = mss_of(mtu, &dip, 40),
 			.target = def->delivery == DELIVER_NAT ? def->locals[0].number : 0,
 			.flags = (def->accepts ? DECAP_RULES : 0) | (host->conf.n_client_prefixes ? DECAP_SOURCES : 0),
+			.key = def->hash_key,
 		};
 	}
 	return 0;
@@ -141,9 +142,15 @@ static int pairs_make(struct host *host, const struct desired *d, struct pairs *
  */
 static int serve(struct host *host, const struct desired *d, struct pairs *p, struct changed *c, struct err *e)
 {
-	struct decap_settings settings = { .seed2 = duet_seed_level2(d->seed) };
+	struct decap_settings settings;
+	struct duet_key level1;
 	unsigned int i;
 	int ret;
+
+	for (i = 0; i < DUET_KEYS; i++) {
+		key_ready(&d->keys[i], &level1);
+		duet_key_level2(&settings.level2[i], &level1);
+	}
 
 	/* a mux that is gone is believed no longer, whatever else fails */
 	ret = dp_muxes_set(host->dp, d->muxes, d->n_muxes, &c->muxes, e);

@@ -113,7 +113,8 @@ struct agent {
 	bool drained;			/* asked to announce no aggregate, every VIP on its way out */
 	struct aggregate aggregates[AGGREGATES_MAX];	/* wanted, or there */
 	unsigned int n_aggregates;
-	uint32_t seed;
+	struct secret keys[DUET_KEYS];
+	bool keys_stale;		/* one is still there that is wanted no more */
 
 	struct mux_vip **vips;		/* sorted by address */
 	unsigned int n_vips;

@@ -131,7 +131,7 @@ static json_t *refused_json(struct agent *a)
 struct state {
 	struct wanted *list;
 	size_t n;
-	uint32_t seed;
+	struct secret keys[DUET_KEYS];
 	struct prefix aggregates[AGGREGATES_MAX];
 	unsigned int n_aggregates;
 	bool drain;
@@ -154,7 +154,7 @@ static int aggregate_read(const struct agent *a, json_t *json, struct state *s, 
 /* state_put_read - the whole body; 0 or -errno */
 static int state_put_read(struct agent *a, json_t *body, struct state *state, struct err *e)
 {
-	json_t *vips = json_object_get(body, "vips"), *s = json_object_get(body, "seed");
+	json_t *vips = json_object_get(body, "vips");
 	json_t *agg = json_object_get(body, "aggregate"), *drain = json_object_get(body, "drain");
 	char text[ADDR_STRLEN];
 	int ret = 0;
@@ -162,9 +162,8 @@ static int state_put_read(struct agent *a, json_t *body, struct state *state, st
 
 	if (!json_is_array(vips))
 		return err_set(e, -EINVAL, "\"vips\" is missing, or isn't a list");
-	if (!json_is_integer(s) || json_integer_value(s) < 0 || json_integer_value(s) > UINT32_MAX)
-		return err_set(e, -EINVAL, "\"seed\" is missing, or isn't a number of 32 bits");
-	state->seed = json_integer_value(s);
+	if (key_from_json(body, "key", true, &state->keys[0], e) || key_from_json(body, "key1", false, &state->keys[1], e))
+		return -EINVAL;
 	if (drain && !json_is_boolean(drain))
 		return err_set(e, -EINVAL, "\"drain\" is true or false");
 	state->drain = json_is_true(drain);
@@ -214,7 +213,7 @@ static int state_take(struct agent *a, struct state *s)
 	for (i = 0; i < a->n_vips; i++)
 		if (a->vips[i]->keep)
 			state_want(a->vips[i], NULL, ANNOUNCE_NO);
-	a->seed = s->seed;
+	memcpy(a->keys, s->keys, sizeof(a->keys));
 	a->drained = s->drain;
 	for (i = 0; i < a->n_aggregates; i++)
 		a->aggregates[i].want = false;

@@ -27,8 +27,8 @@ struct backend_ops {
 	int (*ensure)(struct backend *b, struct rt *rt, bool *remade, struct err *e);
 	/* device - settings, limits, use and counters; released by duet_dev_release() */
 	int (*device)(struct backend *b, struct duet_dev *dev, struct err *e);
-	/* seed - the deployment's hash seed; -EBUSY while there are VIPs under another */
-	int (*seed)(struct backend *b, uint32_t seed, struct err *e);
+	/* keys - the keys of the deployment's hash; -EBUSY while a VIP uses one that changes */
+	int (*keys)(struct backend *b, const struct secret keys[DUET_KEYS], struct err *e);
 	/* dump - all VIPs with states and counters, sorted by address; the caller's */
 	int (*dump)(struct backend *b, struct vip ***vips, unsigned int *n, struct err *e);
 	/* flush - remove every VIP */

@@ -255,12 +255,12 @@ static int kmod_device(struct backend *b, struct duet_dev *dev, struct err *e)
 	return nl ? duet_nl_dev_get(nl, to_kmod(b)->dev, dev, e) : -ENODEV;
 }
 
-static int kmod_seed(struct backend *b, uint32_t seed, struct err *e)
+static int kmod_keys(struct backend *b, const struct secret keys[DUET_KEYS], struct err *e)
 {
-	struct duet_dev set = { .seed = seed };
+	struct duet_dev set = { .keys = { keys[0], keys[1] } };
 	struct duet_nl *nl = kmod_nl(b, e);
 
-	return nl ? duet_nl_dev_set(nl, to_kmod(b)->dev, DUET_SET_SEED, &set, e) : -ENODEV;
+	return nl ? duet_nl_dev_set(nl, to_kmod(b)->dev, DUET_SET_KEY | DUET_SET_KEY1, &set, e) : -ENODEV;
 }
 
 static int kmod_keepalive(struct backend *b, unsigned int ms, struct err *e)
@@ -323,7 +323,7 @@ const struct backend_ops backend_kmod = {
 	.close = kmod_close,
 	.ensure = kmod_ensure,
 	.device = kmod_device,
-	.seed = kmod_seed,
+	.keys = kmod_keys,
 	.keepalive = kmod_keepalive,
 	.dump = kmod_dump,
 	.flush = kmod_flush,

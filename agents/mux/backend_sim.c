@@ -26,11 +26,13 @@ struct sim {
 	const struct config *config;
 	struct vip **vips;	/* sorted */
 	unsigned int n;
-	uint32_t seed;
+	struct secret keys[DUET_KEYS];
 	uint64_t generation;
 	struct duet_tables used;
 	json_t *tunnels;	/* address: how many DIPs of all VIPs have it */
 };
+
+static const char *const key_names[DUET_KEYS] = { "key", "key1" };
 
 static struct sim *to_sim(struct backend *b)
 {
@@ -54,7 +56,7 @@ static int write_json(const struct sim *s, const char *name, json_t *json)
 	}
 	path_of(s, name, path);
 	snprintf(temp, sizeof(temp), "%s.new", path);
-	ret = json_dump_file(json, temp, JSON_COMPACT) || rename(temp, path) ? -EIO : 0;
+	ret = json_dump_file(json, temp, JSON_COMPACT) || chmod(temp, 0600) || rename(temp, path) ? -EIO : 0;
 	if (ret)
 		log_err("can't write %s", path);
 	json_decref(json);
@@ -63,7 +65,14 @@ static int write_json(const struct sim *s, const char *name, json_t *json)
 
 static int save_settings(struct sim *s)
 {
-	return write_json(s, "sim.json", json_pack("{s:I, s:I}", "seed", (json_int_t)s->seed, "generation", (json_int_t)s->generation));
+	json_t *json = json_pack("{s:I}", "generation", (json_int_t)s->generation);
+	char text[KEY_TEXT];
+	unsigned int i;
+
+	for (i = 0; i < DUET_KEYS; i++)
+		if (!key_is_none(&s->keys[i]))
+			json_object_set_new(json, key_names[i], json_string(key_text(&s->keys[i], text)));
+	return write_json(s, "sim.json", json);
 }
 
 static void file_of(const struct addr *addr, char name[64])
@@ -128,15 +137,19 @@ static int load(struct sim *s, struct err *e)
 	char path[512], file[800];
 	struct dirent *entry;
 	struct vip **more;
+	unsigned int i;
 	json_t *json;
 	int ret = 0;
 	DIR *dir;
 
 	path_of(s, "sim.json", path);
 	json = json_load_file(path, 0, NULL);
-	s->seed = json_integer_value(json_object_get(json, "seed"));
+	for (i = 0; i < DUET_KEYS && !ret; i++)
+		ret = key_from_json(json, key_names[i], false, &s->keys[i], e);
 	s->generation = json_integer_value(json_object_get(json, "generation"));
 	json_decref(json);
+	if (ret)
+		return ret;
 	path_of(s, "vips", path);
 	mkdir(path, 0755);
 	dir = opendir(path);
@@ -229,7 +242,7 @@ static int sim_device(struct backend *b, struct duet_dev *dev, struct err *e)
 	memset(dev, 0, sizeof(*dev));
 	snprintf(dev->name, sizeof(dev->name), "%s", s->config->device);
 	dev->mode = s->config->mode;
-	dev->seed = s->seed;
+	memcpy(dev->keys, s->keys, sizeof(dev->keys));
 	dev->local4 = s->config->local;
 	dev->generation = s->generation;
 	limits_of(s->config, &dev->limits);
@@ -238,14 +251,16 @@ static int sim_device(struct backend *b, struct duet_dev *dev, struct err *e)
 	return 0;
 }
 
-static int sim_seed(struct backend *b, uint32_t seed, struct err *e)
+static int sim_keys(struct backend *b, const struct secret keys[DUET_KEYS], struct err *e)
 {
 	struct sim *s = to_sim(b);
+	unsigned int i;
 
-	if (s->seed != seed && s->n)
-		return err_set(e, -EBUSY, "seed can't change while the mux has VIPs");
-	s->seed = seed;
-	return save_settings(s) ? err_set(e, -EIO, "the simulated mux can't keep its seed") : 0;
+	for (i = 0; i < s->n; i++)
+		if (!key_equal(&s->keys[s->vips[i]->policy.key], &keys[s->vips[i]->policy.key]))
+			return err_set(e, -EBUSY, "a key can't change while VIPs use it");
+	memcpy(s->keys, keys, sizeof(s->keys));
+	return save_settings(s) ? err_set(e, -EIO, "the simulated mux can't store its keys") : 0;
 }
 
 static int sim_dump(struct backend *b, struct vip ***vips, unsigned int *n, struct err *e)
@@ -419,7 +434,7 @@ const struct backend_ops backend_sim = {
 	.close = sim_close,
 	.ensure = sim_ensure,
 	.device = sim_device,
-	.seed = sim_seed,
+	.keys = sim_keys,
 	.dump = sim_dump,
 	.flush = sim_flush,
 	.apply = sim_apply,

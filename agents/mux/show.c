@@ -50,7 +50,7 @@ static json_t *tables_json(const struct duet_tables *t)
 static json_t *device_json(const struct duet_dev *dev)
 {
 	json_t *ports = json_array(), *counters = json_object(), *json;
-	char text[ADDR_STRLEN];
+	char text[ADDR_STRLEN], print[KEY_FINGERPRINT];
 	unsigned int i;
 
 	for (i = 0; i < dev->n_ports; i++)
@@ -59,8 +59,10 @@ static json_t *device_json(const struct duet_dev *dev)
 		json_object_set_new(counters, verdict_name(i),
 				    json_pack("{s:I, s:I}", "packets", (json_int_t)dev->verdicts[i].packets,
 					      "bytes", (json_int_t)dev->verdicts[i].bytes));
-	json = json_pack("{s:s, s:s, s:I, s:I}", "name", dev->name, "local", addr_str(&dev->local4, text),
-			 "seed", (json_int_t)dev->seed, "generation", (json_int_t)dev->generation);
+	json = json_pack("{s:s, s:s, s:s, s:I}", "name", dev->name, "local", addr_str(&dev->local4, text),
+			 "key-fingerprint", key_fingerprint(&dev->keys[0], print), "generation", (json_int_t)dev->generation);
+	if (!key_is_none(&dev->keys[1]))
+		json_object_set_new(json, "key1-fingerprint", json_string(key_fingerprint(&dev->keys[1], print)));
 	if (!addr_is_none(&dev->local6))
 		json_object_set_new(json, "local6", json_string(addr_str(&dev->local6, text)));
 	json_object_set_new(json, "ports", ports);

@@ -435,9 +435,40 @@ static void told(struct agent *a, const struct changes *c, int error, const stru
 	}
 }
 
-/* seed - another seed is another deployment: nothing of the old one stays */
-static int seed(struct agent *a, struct changes *c, struct err *e)
+/* key_used - does a VIP of the data plane choose by this key? */
+static bool key_used(const struct agent *a, unsigned int key)
 {
+	unsigned int i;
+
+	for (i = 0; i < a->n_vips; i++)
+		if (a->vips[i]->have && a->vips[i]->have->policy.key == key)
+			return true;
+	return false;
+}
+
+/* vips_rebuild - withdraw and remove all, to be programmed anew */
+static int vips_rebuild(struct agent *a, struct changes *c, struct err *e)
+{
+	unsigned int i;
+	int ret;
+
+	for (i = 0; i < a->n_vips; i++) {
+		ret = announce_set(a, a->vips[i], ANNOUNCE_NO, c, e);
+		if (ret)
+			return ret;
+		set_have(a, a->vips[i], NULL);
+	}
+	return a->backend->ops->flush(a->backend, e);
+}
+
+/* keys_update - a new key goes where no VIP uses the old one. A key that is wanted no
+ * more stays until no VIP uses it. Another key in place of one in use is another
+ * deployment: nothing of the old one stays.
+ */
+static int keys_update(struct agent *a, struct changes *c, struct err *e)
+{
+	char was[KEY_FINGERPRINT], now[KEY_FINGERPRINT];
+	struct secret keys[DUET_KEYS];
 	struct duet_dev dev;
 	unsigned int i;
 	int ret;
@@ -448,21 +479,25 @@ static int seed(struct agent *a, struct changes *c, struct err *e)
 	if (ret)
 		return ret;
 	duet_dev_release(&dev);
-	if (dev.seed == a->seed)
-		return 0;
-	if (dev.used.vips) {
-		log_warn("the hash seed changes from %u to %u: every VIP is withdrawn and made anew", dev.seed, a->seed);
-		for (i = 0; i < a->n_vips; i++) {
-			ret = announce_set(a, a->vips[i], ANNOUNCE_NO, c, e);
-			if (ret)
-				return ret;
-			set_have(a, a->vips[i], NULL);
+	memcpy(keys, a->keys, sizeof(keys));
+	a->keys_stale = false;
+	for (i = 0; i < DUET_KEYS; i++) {
+		if (key_equal(&keys[i], &dev.keys[i]) || !key_used(a, i))
+			continue;
+		if (key_is_none(&keys[i])) {
+			keys[i] = dev.keys[i];
+			a->keys_stale = true;
+			continue;
 		}
-		ret = a->backend->ops->flush(a->backend, e);
+		log_warn("key %u of the hash changes from %s to %s (fingerprints) under VIPs: every VIP is withdrawn and rebuilt", i,
+			 key_fingerprint(&dev.keys[i], was), key_fingerprint(&keys[i], now));
+		ret = vips_rebuild(a, c, e);
 		if (ret)
 			return ret;
 	}
-	return a->backend->ops->seed(a->backend, a->seed, e);
+	if (!memcmp(keys, dev.keys, sizeof(keys)))
+		return 0;
+	return a->backend->ops->keys(a->backend, keys, e);
 }
 
 /* in_trouble - a mux that can't be kept as it should be is no backstop for others */
@@ -481,11 +516,13 @@ int state_run(struct agent *a, struct changes *c, struct err *e)
 
 	a->trouble[0] = '\0';
 	if (!ret)
-		ret = seed(a, c, e);
+		ret = keys_update(a, c, e);
 	if (!ret)
 		ret = withdraw(a, c, e);
 	if (!ret)
 		ret = program(a, c, e);
+	if (!ret && a->keys_stale)
+		ret = keys_update(a, c, e);
 	if (!ret)
 		ret = reach_update(a, e);
 	if (!ret)

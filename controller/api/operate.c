@@ -259,7 +259,7 @@ void api_token_delete(struct http_request *req, json_t *body, void *ctx)
 
 void api_export_get(struct http_request *req, json_t *body, void *ctx)
 {
-	json_t *dump = store_export(updater_of(ctx)->store);
+	json_t *dump = store_export(updater_of(ctx)->store, false);
 
 	if (dump)
 		http_reply(req, 200, dump);

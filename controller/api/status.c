@@ -59,6 +59,23 @@ static void compare_tables(struct updater *u, json_t *faults)
 	json_decref(first);
 }
 
+/* key_faults - a mux in sync has the keys that it was pushed */
+static void key_faults(const struct mux *m, json_t *faults)
+{
+	static const char *const names[DUET_KEYS] = { "key-fingerprint", "key1-fingerprint" };
+	char print[KEY_FINGERPRINT];
+	unsigned int i;
+
+	for (i = 0; i < DUET_KEYS; i++) {
+		const char *has = get_str(json_object_get(m->status, "device"), names[i], NULL);
+
+		if (has && mux_state(m) == MUX_IN_SYNC && !key_is_none(&m->u->keys[i]) &&
+		    strcmp(has, key_fingerprint(&m->u->keys[i], print)))
+			api_fault(faults, "mux %s: key %u has fingerprint %s, the deployment's has %s: it chooses other DIPs than the other muxes",
+				  m->name, i, has, print);
+	}
+}
+
 /* told_faults - what a mux itself says is not as it should be */
 static void told_faults(const struct mux *m, json_t *faults)
 {
@@ -68,6 +85,7 @@ static void told_faults(const struct mux *m, json_t *faults)
 
 	if (trouble)
 		api_fault(faults, "mux %s: %s", m->name, trouble);
+	key_faults(m, faults);
 	if (strcmp(get_str(bird, "state", "up"), "up"))
 		api_fault(faults, "mux %s: BIRD is %s%s%s", m->name, get_str(bird, "state", ""),
 		      *get_str(bird, "detail", "") ? ": " : "", get_str(bird, "detail", ""));
@@ -178,6 +196,7 @@ void api_status_get(struct http_request *req, json_t *body, void *ctx)
 	struct updater *u = ctl->updater;
 	struct counts c = count(u);
 	json_t *faults = json_array(), *o;
+	char print[KEY_FINGERPRINT];
 
 	if (!u->model)
 		api_fault(faults, "the topology is not known yet");
@@ -194,9 +213,9 @@ void api_status_get(struct http_request *req, json_t *body, void *ctx)
 	place_faults(u, faults);
 	compare_tables(u, faults);
 	snat_faults(u, faults);
-	o = json_pack("{s:s, s:s, s:I, s:I, s:I, s:s, s:b}",
+	o = json_pack("{s:s, s:s, s:I, s:I, s:s, s:s, s:b}",
 		"name", ctl->conf.name, "version", DUET_VERSION, "epoch", (json_int_t)u->epoch,
-		"generation", (json_int_t)u->generation, "seed", (json_int_t)u->seed,
+		"generation", (json_int_t)u->generation, "key-fingerprint", key_fingerprint(&u->keys[u->key], print),
 		"aggregate", ctl->conf.aggregate_text, "configured", u->configured);
 	json_object_set_new(o, "vips", json_pack("{s:i, s:i, s:i, s:i}",
 		"total", u->n_vips, "on-hmux", c.on_hmux, "on-smux", u->n_vips - c.on_hmux, "moving", c.moving));

@@ -129,10 +129,11 @@ static void tell_port(json_t *o, const struct flow *f, json_t *list, enum delive
 }
 
 /* tell_delivery - what the DIP's host does with it */
-static void tell_delivery(const struct uvip *v, json_t *o, const struct flow *f, const struct addr *dip, __u32 seed)
+static void tell_delivery(const struct uvip *v, json_t *o, const struct flow *f, const struct addr *dip, const struct duet_key *key)
 {
 	json_t *delivery = json_object_get(v->def, "delivery"), *list;
 	struct delivery_target *targets;
+	struct duet_key level2;
 	char text[ADDR_STRLEN];
 	enum delivery how;
 	unsigned int n;
@@ -148,8 +149,9 @@ static void tell_delivery(const struct uvip *v, json_t *o, const struct flow *f,
 	targets = calloc(json_array_size(list) + 1, sizeof(*targets));
 	if (!targets || delivery_targets(list, how, &v->addr, dip, "", targets, &n, &e))
 		goto out;
+	duet_key_level2(&level2, key);
 	if (how == DELIVERY_VIRTUAL)
-		i = choose_target(v, text, targets, n, duet_tuple_hash(&f->tuple, DUET_FIELDS_5TUPLE, duet_seed_level2(seed)));
+		i = choose_target(v, text, targets, n, duet_tuple_hash(&f->tuple, DUET_FIELDS_5TUPLE, &level2));
 	json_object_set_new(o, "target", i >= 0 ? json_string(addr_str(&targets[i].address, text)) : json_null());
 	if (i >= 0)
 		tell_port(o, f, json_object_get(delivery, "ports"), how);
@@ -252,6 +254,7 @@ void api_trace_get(struct http_request *req, json_t *body, void *ctx)
 	unsigned int last = 65535;
 	struct uvip *v;
 	__u32 hash, bucket = 0;
+	struct duet_key key;
 	struct err e;
 	int dip;
 
@@ -281,7 +284,8 @@ void api_trace_get(struct http_request *req, json_t *body, void *ctx)
 	json_decref(to);
 	rule = vip_rule_at(vip, flow.tuple.proto, flow.tuple.dport, &last);
 	if (rule) {
-		hash = duet_tuple_hash(&flow.tuple, rule->fields, u->seed);
+		key_ready(&u->keys[u->key], &key);
+		hash = duet_tuple_hash(&flow.tuple, rule->fields, &key);
 		dip = choose_dip(rule, hash, &bucket);
 		json_object_set_new(o, "rule", json_integer(rule - vip->rules));
 		json_object_set_new(o, "hash", json_integer(hash));
@@ -289,7 +293,7 @@ void api_trace_get(struct http_request *req, json_t *body, void *ctx)
 		json_object_set_new(o, "verdict", json_string(dip >= 0 ? "encap" : "all-down"));
 		if (dip >= 0) {
 			tell_dip(u, o, &rule->dips[dip].addr);
-			tell_delivery(v, o, &flow, &rule->dips[dip].addr, u->seed);
+			tell_delivery(v, o, &flow, &rule->dips[dip].addr, &key);
 		}
 	} else {
 		json_object_set_new(o, "verdict", json_string("no-rule"));

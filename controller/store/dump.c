@@ -16,7 +16,7 @@ static bool add_row(const char *key, const char *value, void *ctx)
 	return true;
 }
 
-json_t *store_export(struct store *s)
+json_t *store_export(struct store *s, bool keys)
 {
 	json_t *tables = json_object(), *rows;
 	struct err e;
@@ -36,6 +36,8 @@ json_t *store_export(struct store *s)
 		rows = json_object_get(tables, "meta");
 		json_object_set_new(rows, "epoch", json_integer(get_u64(rows, "epoch", 0) + s->ops->revision(s)));
 	}
+	if (!keys)
+		store_keys_hide(json_object_get(tables, "meta"));
 	return json_pack("{s:i, s:o}", "duet-store", STORE_VERSION, "tables", tables);
 }
 

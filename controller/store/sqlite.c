@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "log.h"
 
@@ -140,13 +141,29 @@ static int get(struct store *s, enum table table, const char *key, char **value,
 	return ret;
 }
 
+/* open_private - a store holds the key of the deployment: a new file is its owner's alone, and of
+ * one that is there already others get nothing from now on
+ */
+static int open_private(const char *file, sqlite3 **db)
+{
+	mode_t mask = umask(077);
+	struct stat st;
+	int ret;
+
+	if (!stat(file, &st) && st.st_mode & 07)
+		chmod(file, st.st_mode & 0770);
+	ret = sqlite3_open(file, db);
+	umask(mask);
+	return ret;
+}
+
 static int backup(struct store *s, const char *file, struct err *e)
 {
 	sqlite3_backup *b;
 	sqlite3 *to = NULL;
 	int ret = -EIO;
 
-	if (sqlite3_open(file, &to) != SQLITE_OK) {
+	if (open_private(file, &to) != SQLITE_OK) {
 		err_set(e, ret, "%s: %s", file, to ? sqlite3_errmsg(to) : "out of memory");
 		goto out;
 	}
@@ -266,7 +283,7 @@ int sqlite_open(struct store *s, const struct store_conf *conf, struct err *e)
 		return err_set(e, -ENOMEM, "store %s: out of memory", s->name);
 	s->impl = q;
 	s->ops = &ops;
-	if (sqlite3_open(conf->spec, &q->db) != SQLITE_OK) {
+	if (open_private(conf->spec, &q->db) != SQLITE_OK) {
 		failed(s, &why);
 		return err_set(e, -EIO, "store %s: %s", s->name, why.text);
 	}

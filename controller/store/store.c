@@ -2,7 +2,7 @@
 /*
  * Transactions: records are gathered and handed to the backend at the end, so
  * an agent is never told what the store could forget, and many changes cost
- * one write to the disk. Epoch, seed, counters.
+ * one write to the disk. Epoch, keys, counters.
  */
 #include "store_priv.h"
 
@@ -186,21 +186,47 @@ int store_epoch(struct store *s, uint64_t *epoch)
 	return !ret && by_revision ? 0 : set_now(s, "epoch", value);
 }
 
-int store_seed(struct store *s, uint32_t wanted, uint32_t *seed)
-{
-	int64_t value;
-	int ret = store_get(s, "seed", &value);
+/* Meta holds numbers: a key is two of them. */
+static const char *const key_halves[DUET_KEYS][2] = { { "key0-a", "key0-b" }, { "key1-a", "key1-b" } };
 
-	if (ret == -ENOENT) {
-		while (!wanted)
-			if (getrandom(&wanted, sizeof(wanted), 0) != sizeof(wanted))
-				return -errno;
-		value = wanted;
-		ret = set_now(s, "seed", value);
+int store_keys(struct store *s, struct secret keys[DUET_KEYS])
+{
+	int64_t value[2];
+	unsigned int i;
+	int ret;
+
+	memset(keys, 0, DUET_KEYS * sizeof(*keys));
+	for (i = 0; i < DUET_KEYS; i++) {
+		ret = store_get(s, key_halves[i][0], &value[0]);
+		if (!ret)
+			ret = store_get(s, key_halves[i][1], &value[1]);
+		if (ret && ret != -ENOENT)
+			return ret;
+		if (!ret)
+			memcpy(&keys[i], value, sizeof(keys[i]));
 	}
-	if (!ret)
-		*seed = value;
-	return ret;
+	return 0;
+}
+
+void store_keys_hide(json_t *meta)
+{
+	unsigned int i;
+
+	for (i = 0; i < DUET_KEYS; i++) {
+		json_object_del(meta, key_halves[i][0]);
+		json_object_del(meta, key_halves[i][1]);
+	}
+}
+
+int store_key_set(struct store *s, unsigned int i, const struct secret *key)
+{
+	int64_t value[2];
+
+	memcpy(value, key, sizeof(value));
+	store_begin(s);
+	store_write(s, T_META, key_halves[i][0], json_integer(value[0]));
+	store_write(s, T_META, key_halves[i][1], json_integer(value[1]));
+	return store_commit(s);
 }
 
 static bool first_key(const char *key, const char *value, void *ctx)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * What must survive the controller: VIPs, where they live, moves under way,
- * which DIPs are down, drains, tokens, SNAT ports, events, audit, epoch and seed. Rows of
+ * which DIPs are down, drains, tokens, SNAT ports, events, audit, epoch and keys. Rows of
  * JSON in a few tables; SQLite or etcd below, one interface, one behaviour.
  */
 #ifndef DUET_CONTROLLER_STORE_H
@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include "../common.h"
+#include "key.h"
 
 struct store;
 
@@ -51,10 +52,10 @@ const char *store_trouble(const struct store *store);
 
 /* store_epoch - the next incarnation's number, kept before it is returned */
 int store_epoch(struct store *store, uint64_t *epoch);
-/* store_seed - the deployment's hash seed; `wanted` (0: random) is taken only
- * the first time, ever after the kept one is returned.
- */
-int store_seed(struct store *store, uint32_t wanted, uint32_t *seed);
+/* store_keys - the keys of the deployment's hash; none: not set yet */
+int store_keys(struct store *store, struct secret keys[DUET_KEYS]);
+/* store_key_set - on disk before it returns, outside of a transaction */
+int store_key_set(struct store *store, unsigned int i, const struct secret *key);
 /* Numbers by name: settings and the like */
 int store_get(struct store *store, const char *key, int64_t *value);	/* 0, -ENOENT, -EIO */
 void store_set(struct store *store, const char *key, int64_t value);
@@ -109,8 +110,10 @@ json_t *store_events(struct store *store, uint64_t after, unsigned int limit);
 void store_audit(struct store *store, const char *who, const char *what, const char *subject);
 json_t *store_audits(struct store *store, uint64_t after, unsigned int limit);
 
-/* store_export - everything, {"duet-store": version, "tables": {...}}; new reference or NULL */
-json_t *store_export(struct store *store);
+/* store_export - everything, {"duet-store": version, "tables": {...}}, the keys only if asked for; new
+ * reference or NULL
+ */
+json_t *store_export(struct store *store, bool keys);
 /* store_import - into an empty store; checked whole before any of it is used */
 int store_import(struct store *store, json_t *dump, struct err *e);
 /* store_backup - a copy while running (SQLite only) */

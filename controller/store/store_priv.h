@@ -52,6 +52,8 @@ struct store {
 int sqlite_open(struct store *s, const struct store_conf *conf, struct err *e);
 int etcd_open(struct store *s, const struct store_conf *conf, struct err *e);
 
+/* store_keys_hide - take the keys out of an export's meta */
+void store_keys_hide(json_t *meta);
 /* store_write - one record of the transaction; value's reference is taken, NULL: delete */
 void store_write(struct store *s, enum table table, const char *key, json_t *value);
 const char *store_number_key(uint64_t id, char buf[24]);

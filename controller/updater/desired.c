@@ -18,6 +18,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+static const char *const key_names[DUET_KEYS] = { "key", "key1" };
+
 enum hold desired_hold(const struct mux *m, const struct uvip *v)
 {
 	const struct move *mv = v->move;
@@ -127,15 +129,18 @@ char *desired_mux_text(const struct mux *m, uint64_t generation)
 {
 	struct updater *u = m->u;
 	const char *comma = "";
-	char *text = NULL;
+	char *text = NULL, key[KEY_TEXT];
 	unsigned int i;
 	size_t len;
 	FILE *out = open_memstream(&text, &len);
 
 	if (!out)
 		return NULL;
-	fprintf(out, "{\"epoch\":%llu,\"generation\":%llu,\"seed\":%u,", (unsigned long long)u->epoch,
-		(unsigned long long)generation, u->seed);
+	fprintf(out, "{\"epoch\":%llu,\"generation\":%llu,", (unsigned long long)u->epoch,
+		(unsigned long long)generation);
+	for (i = 0; i < DUET_KEYS; i++)
+		if (!key_is_none(&u->keys[i]))
+			fprintf(out, "\"%s\":\"%s\",", key_names[i], key_text(&u->keys[i], key));
 	if (m->smux && !m->drained)
 		fprintf(out, "\"aggregate\":\"%s\",\"vips\":[", u->ctl->conf.aggregate_text);
 	else
@@ -236,8 +241,9 @@ char *desired_host_text(const struct host *h, uint64_t generation)
 {
 	const struct updater *u = h->u;
 	json_t *vips = json_array(), *blocks = json_array(), *value, *vip, *state;
-	char *text, *whole = NULL;
+	char *text, *whole = NULL, hex[KEY_TEXT];
 	const char *key;
+	unsigned int i;
 	void *next;
 
 	/* it has had DIPs of these; of some it may have none any more */
@@ -258,8 +264,11 @@ char *desired_host_text(const struct host *h, uint64_t generation)
 			json_object_del(h->vips, key);
 		}
 	}
-	state = json_pack("{s:I, s:I, s:I, s:o, s:o}", "epoch", (json_int_t)u->epoch, "generation", (json_int_t)generation,
-			  "seed", (json_int_t)u->seed, "vips", vips, "snat", blocks);
+	state = json_pack("{s:I, s:I, s:o, s:o}", "epoch", (json_int_t)u->epoch, "generation", (json_int_t)generation,
+			  "vips", vips, "snat", blocks);
+	for (i = 0; i < DUET_KEYS; i++)
+		if (!key_is_none(&u->keys[i]))
+			json_object_set_new(state, key_names[i], json_string(key_text(&u->keys[i], hex)));
 	if (h->racks_due) {	/* many, and hardly ever others: only who has not got them is sent them */
 		json_object_set(state, "racks", json_object_get(u->model, "racks"));
 		json_object_set_new(state, "racks_id", json_string(u->racks));

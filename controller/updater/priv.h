@@ -168,7 +168,8 @@ struct updater {
 	struct controller *ctl;
 	struct store *store;
 	uint64_t epoch, generation;
-	uint32_t seed;
+	struct secret keys[DUET_KEYS];	/* of the deployment's hash */
+	unsigned int key;		/* which of them VIPs choose by */
 	bool configured;		/* there has been a configuration: agents may be told */
 	json_t *model;			/* the monitor's, NULL until known */
 	char racks[17];			/* the id of its list of racks */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Starts the updater: store, epoch, seed, VIPs and moves from before; then the
+ * Starts the updater: store, epoch, keys, VIPs and moves from before; then the
  * model from the monitor, and with it the agents. Receives health from the
  * monitor and assignments.
  */
@@ -219,13 +219,50 @@ static int tick(sd_event_source *s, uint64_t usec, void *ctx)
 	return once(u->ctl->loop, &u->tick_timer, TICK_MS, tick, u);
 }
 
+/* keys_load - the store's keys; a new store gets the configured one, or a new one. Another
+ * key than the stored one would move every connection, so the configured one counts only then.
+ */
+static int keys_load(struct updater *u, struct err *e)
+{
+	const char *file = u->ctl->conf.key_file;
+	char was[KEY_FINGERPRINT], now[KEY_FINGERPRINT];
+	struct secret wanted = {};
+	int64_t number = 0;
+	int ret = file ? key_read(file, true, &wanted, e) : 0;
+
+	if (ret)
+		return ret;
+	if (store_keys(u->store, u->keys))
+		return err_set(e, -EIO, "store %s: the key can't be read", u->ctl->conf.store);
+	if (!store_get(u->store, "key", &number))
+		u->key = number;
+	if (!key_is_none(&u->keys[u->key])) {
+		if (file && !key_equal(&wanted, &u->keys[u->key]))
+			log_warn("key file %s: its key (fingerprint %s) is not used, the deployment has %s: another would move every connection",
+				 file, key_fingerprint(&wanted, now), key_fingerprint(&u->keys[u->key], was));
+		return 0;
+	}
+	if (!file && !store_get(u->store, STORE_COPY, &number) && number)
+		return err_set(e, -EINVAL, "store %s was imported without the deployment's key: set key-file to a file that holds it (on a mux: duet dev show DEV key)",
+			       u->ctl->conf.store);
+	if (!store_get(u->store, "seed", &number))
+		log_warn("store %s: an older version's 32-bit seed gives way to a key: every connection's DIP is chosen anew", u->ctl->conf.store);
+	ret = file ? 0 : key_make(&wanted);
+	if (!ret)
+		ret = store_key_set(u->store, 0, &wanted);
+	if (ret)
+		return err_set(e, ret, "store %s: the key can't be stored%s%s", u->ctl->conf.store,
+			       *store_trouble(u->store) ? ": " : "", store_trouble(u->store));
+	u->keys[0] = wanted;
+	log_notice("the deployment's key %s: fingerprint %s", file ? "is the key file's" : "is new", key_fingerprint(&wanted, now));
+	return 0;
+}
+
 int updater_start(struct controller *ctl, struct err *e)
 {
 	struct updater *u = calloc(1, sizeof(*u));
-	unsigned long wanted = 0;
 	struct store_conf conf;
 	int64_t number = 0;
-	char *end;
 	int ret;
 
 	if (!u)
@@ -240,32 +277,19 @@ int updater_start(struct controller *ctl, struct err *e)
 	TAILQ_INIT(&u->moves);
 	TAILQ_INIT(&u->queue);
 	TAILQ_INIT(&u->pools);
-	if (ctl->conf.seed) {
-		wanted = strtoul(ctl->conf.seed, &end, 0);
-		if (*end || !*ctl->conf.seed || !wanted || wanted > UINT32_MAX) {
-			ret = err_set(e, -EINVAL,
-				      "[controller] seed = %s: must be a number from 1 to %u",
-				      ctl->conf.seed, UINT32_MAX);
-			goto err_stop;
-		}
-	}
 	ctl_store_conf(ctl, ctl->revision, &conf);
 	ret = store_open(&conf, &u->store, e);
 	if (ret)
 		goto err_stop;
 	ret = store_epoch(u->store, &u->epoch);
-	if (!ret)
-		ret = store_seed(u->store, wanted, &u->seed);
 	if (ret) {
-		err_set(e, ret, "store %s: epoch and seed can't be kept%s%s", ctl->conf.store,
+		err_set(e, ret, "store %s: the epoch can't be stored%s%s", ctl->conf.store,
 			*store_trouble(u->store) ? ": " : "", store_trouble(u->store));
 		goto err_stop;
 	}
-	if (wanted && wanted != u->seed)
-		log_warn(
-			"seed %lu of the configuration is not used: the deployment has %u, and another "
-			"would move every connection",
-			wanted, u->seed);
+	ret = keys_load(u, e);
+	if (ret)
+		goto err_stop;
 	u->configured = !store_get(u->store, "configured", &number);
 	if (!store_get(u->store, "config", &number))
 		u->config_generation = number;

@@ -21,6 +21,7 @@
 #define DUET_SET_DIPS_MAX	512	/* DIPs in one set			*/
 #define DUET_VIP_DIPS_MAX	704	/* DIPs in all sets of one VIP		*/
 #define DUET_VIP_RULES_MAX	64	/* rules of one VIP			*/
+#define DUET_KEYS		2	/* keys of the hash: one used, one to come	*/
 #define DUET_WEIGHT_MAX		65535
 #define DUET_PORTS_MAX		512	/* ports attached to one device		*/
 

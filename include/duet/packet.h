@@ -81,7 +81,16 @@ struct duet_view {
 /* The flow of a packet as its client sends it. */
 struct duet_tuple {
 	__u32 src[4], dst[4];
-	__u16 sport, dport;	/* ICMP echo: identifier, 0 */
+	union {			/* ICMP echo: identifier, 0 */
+		struct {
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+			__u16 dport, sport;
+#else
+			__u16 sport, dport;
+#endif
+		};
+		__u32 ports;	/* sport << 16 | dport */
+	};
 	__u8 proto;
 	__u8 family;		/* 4 or 6 */
 	__u8 flags;
@@ -102,6 +111,11 @@ DUET_INLINE __u16 duet_get16(const __u8 *p)
 DUET_INLINE __u32 duet_get32(const __u8 *p)
 {
 	return (__u32)p[0] << 24 | (__u32)p[1] << 16 | (__u32)p[2] << 8 | p[3];
+}
+
+DUET_INLINE __u64 duet_get64(const __u8 *p)
+{
+	return (__u64)duet_get32(p) << 32 | duet_get32(p + 4);
 }
 
 DUET_INLINE void duet_put16(__u8 *p, __u16 v)
@@ -282,8 +296,7 @@ DUET_INLINE enum duet_verdict duet_transport(struct duet_view *v,
 	if (likely(duet_has_ports(t->proto))) {
 		if (unlikely(!duet_has(v, v->l4 + 4)))
 			return DUET_VERDICT_DROP_HEADER;
-		t->sport = duet_get16(p);
-		t->dport = duet_get16(p + 2);
+		t->ports = duet_get32(p);
 		t->flags |= DUET_T_PORTS;
 		if (t->proto != DUET_PROTO_TCP)
 			return DUET_VERDICT_ENCAP;
@@ -339,6 +352,7 @@ DUET_INLINE enum duet_verdict duet_parse4(struct duet_view *v,
 {
 	const __u8 *p = v->data;
 	__u32 ihl = DUET_IP4_HEADER, len;
+	__u64 addrs;
 
 	v->want = 0;
 	if (unlikely(!duet_has(v, DUET_IP4_HEADER)))
@@ -357,11 +371,11 @@ DUET_INLINE enum duet_verdict duet_parse4(struct duet_view *v,
 	v->l4 = ihl;
 	t->flags = 0;
 	t->family = 4;
-	t->src[0] = duet_get32(p + 12);
-	t->dst[0] = duet_get32(p + 16);
+	addrs = duet_get64(p + 12);	/* the hash has them in one word, too */
+	t->src[0] = addrs >> 32;
+	t->dst[0] = (__u32)addrs;
 	t->proto = p[9];
-	t->sport = 0;
-	t->dport = 0;
+	t->ports = 0;
 	if (unlikely(duet_get16(p + 6) & DUET_IP_FRAGMENT))
 		return duet_fragment(v, t, !(duet_get16(p + 6) & DUET_IP_OFFSET));
 	return duet_transport(v, t);
@@ -389,8 +403,7 @@ DUET_INLINE enum duet_verdict duet_parse6(struct duet_view *v,
 		t->dst[i] = duet_get32(p + 24 + 4 * i);
 	}
 	t->proto = p[6];
-	t->sport = 0;
-	t->dport = 0;
+	t->ports = 0;
 	v->l4 = duet_ext6(v, DUET_IP6_HEADER, &t->proto, &fragment);
 	if (unlikely(!v->l4))
 		return DUET_VERDICT_DROP_HEADER;
@@ -410,9 +423,9 @@ DUET_INLINE bool duet_match(const struct duet_match *m,
 
 /* duet_tuple_hash - hash.h's hash under a choice of fields */
 DUET_INLINE __u32 duet_tuple_hash(const struct duet_tuple *t, __u8 fields,
-				  __u32 seed)
+				  const struct duet_key *key)
 {
-	__u32 ports = (__u32)t->sport << 16 | t->dport;
+	__u32 ports = t->ports;
 	__u8 proto = t->proto;
 
 	if (unlikely(fields != DUET_FIELDS_5TUPLE)) {
@@ -423,8 +436,8 @@ DUET_INLINE __u32 duet_tuple_hash(const struct duet_tuple *t, __u8 fields,
 		}
 	}
 	if (likely(t->family == 4))
-		return duet_hash_v4(t->src[0], t->dst[0], ports, proto, seed);
-	return duet_hash_v6(t->src, t->dst, ports, proto, seed);
+		return duet_hash_v4(t->src[0], t->dst[0], ports, proto, key);
+	return duet_hash_v6(t->src, t->dst, ports, proto, key);
 }
 
 /* duet_ecn_decap - RFC 6040, 4.2: the inner header's ECN after the outer one
@@ -609,8 +622,7 @@ DUET_INLINE bool duet_parse_outer_error(struct duet_view *v, bool v6,
 	if (proto != DUET_PROTO_IPIP && proto != DUET_PROTO_IPV6)
 		return false;
 	t->flags = 0;
-	t->sport = 0;
-	t->dport = 0;
+	t->ports = 0;
 	t->family = proto == DUET_PROTO_IPIP ? 4 : 6;
 	/* the inner header, and the eight bytes that RFC 792 promises */
 	if (!duet_has(v, e->inner + 8 + (t->family == 4 ? DUET_IP4_HEADER :

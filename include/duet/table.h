@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT */
 /*
- * The table of a DIP set: bucket -> DIP (design section 4).
+ * The table of a DIP set: bucket -> DIP.
  *
  * A pure function of (provisioned DIPs and weights, which of them are down):
  * never of history, insertion order, VIP or mux. Two muxes told the same set
@@ -14,7 +14,7 @@
  *        offset_i = duet_bucket(key_i, buckets)
  *        skip_i   = duet_bucket(hash(key_i, 1), buckets - 1) + 1
  *    key_i is the hash of its address under a fixed seed, so the table
- *    does not depend on the deployment's seed. Rounds r = 1, 2, 3, ...: in a
+ *    does not depend on the deployment's key. Rounds r = 1, 2, 3, ...: in a
  *    round every DIP, in sorted order, whose claim is due takes the next free
  *    bucket of its walk. A claim is due when taken_i * wmax < r * w_i:
  *    a DIP of the largest weight claims in every round, one of half of it in
@@ -29,7 +29,7 @@
  *    A second failure moves only the flows of the DIP that failed.
  *    All down: no table, the VIP's all-down policy applies.
  *
- * hash(x, y) here is duet_hash_final(x, y, DUET_TABLE_SEED).
+ * hash(x, y) here is duet_lookup3_final(x, y, DUET_TABLE_SEED).
  *
  * Nothing allocates: callers pass the arrays. 16-bit entries keep a table of
  * 4 DIPs in 1 KiB.
@@ -37,7 +37,7 @@
 #ifndef _DUET_TABLE_H
 #define _DUET_TABLE_H
 
-#include <duet/hash.h>
+#include <duet/lookup3.h>
 #include <duet/limits.h>
 
 #ifdef __KERNEL__
@@ -87,14 +87,14 @@ DUET_INLINE __u32 duet_dip_word(const struct duet_dip *d, int i)
 }
 
 /* duet_dip_key - 32-bit key of a DIP's address, what its walk starts from:
- * duet_hash_v6(addr, addr, 0, 0, DUET_TABLE_SEED)
+ * duet_lookup3_v6(addr, addr, 0, 0, DUET_TABLE_SEED)
  */
 DUET_INLINE __u32 duet_dip_key(const struct duet_dip *d)
 {
 	__u32 w[4] = { duet_dip_word(d, 0), duet_dip_word(d, 1),
 		       duet_dip_word(d, 2), duet_dip_word(d, 3) };
 
-	return duet_hash_v6(w, w, 0, 0, DUET_TABLE_SEED);
+	return duet_lookup3_v6(w, w, 0, 0, DUET_TABLE_SEED);
 }
 
 /* duet_table_buckets - number of buckets for @n DIPs, 0 if @n is 0 or more
@@ -164,8 +164,8 @@ DUET_INLINE int duet_table_fill(const struct duet_dip *dips, __u32 n,
 			wmax = dips[i].weight;
 		even &= dips[i].weight == dips[0].weight;
 		walk[i].next = duet_bucket(key, buckets);
-		walk[i].skip = duet_bucket(duet_hash_final(key, 1,
-							   DUET_TABLE_SEED),
+		walk[i].skip = duet_bucket(duet_lookup3_final(key, 1,
+							      DUET_TABLE_SEED),
 					   buckets - 1) + 1;
 		walk[i].taken = 0;
 	}
@@ -214,8 +214,8 @@ DUET_INLINE __u32 duet_table_down(const struct duet_dip *dips, __u32 n,
 		__u32 owner = base[b];
 
 		for (j = 0; dips[owner].down && j < DUET_TABLE_PROBES; j++)
-			owner = base[duet_bucket(duet_hash_final(b, j,
-								 DUET_TABLE_SEED),
+			owner = base[duet_bucket(duet_lookup3_final(b, j,
+								    DUET_TABLE_SEED),
 						 buckets)];
 		for (i = b; dips[owner].down; owner = base[i])
 			i = i + 1 < buckets ? i + 1 : 0;

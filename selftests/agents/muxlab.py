@@ -106,7 +106,7 @@ class Lab:
 
     def put(self, *vips, ok=True, **more):
         self.generation += 1
-        status, answer = self.ask("PUT", "/v1/state", {"epoch": self.epoch, "generation": self.generation, "seed": 7,
+        status, answer = self.ask("PUT", "/v1/state", {"epoch": self.epoch, "generation": self.generation, "key": "7".zfill(32),
                                                        "aggregate": None, "vips": list(vips), **more})
         if ok:
             equal(status, 200, f"status of PUT /v1/state ({answer})")

@@ -12,7 +12,7 @@ import sys
 import test_host_agent as base
 import test_host_delivery as delivery
 from test_host_agent import CLIENT, DIP, HOST, MUX, PEER, VIP, W, Failed, check, equal, inside, sh, until
-from test_host_delivery import SEED, VMS, get, model
+from test_host_delivery import KEY, VMS, get, model
 
 sys.path.insert(0, os.path.join(base.TOP, "selftests", "controller"))
 import agents  # pylint: disable=wrong-import-position
@@ -47,8 +47,10 @@ class Controller:
             self.smux = agents.Mux("smux1", 8475, agents.Watch(), smux=True, tunnels=0).start()
         dot = self.write("topology.dot", topology({"smux1": self.smux.url, "testhost": "http://127.0.0.1:8472"}, {"testhost": (DIP, "tor1")})
                          .replace("10.254.1.1", MUX).replace('"tor2" [', '"tor2" [prefixes="192.0.2.0/24 192.0.3.0/24", '))
+        key_file = self.write("key", KEY)
+        os.chmod(key_file, 0o600)
         self.conf = self.write("controller.conf", "[controller]\nname = ctl\nlisten = 127.0.0.1:8470\ninsecure = yes\n"
-                                                  f"store = {base.DIR}/store.sqlite\ntopology = {dot}\naggregate = 203.0.113.0/24\nseed = {SEED}\n")
+                                                  f"store = {base.DIR}/store.sqlite\ntopology = {dot}\naggregate = 203.0.113.0/24\nkey-file = {key_file}\n")
         self.start()
 
     @staticmethod
@@ -162,7 +164,7 @@ def virtual():
         table = model.Table([(a, w, a == down) for a, w in zip(VMS, weights)])
         for sport in range(21000, 21020):
             sport += 100 if down else 0
-            want = table.choose(CLIENT, VIP, 6, sport, 80, model.seed_level2(SEED))
+            want = table.choose(CLIENT, VIP, 6, sport, 80, model.key_level2(KEY))
             equal(get(sport=sport), {"name": want, "client": CLIENT}, f"flow from port {sport}")
             until(lambda: traced(sport) == ("virtual", want, 8080), f"duetctl trace knows the target of a flow from port {sport}: {want}")
     for web in vms.values():

@@ -23,7 +23,7 @@ sys.path.insert(0, os.path.join(base.TOP, "selftests", "model"))
 import duet_model as model  # pylint: disable=wrong-import-position
 
 TESTS = []
-SEED = 42
+KEY = model.key(42)
 CLIENT6, DIP6, MUX6, VIP6 = "2001:db8:99::", "2001:db8:99::1", "2001:db8:9::1", "2001:db8:203::1"
 VMS = {f"10.98.{i}.2": f"{HOST}-{i}" for i in (1, 2, 3)}
 
@@ -35,7 +35,7 @@ def test(function):
 
 def put(*vips, ok=200, **more):
     W.agent.generation += 1
-    status, answer = W.agent.ask("PUT", "/v1/state", {"epoch": 1, "generation": W.agent.generation, "seed": SEED,
+    status, answer = W.agent.ask("PUT", "/v1/state", {"epoch": 1, "generation": W.agent.generation, "key": KEY,
                                                       "muxes": [MUX, MUX6], "vips": list(vips), **more})
     equal(status, ok, f"PUT /v1/state ({answer})")
     return answer
@@ -314,6 +314,15 @@ def second_level():
             return {c["target"]: c["state"] for c in W.agent.status()["vips"][0]["checks"]}
 
         until(lambda: set(states().values()) == {"up"}, "all targets are up")
+        other = model.key(43)
+        for which, key in ((1, other), (0, KEY)):
+            put(dict(virtual(weights), key=which), key1=other)
+            until(lambda: set(states().values()) == {"up"}, "all targets are up")
+            table = model.Table([(a, w, False) for a, w in zip(VMS, weights)])
+            for sport in range(19000 + 100 * which, 19012 + 100 * which):
+                equal(get(sport=sport)["name"], table.choose(CLIENT, VIP, 6, sport, 80, model.key_level2(key)), f"key {which}, flow from port {sport}")
+        put(dict(virtual(weights), key=1), ok=400)
+        put(virtual(weights))
         for down in (None, "10.98.2.2"):
             if down:
                 webs[down].stop()
@@ -324,7 +333,7 @@ def second_level():
             got = []
             for sport in range(20000, 20040):
                 sport += 100 if down else 0
-                want = table.choose(CLIENT, VIP, 6, sport, 80, model.seed_level2(SEED))
+                want = table.choose(CLIENT, VIP, 6, sport, 80, model.key_level2(KEY))
                 answer = get(sport=sport)
                 equal(answer, {"name": want, "client": CLIENT}, f"flow from port {sport}")
                 got.append(answer["name"])

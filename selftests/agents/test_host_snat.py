@@ -27,7 +27,7 @@ sys.path.insert(0, os.path.join(TOP, "selftests", "model"))
 import duet_model as model  # pylint: disable=wrong-import-position
 
 REAL = bool(os.environ.get("DUET_REAL_MUX"))
-N, SEED = 8, 4711
+N, KEY = 8, model.key(4711)
 TOTAL = int(os.environ.get("DUET_SNAT_CONNECTIONS", "10000"))
 VIP, VIP2, MUX = "203.0.113.1", "203.0.113.2", "10.97.255.1"
 CORE, HOSTS = f"snat-c{os.getpid()}", [f"snat-{i}-{os.getpid()}" for i in range(N)]
@@ -78,7 +78,7 @@ class Mux:
                 if not dip:
                     sport, dport = struct.unpack("!HH", p[20:24])
                     dip = self.cache[key] = self.tables[socket.inet_ntoa(p[16:20])].choose(
-                        socket.inet_ntoa(p[12:16]), socket.inet_ntoa(p[16:20]), p[9], sport, dport, SEED)
+                        socket.inet_ntoa(p[12:16]), socket.inet_ntoa(p[16:20]), p[9], sport, dport, KEY)
                 self.sent[dip] = self.sent.get(dip, 0) + 1
                 try:
                     self.raw.sendto(p, (dip, 0))
@@ -93,7 +93,7 @@ class Module:
         duet = os.path.join(BIN, "duet")
         self.duet = lambda *a: run("ip", "netns", "exec", CORE, duet, *a)
         run("ip", "-n", CORE, "link", "add", "mux0", "type", "duet")
-        self.duet("dev", "set", "mux0", "mode", "hmux", "seed", str(SEED), "local", MUX)
+        self.duet("dev", "set", "mux0", "mode", "hmux", "key", KEY, "local", MUX)
         run("ip", "-n", CORE, "link", "set", "mux0", "up")
         for vip in (VIP, VIP2):
             run("ip", "-n", CORE, "route", "add", f"{vip}/32", "dev", "mux0")
@@ -203,7 +203,7 @@ def healthy(ns):
 
 def put(i, vips=None, snat=None, down=(), ok=200, **more):
     W.generation += 1
-    body = {"epoch": 1, "generation": W.generation, "seed": SEED, "muxes": [MUX],
+    body = {"epoch": 1, "generation": W.generation, "key": KEY, "muxes": [MUX],
             "vips": [{"vip": VIP, "dip": DIPS[i], "rules": rules(down)}] if vips is None else vips,
             "snat": [{"vip": VIP, "first": 20000 + i * SIZE, "last": 20000 + (i + 1) * SIZE - 1}] if snat is None else snat,
             "snat_except": ["10.0.0.0/8"], **more}
@@ -333,7 +333,7 @@ def a_dip_is_removed():
         put(i, vips=[{"vip": VIP, "dip": DIPS[i], "rules": rules(dips=fewer)}])
     kept = ended = 0
     for i, s, sport, (remote, port) in sample:
-        stays = table.choose(remote, VIP, 6, port, sport, SEED) == DIPS[i]
+        stays = table.choose(remote, VIP, 6, port, sport, KEY) == DIPS[i]
         try:
             alive = echoes(s, b"and now?")
         except TimeoutError:
@@ -354,7 +354,7 @@ def a_dip_is_removed():
 def exhausted():
     """no port left: the connection fails at once and is counted; one in TIME_WAIT is not used again"""
     table, remote = model.Table([(d, 1, False) for d in DIPS]), REMOTES[19]
-    good = [p for p in range(50000, 50060) if table.choose(remote, VIP, 6, 80, p, SEED) == DIPS[0]]
+    good = [p for p in range(50000, 50060) if table.choose(remote, VIP, 6, 80, p, KEY) == DIPS[0]]
     put(0, snat=[{"vip": VIP, "first": 50000, "last": 50059}])
     socks = [opened(HOSTS[0], remote) for _ in good]
     equal(sorted(s.getsockname()[1] for s in socks), good, "every port that will do was used")
@@ -415,7 +415,7 @@ def left_alone():
     equal(inner.getsockname()[0], DIPS[0], "an excepted destination")
     u.connect((REMOTES[2], 53))
     table = model.Table([(d, 1, False) for d in DIPS])
-    equal((u.getsockname()[0], table.choose(REMOTES[2], VIP, 17, 53, u.getsockname()[1], SEED)), (VIP, DIPS[0]), "UDP")
+    equal((u.getsockname()[0], table.choose(REMOTES[2], VIP, 17, 53, u.getsockname()[1], KEY)), (VIP, DIPS[0]), "UDP")
     six.settimeout(20)
     six.connect((f"::ffff:{REMOTES[3]}", 80))
     equal(greeting(six).split()[0], VIP, "IPv4 from an IPv6 socket")

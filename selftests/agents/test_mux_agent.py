@@ -13,6 +13,8 @@ import yaml
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from lib import BIN, TOP, Failed, check, equal, folder, main, run, test, until  # noqa: E402
+sys.path.insert(0, os.path.join(TOP, "selftests", "model"))
+import duet_model as model  # noqa: E402
 from muxlab import NS, PEER, VIPS, Lab, wish  # noqa: E402
 
 @test
@@ -92,7 +94,7 @@ def fence_kept():
     def refused():
         for epoch, generation in ((10, 1 << 40), (11, 5), (0, 0)):
             fence = {"epoch": epoch, "generation": generation}
-            for method, path, body in (("PUT", "/v1/state", {**fence, "seed": 7, "vips": []}), ("PUT", "/v1/drain", {**fence, "drain": True}),
+            for method, path, body in (("PUT", "/v1/state", {**fence, "key": "7".zfill(32), "vips": []}), ("PUT", "/v1/drain", {**fence, "drain": True}),
                                        ("PUT", f"/v1/vips/{VIPS[0]}", {**fence, **wish(VIPS[0], dips=("10.1.9.9",))}),
                                        ("POST", f"/v1/vips/{VIPS[0]}/withdraw", fence), ("POST", f"/v1/vips/{VIPS[0]}/drain", fence),
                                        ("DELETE", f"/v1/vips/{VIPS[0]}?epoch={epoch}&generation={generation}", None)):
@@ -116,7 +118,7 @@ def fence_kept():
         equal(lab.ask(method, path, body)[0], want, f"status of {method} {path}")
     refused()
     for epoch, generation in ((1 << 53, 0), (11, 1 << 53), (1 << 62, 1 << 62)):
-        status, answer = lab.ask("PUT", "/v1/state", {"epoch": epoch, "generation": generation, "seed": 7, "vips": []})
+        status, answer = lab.ask("PUT", "/v1/state", {"epoch": epoch, "generation": generation, "key": "7".zfill(32), "vips": []})
         check(status == 422 and "every controller" in answer["detail"], f"an epoch that no controller has: {status} {answer}")
     refused()
     # the way out after an epoch that no controller will ever reach
@@ -158,7 +160,10 @@ def bad_input():
         status, answer = lab.put(*vips, ok=False)
         equal(status, 422, f"status of {vips}")
         check(because in answer["detail"], f"{answer['detail']!r} has no {because!r}")
-    for body, because in (("{", "JSON"), ({"epoch": 1}, "generation"), ({"epoch": 9, "generation": 9, "seed": 7}, "vips")):
+    for body, because in (("{", "JSON"), ({"epoch": 1}, "generation"), ({"epoch": 9, "generation": 9, "key": "7".zfill(32)}, "vips"),
+                          ({"epoch": 9, "generation": 9, "vips": []}, "key"), ({"epoch": 9, "generation": 9, "vips": [], "key": 7}, "hex digits"),
+                          ({"epoch": 9, "generation": 9, "vips": [], "key": "0" * 32}, "hex digits"),
+                          ({"epoch": 9, "generation": 9, "vips": [], "seed": 7}, "128 bits")):
         status, answer = lab.ask("PUT", "/v1/state", body)
         check(status in (400, 422) and because in answer["detail"], f"{body}: {status} {answer}")
     equal(lab.ask("GET", "/v1/nothing")[0], 404, "status of a path that isn't there")
@@ -337,13 +342,34 @@ def drift():
 
 
 @test
-def seed():
-    """another seed is another deployment: all VIPs are made anew under it"""
+def keys():
+    """another key in place of one that VIPs use is another deployment: all VIPs are rebuilt under it"""
     lab = Lab(bird=False)
     lab.put(wish(VIPS[0]))
-    lab.put(wish(VIPS[0]), seed=8)
-    equal(lab.status()["device"]["seed"], 8, "seed")
+    first = lab.status()["device"]["key-fingerprint"]
+    equal(first, model.fingerprint(model.key(7)), "fingerprint")
+    lab.put(wish(VIPS[0]), key=model.key(8))
+    equal(lab.status()["device"]["key-fingerprint"], model.fingerprint(model.key(8)), "fingerprint of another key")
     equal(lab.vips()[VIPS[0]]["state"], "announced", "state")
+
+
+@test
+def two_keys():
+    """VIPs go from one key to the other one by one, and neither they nor their announcements are ever gone"""
+    lab = Lab(bird=False)
+    old, new = model.key(7), model.key(8)
+    lab.put(wish(VIPS[0]), wish(VIPS[1]))
+    status, answer = lab.put(wish(VIPS[0]), dict(wish(VIPS[1]), key=2), ok=False)
+    check(status == 422 and "key" in answer["detail"], f"a VIP with a third key: {status} {answer}")
+    steps = ((old, new, (0, 0)), (old, new, (1, 0)), (old, new, (1, 1)), (model.key(9), new, (1, 1)), (model.key(9), new, (1, 0)), (model.key(9), None, (0, 0)))
+    for first, second, which in steps:
+        answer = lab.put(*(dict(wish(vip), key=key) for vip, key in zip(VIPS, which)), key=first, **({"key1": second} if second else {}))
+        check(not any(answer["changed"][what] for what in ("added", "removed", "announced", "withdrawn")), f"{which}: {answer}")
+        device = lab.status()["device"]
+        equal((device["key-fingerprint"], device.get("key1-fingerprint")), (model.fingerprint(first), second and model.fingerprint(second)), f"{which}: keys")
+        equal([(lab.vips()[v]["state"], lab.vips()[v].get("key", 0)) for v in VIPS[:2]], [("announced", key) for key in which], "VIPs")
+    said = json.dumps([lab.status(), lab.ask("GET", "/v1/vips")[1], lab.ask("GET", "/metrics")[1]])
+    check(not any(key in said for key in (old, new, model.key(9))), "an answer has a key")
 
 
 @test

@@ -167,7 +167,7 @@ def hostile():
     """requests made of noise, cut short, oversized, deep: an answer or an end, and the next one is served"""
     rest = Rest(insecure=True)
     rng = random.Random(5)
-    good = b'PUT /v1/state HTTP/1.1\r\nHost: x\r\nContent-Length: 70\r\n\r\n{"epoch": 1, "generation": 1, "seed": 7, "vips": [], "aggregate": null}'
+    good = b'PUT /v1/state HTTP/1.1\r\nHost: x\r\nContent-Length: 102\r\n\r\n{"epoch": 1, "generation": 1, "key": "00000000000000000000000000000007", "vips": [], "aggregate": null}'
     deep = b"[" * 100000
     cases = [bytes(rng.randrange(256) for _ in range(rng.randrange(1, 400))) for _ in range(60)]
     for _ in range(300):
@@ -195,7 +195,7 @@ def hostile():
     equal(rest.unix(), (200, {"status": "ok"}), "the next one")
     equal(rest.unix("PUT", "/v1/log", "x" * 5000)[0], 413, "a body larger than its route takes")
     equal(rest.unix("PUT", "/v1/log", '{"level": "info", "level": "info"}')[0], 400, "a member twice")
-    large = {"epoch": 1, "generation": 1, "seed": 7, "aggregate": None, "vips": [
+    large = {"epoch": 1, "generation": 1, "key": "7".zfill(32), "aggregate": None, "vips": [
         {"vip": "203.0.113.1", "name": "x" * 3000000, "rules": [{"dips": [{"address": "10.1.1.1"}]}]}]}
     equal(rest.unix("PUT", "/v1/state", dict(large, vips="x" * 3000000))[0], 422, "a large body that is no state")
     status, said = rest.unix("PUT", "/v1/state", "[" + "1,\n" * 1000000 + "]")
@@ -223,7 +223,7 @@ def full_disk():
         rest.daemon.log = open(rest.path("log"), "w+", encoding="utf-8")
     until(lambda: answers(rest), "it starts")
     for generation in range(1, 20):
-        body = {"epoch": 1, "generation": generation, "seed": 7, "aggregate": None,
+        body = {"epoch": 1, "generation": generation, "key": "7".zfill(32), "aggregate": None,
                 "vips": [{"vip": "203.0.113.1", "rules": [{"dips": [{"address": f"10.1.1.{generation}"}]}]}]}
         status, answer = rest.unix("PUT", "/v1/state", body)
         equal((status, sum(answer["changed"].values())), (200, 1), "a change")

@@ -12,7 +12,7 @@ import sys
 import lib
 import test_host_snat as lab
 from lib import BIN, TOP, Failed, check, equal, inside, rest, test, until
-from test_host_snat import CORE, DIPS, HOSTS, MUX, N, REMOTES, SEED, VIP, W, greeting, opened
+from test_host_snat import CORE, DIPS, HOSTS, MUX, N, REMOTES, KEY, VIP, W, greeting, opened
 
 sys.path.insert(0, os.path.join(TOP, "selftests", "controller"))
 import agents  # pylint: disable=wrong-import-position
@@ -33,10 +33,13 @@ def setup():
     dot = os.path.join(W.folder, "topology.dot")
     with open(dot, "w", encoding="ascii") as f:
         f.write(topology(dict(urls, smux1=W.smux.url), at).replace("10.254.1.1", MUX))
+    key_file = os.path.join(W.folder, "key")
+    with open(os.open(key_file, os.O_WRONLY | os.O_CREAT, 0o600), "w", encoding="ascii") as f:
+        f.write(KEY + "\n")
     conf = os.path.join(W.folder, "controller.conf")
     with open(conf, "w", encoding="ascii") as f:
         f.write(f"[controller]\nname = ctl\nlisten = 0.0.0.0:8470\ninsecure = yes\nstore = {W.folder}/store.sqlite\ntopology = {dot}\n"
-                f"aggregate = 203.0.113.0/24\nseed = {SEED}\n")
+                f"aggregate = 203.0.113.0/24\nkey-file = {key_file}\n")
     W.controller = lib.Daemon(CORE, "controller", os.path.join(BIN, "duet-controller"), "-c", conf)
     lib.CLEANUP.append(W.controller.remove)
     W.agents.append(W.controller)
@@ -104,7 +107,7 @@ def a_block_each():
             name = s.getsockname()
             check(name[0] == VIP and first <= name[1] <= last, f"host {i}: {name} is of VIP and its block {first}-{last}")
             equal(greeting(s), f"{name[0]} {name[1]}", "what the server sees")
-            equal(W.mux.tables[VIP].choose(remote, VIP, 6, 80, name[1], SEED), DIPS[i], "the DIP that what returns selects")
+            equal(W.mux.tables[VIP].choose(remote, VIP, 6, 80, name[1], KEY), DIPS[i], "the DIP that what returns selects")
             gone(s)
 
 
@@ -191,8 +194,10 @@ def an_old_store():
     until(lambda: has(2) == before[2], "host 2 has its ports again though nobody but its kernel knew", 20)
     W.agents[3].start()
     until(lambda: not any("is a copy" in f for f in answers("GET", "/v1/status")["faults"]), "every host has been heard", 20)
-    until(lambda: [has(i) for i in range(N)] == before, "ports")
-    until(lambda: [blocks_of(i) for i in range(N)] == before, "as the controller has them")
+    # one may run low by now and be given more, as the ports that fit the hash would have it
+    until(lambda: all(before[i] <= has(i) == blocks_of(i) for i in range(N)), "ports, as the controller has them")
+    every = [b for i in range(N) for b in has(i)]
+    equal(len(every), len(set(every)), "blocks of all hosts, and how many different ones")
     for s in socks:
         check(lab.echoes(s, b"still there?"), "connections of before go on")
         gone(s)

@@ -89,7 +89,7 @@ def host_agent():
     equal(s["command-checks"]["left-behind-ends"], "by cgroup", "how what commands leave behind ends")
     W.agent.generation += 1
     status, answer = W.agent.ask("PUT", "/v1/state", {
-        "epoch": 1, "generation": W.agent.generation, "seed": 1, "muxes": [base.MUX], "snat": [{"vip": VIP, "first": 40000, "last": 40063}],
+        "epoch": 1, "generation": W.agent.generation, "key": "1".zfill(32), "muxes": [base.MUX], "snat": [{"vip": VIP, "first": 40000, "last": 40063}],
         "snat_except": [], "vips": [{"vip": VIP, "dip": DIP, "rules": [{"dips": [{"address": DIP}]}]}]})
     equal(status, 200, f"SNAT ({answer})")
     sh("bash", "-c", f"echo >/dev/udp/{CLIENT}/9", ns=HOST)

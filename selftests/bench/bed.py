@@ -92,7 +92,7 @@ route add fd00:7::/32 via fd00:8::2
 
     def device(self, mode="hmux", limits=True):
         run("ip", "-n", "mux", "link", "add", "mux0", "type", "duet")
-        args = ["mode", mode, "seed", "0x5eed", "local", "10.8.0.1", "local", "fd00:8::1"]
+        args = ["mode", mode, "key", f"{0x5eed:032x}", "local", "10.8.0.1", "local", "fd00:8::1"]
         if mode == "hmux" and limits:
             args += ["limits", "vips", "0", "rules", "0", "members", "0", "tunnels", "0"]
         self.cli("dev", "set", "mux0", *args)

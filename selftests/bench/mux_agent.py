@@ -143,7 +143,7 @@ def full_sync(n):
     vips = [wish(f"198.{18 + i // 65536}.{i // 256 % 256}.{i % 256}", dips=[f"10.1.{i % 16}.{1 + (i + k * 7) % 250}" for k in range(4)],
                  announce="no") for i in range(1, n + 1)]
     kept = Kept(lab)
-    state = {"seed": 7, "aggregate": None, "vips": vips}
+    state = {"key": f"{7:032x}", "aggregate": None, "vips": vips}
     ran = on_cpu(lab)
     answer, began, ended = kept.change("PUT", "/v1/state", state)
     result = {"vips": answer["changed"]["added"], "seconds": round(ended - began, 3), "clock": CLOCK,

@@ -75,7 +75,7 @@ def full_sync(n, clock):
     lab = Lab(bird=False, backend="kmod", max_vips=n, max_members=0xfffffffe, max_tunnels=0xfffffffe, keepalive_ms=0)
     vips = [wish(f"198.{18 + i // 65536}.{i // 256 % 256}.{i % 256}", dips=[f"10.1.{i % 16}.{1 + (i + k * 7) % 250}" for k in range(4)],
                  announce="no") for i in range(1, n + 1)]
-    state = {"seed": 7, "aggregate": None, "vips": vips}
+    state = {"key": f"{7:032x}", "aggregate": None, "vips": vips}
     answer, began, ended = Kept(lab).change("PUT", "/v1/state", state)
     result = {"vips": answer["changed"]["added"], "seconds": round(ended - began, 3), "clock": clock}
     generation = lab.status()["device"]["generation"]

@@ -3,12 +3,17 @@
 full, dead or newer, and they watch what the controller does with all of them
 at once (class Watch). The real agents are in test_controller.py."""
 import json
+import os
+import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
 from fabric import rest
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "model"))
+from duet_model import fingerprint  # noqa: E402
 
 
 class Server(ThreadingHTTPServer):
@@ -100,6 +105,7 @@ class Mux(Agent):
         super().__init__(name, port)
         self.watch, self.smux, self.tunnels, self.lag = watch, smux, tunnels, lag
         self.puts, self.refuse = [], None
+        self.fingerprints = {}	# of the keys it was sent last
         self.lies = set()	# VIPs of which it tells other tables than it was sent
         self.vips = {}		# like the kernel's: survive the agent
         self.export = {}	# VIP: (exported from now on, since when)
@@ -154,7 +160,7 @@ class Mux(Agent):
         if method == "GET" and path == "/v1/status":
             return 200, {"name": self.name, "mode": "smux" if self.smux else "hmux", "instance": self.instance,
                          "epoch": self.epoch, "generation": self.generation, "synced": self.synced,
-                         "device": {"limits": {"tunnels": self.tunnels}, "used": {}}, "bird": {"state": "up"},
+                         "device": {"limits": {"tunnels": self.tunnels}, "used": {}, **self.fingerprints}, "bird": {"state": "up"},
                          "vips": [self.status_of(v) for v in self.vips]}
         if method == "GET":
             return (200, self.status_of(vip)) if vip in self.vips else (404, {"detail": f"no VIP {vip}"})
@@ -164,6 +170,7 @@ class Mux(Agent):
             return held
         if method == "PUT" and path == "/v1/state":
             refused = []
+            self.fingerprints = {f"{key}-fingerprint": fingerprint(body[key]) for key in ("key", "key1") if key in body}
             for old in set(self.vips) - {v["vip"] for v in body["vips"]}:
                 self.drop(old)
             for v in body["vips"]:

@@ -22,6 +22,12 @@ def check(place, dot, extra="", drop=()):
     return got.returncode, got.stdout
 
 
+def key_file(place, text, mode):
+    path = place.write(f"key{len(text)}-{mode:o}", text + "\n")
+    os.chmod(path, mode)
+    return path
+
+
 def topologies(tap, place):
     good = topology({"tor1": "http://127.0.0.1:1", "smux1": "http://127.0.0.1:2"}, SERVERS)
     code, said = check(place, good)
@@ -53,6 +59,12 @@ def topologies(tap, place):
         code, said = check(place, dot)
         tap.ok(code == 1 and "bad.dot" in said and all(w in said for w in words), f"topology with {what}: refused", said)
     for what, extra, drop, words in (
+            ("a seed", "seed=42\n", (), ["seed", "128 bits", "key-file"]),
+            ("a key file that isn't there", "key-file=/nowhere/key\n", (), ["/nowhere/key"]),
+            ("a key file with no key", f"key-file={key_file(place, 'short', 0o600)}\n", (), ["32 hex digits"]),
+            ("a key file of zeros", f"key-file={key_file(place, '0' * 32, 0o600)}\n", (), ["32 hex digits"]),
+            ("a key file that others can read", f"key-file={key_file(place, 'ab' * 16, 0o644)}\n", (), ["0644", "chmod 600"]),
+            ("a key file that a group can read", f"key-file={key_file(place, 'ab' * 16, 0o640)}\n", (), ["0640", "chmod 600"]),
             ("an unknown key", "colour=red\n", (), ["colour"]),
             ("no store", "", ("store",), ["store"]),
             ("a bad aggregate", "aggregate=203.0.113.1/24\n", ("aggregate",), ["203.0.113.1/24"]),
@@ -81,6 +93,8 @@ def commands(tap, place):
         text = getattr(got, where)
         return tap.ok(got.returncode == code and all(w in text for w in words), what, got.returncode, got.stdout, got.stderr)
 
+    ok("genkey needs no controller", ctl("genkey"))
+    tap.ok(len({ctl("genkey").stdout for _ in range(3)}) == 3 and len(ctl("genkey").stdout) == 33, "genkey: another key each time")
     ok("no controller: exit code 3 and a sentence", ctl("status"), url, code=3, where="stderr")
     child = place.run(f"{BIN}/duet-controller", "-c", conf)
     until(lambda: rest("GET", url + "/v1/status")["muxes"]["total"] == 11)

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 
-from agents import Host, Mux, Watch
+from agents import Host, Mux, Watch, fingerprint
 from fabric import BIN, Refused, free_ports, rest, run_test, topology, until
 
 SERVERS = {f"srv{n}": (f"10.{n}.0.1", f"tor{n}") for n in range(1, 5)}
@@ -71,15 +71,15 @@ class Lab:
         self.dot = place.write("topology.dot", topology({n: a.url for n, a in list(self.mux.items()) + list(self.host.items())}, SERVERS))
         self.child = {}
 
-    def config(self, store, n=0):
+    def config(self, store, n=0, extra=""):
         return self.place.write(f"controller{n}.conf", f"[controller]\nname=ctl{n}\nlisten=127.0.0.1:{self.ports[n]}\nstore={store}\n"
-                                                       f"topology={self.dot}\naggregate=203.0.113.0/24\nlease_s=2\ninsecure=yes\n")
+                                                       f"topology={self.dot}\naggregate=203.0.113.0/24\nlease_s=2\ninsecure=yes\n{extra}")
 
     def url(self, n=0):
         return f"http://127.0.0.1:{self.ports[n]}"
 
-    def start(self, store, n=0, wait=True):
-        self.child[n] = self.place.run(f"{BIN}/duet-controller", "-c", self.config(store, n))
+    def start(self, store, n=0, wait=True, extra=""):
+        self.child[n] = self.place.run(f"{BIN}/duet-controller", "-c", self.config(store, n, extra))
         return not wait or until(lambda: self.get("/v1/status", n)["muxes"]["total"] == 4, 30)
 
     def kill(self, n=0, how=signal.SIGKILL):
@@ -185,12 +185,17 @@ def sqlite_only(tap, lab, place):
     lab.watch.must = set()
     tap.ok(lab.start(old) and lab.settled(), "an older version's file is brought to the present one")
     places = {a["vip"]: a["mux"] for a in lab.get("/v1/assignment")["assignment"]}
-    tap.ok(places == {"203.0.113.1": "smux", "203.0.113.2": "tor2", "203.0.113.3": "smux"} and lab.get("/v1/status")["seed"] == 77 and
+    tap.ok(places == {"203.0.113.1": "smux", "203.0.113.2": "tor2", "203.0.113.3": "smux"} and len(lab.get("/v1/status")["key-fingerprint"]) == 16 and
            lab.get("/v1/moves/8")["state"] == "done" and lab.get("/v1/vips/203.0.113.3")["status"]["down"][0]["dip"] == DIPS[0] and
            any(e["kind"] == "old" for e in lab.get("/v1/events")["events"]), "with its VIPs, moves (one was carried out), DIPs, events", places)
     rest("POST", lab.url() + "/v1/backup", {"name": "copy.sqlite"})
     tap.refused(lambda: rest("POST", lab.url() + "/v1/backup", {"name": "../x"}), 422, ["name"], "a backup elsewhere: refused")
     export = lab.get("/v1/export")
+    key = next(body["key"] for _, _, path, body in reversed(lab.mux["smux1"].puts) if path == "/v1/state")
+    halves = [str(int.from_bytes(bytes.fromhex(key)[at:at + 8], "little", signed=True)) for at in (0, 8)]
+    tap.ok(not any(word in json.dumps(export) for word in (key, *halves)), "an export has no key")
+    modes = [os.stat(place.path(f)).st_mode & 0o777 for f in ("copy.sqlite", os.path.basename(old))]
+    tap.ok(not any(mode & 7 for mode in modes), "store and backup, which have it, are closed to others", modes)
     lab.kill()
     got = lab.command(place.path("copy.sqlite"), "--check")
     tap.ok(got.returncode == 0 and "3 VIPs" in got.stdout, "a backup made while running is whole", got)
@@ -211,8 +216,17 @@ def sqlite_only(tap, lab, place):
     for f in ("-wal", "-shm"):
         if os.path.exists(old + f):
             os.unlink(old + f)
-    tap.ok(lab.command(old, "--import", place.write("e.json", json.dumps(export))).returncode == 0 and lab.start(old) and lab.settled() and
-           {a["vip"]: a["mux"] for a in lab.get("/v1/assignment")["assignment"]} == places, "from an export it goes on as before")
+    tap.ok(lab.command(old, "--import", place.write("e.json", json.dumps(export))).returncode == 0, "an export is imported")
+    child = place.run(f"{BIN}/duet-controller", "-c", lab.config(old))
+    with open(place.path("duet-controller.log"), encoding="utf-8") as f:
+        tap.ok(child.wait(20) == 1 and "key-file" in f.read(), "without the key no controller starts on it: another would move every connection")
+    place.running.remove(child)
+    file = place.write("key", key)
+    os.chmod(file, 0o600)
+    tap.ok(lab.start(old, extra=f"key-file={file}\n") and lab.settled() and
+           {a["vip"]: a["mux"] for a in lab.get("/v1/assignment")["assignment"]} == places, "from an export and the key it goes on as before")
+    lab.kill()
+    tap.ok(lab.start(old) and lab.settled() and lab.get("/v1/status")["key-fingerprint"] == fingerprint(key), "the store has the key from then on")
     lab.kill()
 
 

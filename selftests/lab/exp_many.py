@@ -52,7 +52,7 @@ def fill(chain, n):
         elif bed.device == "sim":
             own = []		# its tables are written to a file at every step: too slow for so many
         began = time.monotonic()
-        bed.rest("PUT", f"{node.agent}/v1/state", {"epoch": 1, "generation": 1, "seed": 42, "aggregate": AGGREGATE, "vips": own},
+        bed.rest("PUT", f"{node.agent}/v1/state", {"epoch": 1, "generation": 1, "key": f"{42:032x}", "aggregate": AGGREGATE, "vips": own},
                  timeout=300)
         took[node.name] = (len(own), time.monotonic() - began)
     began = time.monotonic()

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0
 """A second implementation of hash and table, for tests: written from the words
-in include/duet/hash.h and table.h, not from their code, and in another shape
+in include/duet/hash.h, lookup3.h and table.h, not from their code, and in another shape
 (big integers, lists of generators), so that the two don't share mistakes."""
 import ipaddress
 import itertools
 
 M = 2**32
-HASH_INIT, LEVEL2, TABLE_SEED = 0x64756574, 0x6c766c32, 0x6d61676c
+LOOKUP3_INIT, TABLE_SEED = 0x64756574, 0x6d61676c
 PRIMES = (251, 509, 1021, 2039, 4093, 8191, 16381, 32749, 65521)
 PROBES, PER_DIP, SET_MAX = 32, 100, 512
 FNV_BASIS, FNV_PRIME = 0xcbf29ce484222325, 0x100000001b3
@@ -38,8 +38,8 @@ def words(address):
     return [int.from_bytes(packed[i:i + 4], "big") for i in range(0, len(packed), 4)]
 
 
-def hash_words(src, dst, ports, proto, seed):
-    init = (HASH_INIT + seed + (proto << 8)) % M
+def lookup3_words(src, dst, ports, proto, seed):
+    init = (LOOKUP3_INIT + seed + (proto << 8)) % M
     if len(src) == 1:
         return final(init + src[0], init + dst[0], init + ports)
     a, b, c = mix(init + src[0], init + src[1], init + src[2])
@@ -47,15 +47,68 @@ def hash_words(src, dst, ports, proto, seed):
     return final(a + dst[2], b + dst[3], c + ports)
 
 
-def hash_flow(src, dst, proto, sport, dport, seed, fields="5tuple"):
+class Sip:
+    """SipHash-1-3, a byte string at a time. key: 32 hex digits."""
+
+    def __init__(self, key):
+        k0, k1 = (int.from_bytes(bytes.fromhex(key)[i:i + 8], "little") for i in (0, 8))
+        self.v = [a ^ int.from_bytes(b, "big") for a, b in zip((k0, k1, k0, k1), (b"somepseu", b"dorandom", b"lygenera", b"tedbytes"))]
+
+    def half(self, a, b, c, d, k, l):
+        """a += b, c += d; b and d are turned by k and l and take in what they were added to; a is turned by 32"""
+        v = self.v
+        v[a], v[c] = (v[a] + v[b]) % 2**64, (v[c] + v[d]) % 2**64
+        v[b], v[d] = turn(v[b], k) ^ v[a], turn(v[d], l) ^ v[c]
+        v[a] = turn(v[a], 32)
+
+    def round(self):
+        self.half(0, 1, 2, 3, 13, 16)
+        self.half(2, 1, 0, 3, 17, 21)
+
+    def __call__(self, data):
+        data += b"\0" * (-(len(data) + 1) % 8) + bytes([len(data) % 256])
+        for i in range(0, len(data), 8):
+            word = int.from_bytes(data[i:i + 8], "little")
+            self.v[3] ^= word
+            self.round()
+            self.v[0] ^= word
+        self.v[2] ^= 0xff
+        for _ in range(3):
+            self.round()
+        return self.v[0] ^ self.v[1] ^ self.v[2] ^ self.v[3]
+
+
+def turn(x, k):
+    return (x << k | x >> (64 - k)) % 2**64
+
+
+def key(number):
+    """A key for tests, whose text ends with the number."""
+    return f"{number:032x}"
+
+
+def hash_words(src, dst, ports, proto, key):
+    """hash.h gives the words of the message, most significant number first; as a byte string each of them is
+    little-endian, and the top byte of the last one is the length, which Sip() adds."""
+    words = [a << 32 | b for a, b in ([(src[0], dst[0])] if len(src) == 1 else zip((src + dst)[::2], (src + dst)[1::2]))]
+    data = b"".join(w.to_bytes(8, "little") for w in words) + (proto << 32 | ports).to_bytes(5, "little")
+    assert len(data) == (13 if len(src) == 1 else 37)
+    return Sip(key)(data) % M
+
+
+def hash_flow(src, dst, proto, sport, dport, key, fields="5tuple"):
     ports = {"5tuple": sport << 16 | dport, "src-port": sport << 16, "src": 0}[fields]
     if proto in (1, 58) and fields != "src":
         ports = sport << 16
-    return hash_words(words(src), words(dst), ports, 0 if fields == "src" else proto, seed)
+    return hash_words(words(src), words(dst), ports, 0 if fields == "src" else proto, key)
 
 
-def seed_level2(seed):
-    return final(seed, LEVEL2, HASH_INIT)
+def key_level2(key):
+    return "".join(Sip(key)(bytes([what])).to_bytes(8, "little").hex() for what in (1, 2))
+
+
+def fingerprint(key):
+    return f"{Sip(key)(bytes([3])):016x}"
 
 
 def bucket(value, buckets):
@@ -74,7 +127,7 @@ def mapped(address):
 
 def dip_key(address):
     w = [int.from_bytes(mapped(address)[i:i + 4], "big") for i in range(0, 16, 4)]
-    return hash_words(w, w, 0, 0, TABLE_SEED)
+    return lookup3_words(w, w, 0, 0, TABLE_SEED)
 
 
 def buckets_for(n):
@@ -139,7 +192,7 @@ class Table:
                 digest = (digest ^ byte) * FNV_PRIME % 2**64
         return digest
 
-    def choose(self, src, dst, proto, sport, dport, seed, fields="5tuple"):
+    def choose(self, src, dst, proto, sport, dport, key, fields="5tuple"):
         if self.table is None:
             return None
-        return self.dips[self.table[bucket(hash_flow(src, dst, proto, sport, dport, seed, fields), self.buckets)]][0]
+        return self.dips[self.table[bucket(hash_flow(src, dst, proto, sport, dport, key, fields), self.buckets)]][0]

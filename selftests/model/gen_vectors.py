@@ -42,14 +42,15 @@ def answer(line):
         return answer_table(dips)
     if verb == "hash6":
         src, dst = words(args[0]), words(args[1])
-        ports, proto, seed = (int(a, 16) for a in args[2:])
-        return f"{model.hash_words(src, dst, ports, proto, seed):x}"
-    numbers = [int(a, 16) for a in args]
+        ports, proto = (int(a, 16) for a in args[2:4])
+        return f"{model.hash_words(src, dst, ports, proto, args[4]):x}"
     if verb == "hash4":
-        src, dst, ports, proto, seed = numbers
-        return f"{model.hash_words([src], [dst], ports, proto, seed):x}"
+        src, dst, ports, proto = (int(a, 16) for a in args[:4])
+        return f"{model.hash_words([src], [dst], ports, proto, args[4]):x}"
     if verb == "level2":
-        return f"{model.seed_level2(*numbers):x}"
+        flow = [0x0a000001], [0xcb007101], 40000 << 16 | 80, 6
+        return f"{model.hash_words(*flow, model.key_level2(args[0])):x} {int(model.fingerprint(args[0]), 16):x}"
+    numbers = [int(a, 16) for a in args]
     if verb == "bucket":
         return f"{model.bucket(*numbers):x}"
     if verb == "size":
@@ -97,14 +98,17 @@ def questions(seed):
     """All questions, a few thousand."""
     rng = random.Random(seed)
     edge = (0, 1, 0x7fffffff, 0x80000000, 0xffffffff)
+
+    def key():
+        return f"{rng.choice((0, 1, 2**64, 2**127, 2**128 - 1)) if rng.random() < 0.1 else rng.getrandbits(128):032x}"
     for _ in range(1500):
-        src, dst, ports, key = (rng.choice(edge) if rng.random() < 0.1 else rng.getrandbits(32) for _ in range(4))
-        yield f"hash4 {src:x} {dst:x} {ports:x} {rng.getrandbits(8):x} {key:x}"
+        src, dst, ports = (rng.choice(edge) if rng.random() < 0.1 else rng.getrandbits(32) for _ in range(3))
+        yield f"hash4 {src:x} {dst:x} {ports:x} {rng.getrandbits(8):x} {key()}"
     for _ in range(1500):
         yield (f"hash6 {rng.getrandbits(128):032x} {rng.getrandbits(128):032x} {rng.getrandbits(32):x} "
-               f"{rng.getrandbits(8):x} {rng.getrandbits(32):x}")
+               f"{rng.getrandbits(8):x} {key()}")
     for value in edge + tuple(rng.getrandbits(32) for _ in range(200)):
-        yield f"level2 {value:x}"
+        yield f"level2 {key()}"
         for buckets in (1, 250, rng.choice(model.PRIMES)):
             yield f"bucket {value:x} {buckets:x}"
     for n in range(model.SET_MAX + 2):

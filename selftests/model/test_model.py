@@ -5,6 +5,7 @@ failover and migration stand on. TAP. out/test/vectors must have been built
 (make unit)."""
 import collections
 import ipaddress
+import json
 import os
 import random
 import subprocess
@@ -61,8 +62,26 @@ def same_answers(kinds, least):
 
 
 def test_hash():
-    """hash, level-2 seed, bucket and size agree with the model"""
+    """hash, level-2 key, fingerprint, bucket and size agree with the model"""
     same_answers(("hash4", "hash6", "level2", "bucket", "size"), 4000)
+
+
+def test_siphash():
+    """the model's SipHash-1-3 is the one that this Python hashes strings with"""
+    if sys.hash_info.algorithm != "siphash13":
+        return
+    data = [bytes(range(n)) for n in range(1, 40)] + [random.Random(n).randbytes(n % 60 + 8) for n in range(60)]
+    for number in (0, 1, 4711, 2**32 - 1):
+        script = "import sys; print([hash(bytes.fromhex(d)) for d in sys.argv[1:]])"
+        got = subprocess.run([sys.executable, "-c", script, *(d.hex() for d in data)], env={"PYTHONHASHSEED": str(number)},
+                             capture_output=True, text=True, check=True).stdout
+        # Python's own way from PYTHONHASHSEED to a key (Python/bootstrap_hash.c); 0: all zeros
+        state, key = number, []
+        for _ in range(16):
+            state = (state * 214013 + 2531011) % 2**32
+            key.append(state >> 16 & 0xff if number else 0)
+        for d, h in zip(data, json.loads(got)):
+            check(model.Sip(bytes(key).hex())(d) == h % 2**64, f"PYTHONHASHSEED={number}, {len(d)} bytes {d.hex()}")
 
 
 def test_table():
@@ -77,12 +96,12 @@ def test_choice():
     moved = collections.Counter()
     for _ in range(500):
         src, dst = (str(ipaddress.IPv4Address(rng.getrandbits(32))) for _ in range(2))
-        sport, dport, other, seed = rng.getrandbits(16), rng.getrandbits(16), rng.getrandbits(16), rng.getrandbits(32)
+        sport, dport, other, key = rng.getrandbits(16), rng.getrandbits(16), rng.getrandbits(16), f"{rng.getrandbits(128):032x}"
         for fields in ("5tuple", "src-port", "src"):
-            here = table.choose(src, dst, 6, sport, dport, seed, fields)
-            moved[fields, "dport"] += here != table.choose(src, dst, 6, sport, other, seed, fields)
-            moved[fields, "sport"] += here != table.choose(src, dst, 6, other, dport, seed, fields)
-            moved[fields, "proto"] += here != table.choose(src, dst, 17, sport, dport, seed, fields)
+            here = table.choose(src, dst, 6, sport, dport, key, fields)
+            moved[fields, "dport"] += here != table.choose(src, dst, 6, sport, other, key, fields)
+            moved[fields, "sport"] += here != table.choose(src, dst, 6, other, dport, key, fields)
+            moved[fields, "proto"] += here != table.choose(src, dst, 17, sport, dport, key, fields)
     still = {key for key in (("src-port", "dport"), ("src", "dport"), ("src", "sport"), ("src", "proto"))}
     for fields in ("5tuple", "src-port", "src"):
         for what in ("dport", "sport", "proto"):

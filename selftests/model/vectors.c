@@ -4,9 +4,10 @@
  * test_model.py can compare them with the model. One question a line on stdin,
  * one answer a line on stdout; numbers are hexadecimal:
  *
- *   hash4 SRC DST PORTS PROTO SEED		the hash
- *   hash6 SRC DST PORTS PROTO SEED		the same, 32 digits an address
- *   level2 SEED				the second level's seed
+ *   hash4 SRC DST PORTS PROTO KEY		the hash; a key has 32 digits
+ *   hash6 SRC DST PORTS PROTO KEY		the same, 32 digits an address
+ *   level2 KEY				the hash of one flow under the second level's
+ *					key, and the fingerprint of KEY
  *   bucket HASH BUCKETS			the bucket
  *   size N					buckets for N DIPs
  *   table ADDR/WEIGHT/DOWN ...			in any order; the answer is
@@ -104,18 +105,29 @@ static int answer_table(char *s)
 
 static int answer(char *line)
 {
-	__u32 src[4], dst[4], a, b, c, d, e;
-	char s[40], t[40];
+	__u32 src[4], dst[4], a, b, c, d;
+	char s[40], t[40], k[40];
+	struct duet_key key, level2;
+	__u8 bytes[DUET_KEY_LEN];
 
 	if (!strncmp(line, "table ", 6))
 		return answer_table(line + 6);
-	if (sscanf(line, "hash4 %x %x %x %x %x", &a, &b, &c, &d, &e) == 5)
-		return printf("%x\n", duet_hash_v4(a, b, c, d, e));
-	if (sscanf(line, "hash6 %39s %39s %x %x %x", s, t, &c, &d, &e) == 5 &&
-	    words(s, src) && words(t, dst))
-		return printf("%x\n", duet_hash_v6(src, dst, c, d, e));
-	if (sscanf(line, "level2 %x", &a) == 1)
-		return printf("%x\n", duet_seed_level2(a));
+	if (sscanf(line, "hash4 %x %x %x %x %39s", &a, &b, &c, &d, k) == 5 &&
+	    unhex(k, bytes, DUET_KEY_LEN)) {
+		duet_key_init(&key, bytes);
+		return printf("%x\n", duet_hash_v4(a, b, c, d, &key));
+	}
+	if (sscanf(line, "hash6 %39s %39s %x %x %39s", s, t, &c, &d, k) == 5 &&
+	    words(s, src) && words(t, dst) && unhex(k, bytes, DUET_KEY_LEN)) {
+		duet_key_init(&key, bytes);
+		return printf("%x\n", duet_hash_v6(src, dst, c, d, &key));
+	}
+	if (sscanf(line, "level2 %39s", k) == 1 && unhex(k, bytes, DUET_KEY_LEN)) {
+		duet_key_init(&key, bytes);
+		duet_key_level2(&level2, &key);
+		return printf("%x %llx\n", duet_hash_v4(0x0a000001, 0xcb007101, 40000u << 16 | 80, 6, &level2),
+			      (unsigned long long)duet_key_fingerprint(&key));
+	}
 	if (sscanf(line, "bucket %x %x", &a, &b) == 2)
 		return printf("%x\n", duet_bucket(a, b));
 	if (sscanf(line, "size %x", &a) == 1)

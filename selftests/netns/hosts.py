@@ -181,7 +181,7 @@ class Hosts:
         """A new mux0."""
         run("ip", "-n", "m", "link", "del", "mux0", ok=False)
         batch("m", "link add mux0 type duet\nlink set mux0 up\n")
-        duet("dev", "set", "mux0", "mode", mode, "seed", "7", "local", LOCAL)
+        duet("dev", "set", "mux0", "mode", mode, "key", f"{7:032x}", "local", LOCAL)
         duet("dev", "set", "mux0", "local", LOCAL6)
         duet("port", "add", "mux0", port)
         batch("m", "route flush cache\n")

@@ -212,7 +212,7 @@ class Net:
                     f.write(value)
         if mode != "hmux":
             duet("dev", "set", "mux0", "mode", mode)
-        duet("dev", "set", "mux0", "seed", "7", "local", LOCAL)
+        duet("dev", "set", "mux0", "key", f"{7:032x}", "local", LOCAL)
         duet("port", "add", "mux0", "c0m")
         self.c = packet_socket("c", "c0")
         self.d = packet_socket("d", "d0", ETH_P_IP)

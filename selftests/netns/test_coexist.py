@@ -145,10 +145,10 @@ def errors_from_any_mux():
                 quoted = ip4(VIP, CLIENT, proto, struct.pack("!HHI", port, sport, 7))
                 frame = net.exchange(ip4("10.1.0.9", VIP, 1, error(quoted)))
                 check(frame, f"{mode}: the error about protocol {proto} did not come")
-                equal(outer_dst(frame), table.choose(CLIENT, VIP, proto, sport, port, 7, "5tuple"), f"{mode}: DIP, protocol {proto}")
+                equal(outer_dst(frame), table.choose(CLIENT, VIP, proto, sport, port, model.key(7), "5tuple"), f"{mode}: DIP, protocol {proto}")
         for ident in range(10):
             quoted = ip4(VIP, CLIENT, 1, struct.pack("!BBHHH", 0, 0, 0, ident, 1))
-            equal(outer_dst(net.exchange(ip4("10.1.0.9", VIP, 1, error(quoted)))), table.choose(CLIENT, VIP, 1, ident, 0, 7, "5tuple"), f"{mode}: echo")
+            equal(outer_dst(net.exchange(ip4("10.1.0.9", VIP, 1, error(quoted)))), table.choose(CLIENT, VIP, 1, ident, 0, model.key(7), "5tuple"), f"{mode}: echo")
 
 
 def error(quoted):
@@ -158,7 +158,7 @@ def error(quoted):
 
 @test
 def two_levels():
-    """a VIP with more DIPs than a set holds: a mux sends to TIPs, whose mux chooses again with the second seed"""
+    """a VIP with more DIPs than a set holds: a mux sends to TIPs, whose mux chooses again with the second key"""
     tips, each = 6, 6
     net = Net()
     # another mux: its own namespace, between m and the DIPs' network
@@ -176,7 +176,7 @@ def two_levels():
         real = [[f"10.6.{1 + t}.{1 + n}" for n in range(each)] for t in range(tips)]
         batch("t", "".join(f"route add 10.6.{1 + t}.0/24 dev t1\n" + "".join(
             f"neigh replace {d} lladdr {mac} dev t1 nud permanent\n" for d in real[t]) for t in range(tips)))
-        duet("dev", "set", "mux1", "seed", "7", "local", "10.6.0.1", ns="t")
+        duet("dev", "set", "mux1", "key", model.key(7), "local", "10.6.0.1", ns="t")
         duet("port", "add", "mux1", "t0", ns="t")
         duet("vip", "set", "mux1", "-f", "-", ns="t", stdin=json.dumps({"vips": [
             {"vip": f"10.9.0.{1 + t}", "kind": "tip", "rules": [{"dips": [{"address": d} for d in real[t]]}]} for t in range(tips)]}))
@@ -186,8 +186,8 @@ def two_levels():
         second = [model.Table([(d, 1, False) for d in real[t]]) for t in range(tips)]
         want, seen = {}, {}
         for sport in range(4000, 4200):
-            tip = int(first.choose(CLIENT, VIP, 17, sport, 53, 7, "5tuple").rsplit(".", 1)[1]) - 1
-            want[sport] = second[tip].choose(CLIENT, VIP, 17, sport, 53, model.seed_level2(7), "5tuple")
+            tip = int(first.choose(CLIENT, VIP, 17, sport, 53, model.key(7), "5tuple").rsplit(".", 1)[1]) - 1
+            want[sport] = second[tip].choose(CLIENT, VIP, 17, sport, 53, model.key_level2(model.key(7)), "5tuple")
             net.send(ip4(CLIENT, VIP, 17, udp(CLIENT, VIP, sport, 53), ttl=64))
         for frame in receive(out, is_ipip, seconds=30, count=len(want)):
             inner = frame[34:]
@@ -206,7 +206,7 @@ def replaced_under_load():
     net = Net()
     sets = [[dip(n) for n in range(1, 6)], [dip(n) for n in range(4, 12)]]
     tables = [model.Table([(d, 1, False) for d in s]) for s in sets]
-    allowed = {port: {t.choose(CLIENT, VIP, 17, port, 53, 7, "5tuple") for t in tables} for port in range(2000, 2064)}
+    allowed = {port: {t.choose(CLIENT, VIP, 17, port, 53, model.key(7), "5tuple") for t in tables} for port in range(2000, 2064)}
     packets, sent, stop = burst(64), [0], threading.Event()
 
     def stream():

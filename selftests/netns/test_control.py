@@ -85,12 +85,13 @@ def ports():
 
 @test
 def privilege():
-    """without CAP_NET_ADMIN nothing can be changed, and show works"""
+    """without CAP_NET_ADMIN nothing can be changed, no key is shown, and vip show works"""
     net = Net()
     net.vip([dip(1)])
     before = state()
     user = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all", "--bounding-set=-all")
-    for change in (("vip", "del", "mux0", "all"), ("dip", "set", "mux0", dip(1), "down"), ("port", "del", "mux0", "c0m"), ("dev", "set", "mux0", "seed", "1")):
+    for change in (("vip", "del", "mux0", "all"), ("dip", "set", "mux0", dip(1), "down"), ("port", "del", "mux0", "c0m"), ("dev", "set", "mux0", "key", f"{1:032x}"),
+                   ("dev", "show", "mux0"), ("dev", "show")):
         status, _, err = run("ip", "netns", "exec", "m", *user, DUET, *change, ok=False)
         equal(status, 1, f"status of {change}")
         check("ermi" in err or "CAP_NET_ADMIN" in err, f"says {err.strip()!r}")
@@ -100,15 +101,15 @@ def privilege():
 
 
 @test
-def seed_and_mode():
-    """seed and mode can't change under VIPs, and a repeated request changes nothing"""
+def key_and_mode():
+    """key and mode can't change under VIPs, and a repeated request changes nothing"""
     net = Net()
     net.vip([dip(1), dip(2)])
-    refused("m", "dev", "set", "mux0", "seed", "8", because="VIP")
+    refused("m", "dev", "set", "mux0", "key", f"{8:032x}", because="VIP")
     refused("m", "dev", "set", "mux0", "mode", "smux", because="VIP")
     generation = duet_json("dev", "show", "mux0")[0]["generation"]
     net.vip([dip(2), dip(1)])
-    duet("dev", "set", "mux0", "seed", "7", "mode", "hmux")
+    duet("dev", "set", "mux0", "key", f"{7:032x}", "mode", "hmux")
     duet("dip", "set", "mux0", dip(1), "up")
     equal(duet_json("dev", "show", "mux0")[0]["generation"], generation, "generation after requests that change nothing")
     refused("m", "dip", "set", "mux0", dip(9), "down", because=dip(9))

@@ -47,7 +47,7 @@ def echo():
     _, ask, listen = setup()
     both = NLM_F_ACK | NLM_F_ECHO
     port = attr("DUET_A_PORT_IFINDEX", struct.pack("I", index("d0m")))
-    cases = [("DEV_SET", (attr("DUET_A_SEED", struct.pack("I", 99)),), True, "same"),
+    cases = [("DEV_SET", (attr("DUET_A_KEY", b"k" * 16),), True, "same"),
              ("PORT_ADD", (port,), True, None), ("PORT_DEL", (port,), True, None),
              ("VIP_SET", (vip_attrs(simple(VIP, dip(1), dip(2)), key),), True, "same"),
              ("DIP_SET", (dip_nest(dip(1), "DOWN"),), True, "same"),
@@ -273,13 +273,13 @@ def user_namespaces():
     net, _, _ = setup()
     net.vip([dip(1)])
     user = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
-    script = f"set -e; ip link set lo up; ip link add mux9 type duet; ip link set mux9 up; {DUET} dev set mux9 mode smux seed 5; " \
+    script = f"set -e; ip link set lo up; ip link add mux9 type duet; ip link set mux9 up; {DUET} dev set mux9 mode smux key {5:032x}; " \
              f"{DUET} vip set mux9 {VIP} dip 10.0.0.1; {DUET} port add mux9 lo 2>/dev/null && exit 1; " \
              f"ip link add v0 type veth peer name v1; {DUET} port add mux9 v0; {DUET} dev show; ip link del mux9"
     shown = run(*user, "unshare", "--user", "--map-root-user", "--net", "sh", "-c", script)[1]
     check("mux9" in shown and "mux0" not in shown, f"the user's muxes: {shown}")
     before = duet_json("vip", "show", "mux0")
-    for change in (("dev", "set", "mux0", "seed", "3"), ("vip", "del", "mux0", "all"), ("port", "del", "mux0", "c0m"), ("dip", "set", "mux0", dip(1), "down")):
+    for change in (("dev", "set", "mux0", "key", f"{3:032x}"), ("vip", "del", "mux0", "all"), ("port", "del", "mux0", "c0m"), ("dip", "set", "mux0", dip(1), "down")):
         status, _, err = run("ip", "netns", "exec", "m", *user, "unshare", "--user", "--map-root-user", DUET, *change, ok=False)
         equal(status, 1, f"{change} by root of another user namespace ({err.strip()})")
         check("ermi" in err or "CAP_NET_ADMIN" in err, f"says {err.strip()!r}")

@@ -120,7 +120,7 @@ class Wire(Net):
         self.genl.flush()
         if case.device != self.device:
             self.device = {}
-            self.duet("dev", "set", "mux0", "mode", case.device["mode"], "seed", str(case.device["seed"]))
+            self.duet("dev", "set", "mux0", "mode", case.device["mode"], "key", f"{case.device['key']:032x}")
             if None in (case.device["local4"], case.device["local6"]):
                 self.duet("dev", "set", "mux0", "local", "none")
             for key in ("local4", "local6"):

@@ -211,7 +211,7 @@ def hmux_keeps_connections():
     exchange(net, conns)
     # the VIP moves to another mux with the same set: mux1 takes the port over
     batch("m", "link add mux1 type duet\nlink set mux1 up\n")
-    duet("dev", "set", "mux1", "mode", "smux", "seed", "7", "local", "10.2.0.1")
+    duet("dev", "set", "mux1", "mode", "smux", "key", f"{7:032x}", "local", "10.2.0.1")
     duet("vip", "set", "mux1", VIP, "dip", *reversed(five))
     duet("port", "del", "mux0", "c0m")
     duet("port", "add", "mux1", "c0m")

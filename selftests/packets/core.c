@@ -163,7 +163,8 @@ static enum duet_verdict take(const struct core *c, const struct core_vip *vip, 
 	enum duet_verdict verdict;
 	struct duet_tuple t;
 	struct duet_view v;
-	__u32 bucket, seed;
+	const struct duet_key *key;
+	__u32 bucket;
 	unsigned int i;
 
 	verdict = core_parse(p, len, v6, len < 40 ? len : 40, &v, &t);
@@ -185,8 +186,8 @@ static enum duet_verdict take(const struct core *c, const struct core_vip *vip, 
 			unreachable(r, p, v.len, &t);
 		return DUET_VERDICT_DROP_NO_DIP;
 	}
-	seed = vip->tip ? duet_seed_level2(c->seed) : c->seed;
-	bucket = duet_bucket(duet_tuple_hash(&t, r->rule->match.fields, seed), r->rule->buckets);
+	key = vip->tip ? &c->level2 : &c->key;
+	bucket = duet_bucket(duet_tuple_hash(&t, r->rule->match.fields, key), r->rule->buckets);
 	memcpy(r->chosen, r->rule->dips[r->rule->table[bucket]].addr, 16);
 	return send_to(c, vip, p, v.len, &t, r);
 }

@@ -38,7 +38,8 @@ struct core_vip {
 
 /* A mux: addresses all zero are none. */
 struct core {
-	__u32 seed, mtu;
+	struct duet_key key, level2;
+	__u32 mtu;
 	__u8 local4[16], local6[16];
 	unsigned int n;
 	struct core_vip vips[CORE_VIPS];

@@ -78,13 +78,24 @@ static bool parse_dip(struct core_rule *rule, const char *text)
 	return true;
 }
 
+static void parse_key(const char *text, struct core *c)
+{
+	__u8 bytes[DUET_KEY_LEN] = {};
+	int i;
+
+	for (i = 0; i < DUET_KEY_LEN; i++)
+		sscanf(text + 2 * i, "%2hhx", &bytes[i]);
+	duet_key_init(&c->key, bytes);
+	duet_key_level2(&c->level2, &c->key);
+}
+
 static bool parse_config(struct golden *g, const char *key, const char *value)
 {
 	struct core *c = &g->core;
 	struct core_vip *vip = c->n ? &c->vips[c->n - 1] : NULL;
 
-	if (!strcmp(key, "seed"))
-		c->seed = strtoul(value, NULL, 0);
+	if (!strcmp(key, "key"))
+		parse_key(value, c);
 	else if (!strcmp(key, "mtu"))
 		c->mtu = strtoul(value, NULL, 0);
 	else if (!strcmp(key, "ethertype"))

@@ -9,7 +9,7 @@ with struct alone. README.md beside it says how a case is written.
 usage: packets.py [--emit FILE | --show CASE | --list]
   --emit FILE   all cases as one flat text file, easy to read from C (- is stdout):
                   case NAME
-                  config seed N | local4 ADDR | local6 ADDR | mode hmux|smux | mtu N | ethertype HEX
+                  config key HEX32 | local4 ADDR | local6 ADDR | mode hmux|smux | mtu N | ethertype HEX
                   config vip ADDR KIND FRAGMENTS OVERSIZE ALL_DOWN        the policies, all named
                   config rule PROTO|any PORT PORT_LAST FIELDS             of the vip above; 0 0: any port
                   config dip ADDR WEIGHT STATE                            of the rule above
@@ -35,7 +35,7 @@ VERDICTS = ("pass", "encap", "header", "no-rule", "no-dip", "fragment", "ttl", "
             "no-tunnel", "outer-error")
 PORTS = ("dip", "client")
 PROTOS = {"any": 0, "icmp": 1, "tcp": 6, "udp": 17, "sctp": 132}
-DEVICE = {"seed": 7, "local4": "10.2.0.1", "local6": "2001:db8:2::1", "mode": "hmux"}
+DEVICE = {"key": 7, "local4": "10.2.0.1", "local6": "2001:db8:2::1", "mode": "hmux"}
 POLICIES = {"kind": ("vip", "tip"), "fragments": ("drop", "hash"), "oversize": ("fragment", "refuse"), "all_down": ("drop", "reject", "pass")}
 MTU = 1500
 ANY = "?"		# a field that nothing prescribes: masked
@@ -479,18 +479,19 @@ class Case:
                 ipaddress.ip_address(dip["address"])
 
     def choose(self, flow):
-        """The DIP by the model: flow is [src, dst, protocol, sport, dport]; a TIP's has the second level's seed."""
-        need(len(flow) in (5, 6), "flow: src, dst, protocol, sport, dport, and below \"not\" a seed")
+        """The DIP by the model: flow is [src, dst, protocol, sport, dport]; a TIP's has the second level's key."""
+        need(len(flow) in (5, 6), "flow: src, dst, protocol, sport, dport, and below \"not\" a key")
         vip = self.vips[self.vip]
         rule = vip["rules"][self.rule]
-        seed = self.device["seed"]
-        seed = model.seed_level2(seed) if vip.get("kind") == "tip" else seed
-        return table(rule["dips"]).choose(*flow[:5], flow[5] if len(flow) == 6 else seed, rule.get("fields", "5tuple"))
+        key = model.key(flow[5] if len(flow) == 6 else self.device["key"])
+        if len(flow) == 5 and vip.get("kind") == "tip":
+            key = model.key_level2(key)
+        return table(rule["dips"]).choose(*flow[:5], key, rule.get("fields", "5tuple"))
 
     def emit(self):
         """The case as lines, see the top."""
         yield f"case {self.name}"
-        for key, value in {**self.device, "mtu": self.mtu, "ethertype": f"{self.ethertype:04x}"}.items():
+        for key, value in {**self.device, "key": model.key(self.device["key"]), "mtu": self.mtu, "ethertype": f"{self.ethertype:04x}"}.items():
             yield f"config {key} {'none' if value is None else value}"
         for vip in self.vips:
             yield f"config vip {vip['vip']} " + " ".join(vip.get(key, values[0]) for key, values in POLICIES.items())

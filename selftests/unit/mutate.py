@@ -95,12 +95,15 @@ MUTANTS = (
     ("table.h", TABLE, "up += dips[i].weight && !dips[i].down;", "up += !dips[i].down;"),
     ("table.h", TABLE, "for (i = b; dips[owner].down; owner = base[i])", "for (i = b; 0; owner = base[i])"),
     ("table.h", TABLE, "j < DUET_TABLE_PROBES", "j < 1"),
-    ("table.h", TABLE, "duet_hash_final(b, j,", "duet_hash_final(j, b,"),
+    ("table.h", TABLE, "duet_lookup3_final(b, j,", "duet_lookup3_final(j, b,"),
     ("table.h", TABLE, "primes[i] < n * DUET_BUCKETS_PER_DIP", "primes[i] < (n - 1) * DUET_BUCKETS_PER_DIP"),
     ("table.h", TABLE, "duet_digest_word(0xcbf29ce484222325ull, buckets)", "0xcbf29ce484222325ull"),
-    ("hash.h", HASH, "b ^= a; b -= duet_rot(a, 25);", "b ^= a; b -= duet_rot(a, 24);"),
-    ("hash.h", HASH, "((__u32)proto << 8);\n\n\treturn", "0;\n\n\treturn"),
-    ("hash.h", HASH, "duet_hash_final(a + dst[2], b + dst[3], c + ports)", "duet_hash_final(a + dst[2], b, c + ports)"),
+    ("lookup3.h", HASH, "b ^= a; b -= duet_rot(a, 25);", "b ^= a; b -= duet_rot(a, 24);"),
+    ("hash.h", HASH, "duet_rot64(v[3], 21)", "duet_rot64(v[3], 20)"),
+    ("hash.h", HASH, "(bytes << 24 | proto)", "(bytes << 24)"),
+    ("hash.h", HASH, "v[2] ^= 0xff;\n", ""),
+    ("hash.h", HASH, "(__u64)dst[2] << 32 | dst[3]", "(__u64)dst[2] << 32"),
+    ("hash.h", HASH, "duet_key_derive(key, DUET_LEVEL2_HIGH)", "duet_key_derive(key, DUET_LEVEL2_LOW)"),
 )
 
 

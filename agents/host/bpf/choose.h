@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * The second level: which of the targets behind this host a packet is for. The
- * hash is hash.h's under the seed of level two, the table is table.h's, built by
+ * hash is hash.h's under the key of level two, the table is table.h's, built by
  * the agent over those that are up.
  */
 #ifndef DUET_HOST_CHOOSE_H
@@ -37,18 +37,18 @@ static __always_inline void transport(struct __sk_buff *skb, __u32 l4, struct du
 }
 
 /* choose - number of the target; 0: none. Not static: the verifier looks at it once, not at every path to it */
-__attribute__((noinline)) int choose(__u32 index, const struct duet_tuple *t)
+__attribute__((noinline)) int choose(__u32 index, __u32 hash_key, const struct duet_tuple *t)
 {
 	__u32 zero = 0, key = index, *buckets, *target;
 	struct decap_settings *s = bpf_map_lookup_elem(&settings, &zero);
 	void *table = bpf_map_lookup_elem(&choices, &key);
 
-	if (!t || !s || !table)
+	if (!t || !s || !table || hash_key >= DUET_KEYS)
 		return 0;
 	buckets = bpf_map_lookup_elem(table, &zero);
 	if (!buckets)
 		return 0;
-	key = 1 + duet_bucket(duet_tuple_hash(t, DUET_FIELDS_5TUPLE, s->seed2), *buckets);
+	key = 1 + duet_bucket(duet_tuple_hash(t, DUET_FIELDS_5TUPLE, &s->level2[hash_key]), *buckets);
 	target = bpf_map_lookup_elem(table, &key);
 	return target ? *target : 0;
 }

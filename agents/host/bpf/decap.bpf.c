@@ -134,7 +134,7 @@ static __always_inline bool aim(struct __sk_buff *skb, const struct decap_served
 		}
 		if (!p->fragment)
 			transport(skb, l4, &t);
-		target = choose(s->index, &t);
+		target = choose(s->index, s->key, &t);
 	}
 	if (!target)
 		return false;

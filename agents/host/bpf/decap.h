@@ -51,6 +51,8 @@ struct decap_served {
 	__u16 mss4;		/* what the tunnel leaves of the MTU to a TCP segment */
 	__u16 mss6;
 	__u16 flags;		/* DECAP_RULES, DECAP_SOURCES */
+	__u16 key;		/* DELIVER_VIRTUAL: which of decap_settings.level2 */
+	__u16 unused;
 };
 
 /* Of one VIP; while its definition changes, those before and after. */
@@ -77,7 +79,7 @@ struct decap_prefix {
 };
 
 struct decap_settings {
-	__u32 seed2;		/* of the second level: duet_seed_level2() of the deployment's */
+	struct duet_key level2[DUET_KEYS];
 };
 
 /* What was last asked for: survives the agent, so an old request is refused after a restart too. */

@@ -62,7 +62,8 @@ struct search {
 	struct duet_tuple t;		/* as the mux will see what comes back */
 	struct decap_addr client;	/* key of `clients` */
 	__u32 range;			/* the next one */
-	__u32 table, seed, fields, first, size, at, left;	/* of the one walked */
+	__u32 table, fields, first, size, at, left;	/* of the one walked */
+	struct duet_key key;
 	__u32 port;			/* found; 0: none */
 };
 
@@ -70,7 +71,7 @@ static __always_inline void next_range(struct search *s, const struct snat_sourc
 {
 	s->table = r->table;
 	s->fields = r->fields;
-	s->seed = source->seed;
+	s->key = source->key;
 	s->first = r->first;
 	s->size = r->last - r->first + 1;
 	s->left = s->size;
@@ -101,7 +102,7 @@ static long next_port(__u32 i, struct search *s)
 	buckets = bpf_map_lookup_elem(table, &zero);
 	if (!buckets)
 		return 1;
-	key = 1 + duet_bucket(duet_tuple_hash(&s->t, s->fields, s->seed), *buckets);
+	key = 1 + duet_bucket(duet_tuple_hash(&s->t, s->fields, &s->key), *buckets);
 	ours = bpf_map_lookup_elem(table, &key);
 	if (!ours || !*ours)
 		return 0;

@@ -24,7 +24,8 @@ struct snat_range {
 
 struct snat_source {
 	struct decap_addr vip;
-	__u32 seed, ranges;
+	struct duet_key key;	/* that its muxes choose by */
+	__u32 ranges, unused;
 	struct snat_range range[SNAT_RANGES];
 };
 

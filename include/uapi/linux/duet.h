@@ -11,8 +11,8 @@
  *
  * A device starts in hmux mode with the paper's limits, no ports, no VIPs, and
  * is of one network namespace: every name and address below is looked up there.
- * Changes need CAP_NET_ADMIN in the user namespace that owns it; DEV_GET,
- * VIP_GET, FLOW_GET and TRACE need nothing.
+ * Changes need CAP_NET_ADMIN in the user namespace that owns it, and so does
+ * DEV_GET, which shows keys; VIP_GET, FLOW_GET and TRACE need nothing.
  *
  * A device is named by DUET_A_IFINDEX or DUET_A_IFNAME. Integers are in host byte order
  * but for addresses, which are 4 (IPv4) or 16 (IPv6) bytes in network order.
@@ -26,14 +26,16 @@
  *
  * DUET_CMD_DEV_GET	do, dump
  *	request: device (dump: none)
- *	reply:	 IFINDEX, IFNAME, MODE, SEED, LOCAL4, LOCAL6 (if set),
+ *	reply:	 IFINDEX, IFNAME, MODE, KEY, KEY1, LOCAL4, LOCAL6 (if set),
  *		 GENERATION, LIMITS, USED, PORTS, STATS, KEEPALIVE, FLOWS
  *		 (smux mode)
  *
  * DUET_CMD_DEV_SET	do
- *	request: device and any of MODE, SEED, LOCAL4, LOCAL6, LIMITS, FLOWS,
+ *	request: device and any of MODE, KEY, KEY1, LOCAL4, LOCAL6, LIMITS, FLOWS,
  *		 KEEPALIVE (members left out stay as they are).
- *	MODE and SEED can be changed only while the device has no VIP. LIMITS
+ *	MODE can be changed only while the device has no VIP, KEY and KEY1 only
+ *	while no VIP uses them (DUET_A_VIP_KEY). All muxes and hosts of a
+ *	deployment choose alike only under equal keys; zeros: not set. LIMITS
  *	below what is in use are refused. MODE loads that mode's preset limits
  *	unless LIMITS are there too. FLOWS needs smux mode; another MAX makes an
  *	empty table. A device with a KEEPALIVE that isn't set again within that
@@ -46,7 +48,7 @@
  *
  * DUET_CMD_VIP_SET	do
  *	request: device, VIP (nest of enum duet_vip_attr: ADDR, RULES, KIND,
- *		 FRAGMENTS, OVERSIZE, ALL_DOWN)
+ *		 FRAGMENTS, OVERSIZE, ALL_DOWN, KEY)
  *	Creates the VIP, or replaces all its rules in one step: a packet meets
  *	the old VIP or the new one.
  *
@@ -125,7 +127,7 @@ enum duet_vip_kind {
 	DUET_KIND_VIP,
 	DUET_KIND_TIP,		/* packets arrive in a tunnel from another mux:
 				 * outer header off, choose by the inner flow
-				 * with the second level's seed, encapsulate
+				 * with the second level's key, encapsulate
 				 */
 };
 
@@ -190,7 +192,7 @@ enum duet_attr {
 	DUET_A_IFINDEX = 1,	/* u32 */
 	DUET_A_IFNAME,		/* string */
 	DUET_A_MODE,		/* u32, enum duet_mode */
-	DUET_A_SEED,		/* u32, the deployment's hash seed */
+	DUET_A_KEY,		/* 16 bytes, key 0 of the deployment's hash */
 	DUET_A_LOCAL4,		/* 4 bytes, source of IPv4 outer headers */
 	DUET_A_LOCAL6,		/* 16 bytes, source of IPv6 outer headers */
 	DUET_A_GENERATION,	/* u64, of the device's configuration */
@@ -211,6 +213,7 @@ enum duet_attr {
 	DUET_A_PAD,
 	DUET_A_TABLE,		/* u32, enum duet_table_attr */
 	DUET_A_KEEPALIVE,	/* u32, ms; 0: off */
+	DUET_A_KEY1,		/* 16 bytes, key 1 */
 
 	__DUET_A_MAX,
 	DUET_A_MAX = __DUET_A_MAX - 1
@@ -284,6 +287,7 @@ enum duet_vip_attr {
 	DUET_A_VIP_OVERSIZE,	/* u32, enum duet_oversize; absent: fragment */
 	DUET_A_VIP_ALL_DOWN,	/* u32, enum duet_all_down; absent: drop */
 	DUET_A_VIP_PAD,
+	DUET_A_VIP_KEY,		/* u32, 0 or 1: chooses by KEY or by KEY1; absent: 0 */
 
 	__DUET_A_VIP_MAX,
 	DUET_A_VIP_MAX = __DUET_A_VIP_MAX - 1
