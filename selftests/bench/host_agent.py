@@ -209,7 +209,7 @@ def main():
         print(json.dumps(here(), indent=1))
         return
     vm = subprocess.run([os.path.join(TOP, "scripts/vm"), "--icount", "--timeout", "1500", "--name", "bench-host", "--",
-                         os.path.abspath(__file__), "--receive"], check=True, stdout=subprocess.PIPE, text=True).stdout
+                         "env", "DUET_PATIENCE=20", os.path.abspath(__file__), "--receive"], check=True, stdout=subprocess.PIPE, text=True).stdout
     result = {"receive": json.loads([l for l in vm.splitlines() if l.startswith("{")][-1])}
     if "ipip_device" not in result["receive"]:
         raise RuntimeError("the VM's kernel has no ipip device to compare with")
