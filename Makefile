@@ -27,7 +27,7 @@ CFLAGS   ?= -O2 -g
 CFLAGS   += -std=gnu11 -Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers -Werror
 DEPFLAGS  = -MMD -MP
 
-.PHONY: bench-files all help programs module unit clean deps check vmtest vmtest-debug test demo lab bench experiments $(O)/results/experiments.json
+.PHONY: bench-files matrix $(O)/results/robust.json all help programs module unit clean deps check vmtest vmtest-debug test demo lab bench experiments $(O)/results/experiments.json
 all: programs module
 
 # Programs a fragment adds: PROGRAMS += name, name-objs := x.o y.o (paths from
@@ -63,13 +63,19 @@ programs: $(addprefix $(O)/bin/,$(PROGRAMS))
 
 # The module is built in a copy of its sources, so that several kernels can be
 # built side by side and the source tree stays clean.
-KMOD_SRC := Kbuild $(wildcard kmod/*.[ch] include/duet/*.h include/uapi/linux/*.h)
+KMOD_SRC := Kbuild kmod/probe.sh $(wildcard kmod/*.[ch] include/duet/*.h include/uapi/linux/*.h)
 module: $(foreach k,$(KVERS),$(O)/kmod/$(k)/duet.ko)
 $(O)/kmod/%/duet.ko: $(KMOD_SRC)
 	$(say) KMOD $*
 	$(Q)mkdir -p $(@D)
 	$(Q)tar cf - $(KMOD_SRC) | tar xf - -C $(@D)
 	$(Q)$(MAKE) -s -C $(abspath $(firstword $(wildcard /lib/modules/$*/build $(O)/kernels/$*/build))) M=$(abspath $(@D)) W=1 modules
+
+matrix: deps
+	$(Q)scripts/matrix --json $(O)/results/matrix.json
+# put together from the matrix and from what the tests printed when they last ran
+$(O)/results/robust.json: matrix
+	$(Q)scripts/robust $@
 
 # A newcomer's targets begin with the packages; the rest is a second make,
 # because what pkg-config says is read when a makefile is.
@@ -112,6 +118,8 @@ help:
 ## experiments      the paper's Figures 11 to 14 and more failures, into out/results/experiments.json (docs/testbed.md)
 ## vmtest-debug     the module's tests on a kernel with KASAN, lockdep, kmemleak, failing memory (built once, in 20 minutes)
 ## bench            instructions per packet of every path, into out/results/datapath.json
+## matrix           compile duet.ko for every kernel that it is meant for, and print the table
+## out/results/robust.json      the matrix, the kernels whose tests passed, and what the tests of robustness printed (scripts/robust)
 ## deps             install the packages that all of this needs (scripts/deps --list)
 ## [all]            programs into out/bin, duet.ko for every kernel whose headers are installed
 ## module           duet.ko only        programs   the daemons and tools only

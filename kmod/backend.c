@@ -11,9 +11,14 @@ struct kmem_cache *duet_backend_cache;
 
 #define DUET_SLOTS_MIN	64
 
+static struct duet_slots *duet_slots_locked(const struct duet_dev *dd)
+{
+	return rcu_dereference_protected(dd->slots, duet_locked(dd));
+}
+
 static int duet_slots_grow(struct duet_dev *dd)
 {
-	struct duet_slots *old = rcu_dereference_protected(dd->slots, 1), *slots;
+	struct duet_slots *old = duet_slots_locked(dd), *slots;
 	u32 i, n = old ? old->n * 2 : DUET_SLOTS_MIN;
 
 	slots = kvzalloc(struct_size(slots, backend, n), GFP_KERNEL_ACCOUNT);
@@ -22,7 +27,8 @@ static int duet_slots_grow(struct duet_dev *dd)
 	slots->n = n;
 	for (i = 0; old && i < old->n; i++)
 		RCU_INIT_POINTER(slots->backend[i],
-				 rcu_dereference_protected(old->backend[i], 1));
+				 rcu_dereference_protected(old->backend[i],
+							   duet_locked(dd)));
 	rcu_assign_pointer(dd->slots, slots);
 	if (old)
 		kvfree_rcu(old, rcu);
@@ -32,7 +38,7 @@ static int duet_slots_grow(struct duet_dev *dd)
 /* duet_slot_take - only a mux with a flow table has slots */
 static int duet_slot_take(struct duet_dev *dd, struct duet_backend *backend)
 {
-	struct duet_slots *slots = rcu_dereference_protected(dd->slots, 1);
+	struct duet_slots *slots = duet_slots_locked(dd);
 	int slot;
 
 	if (dd->mode != DUET_MODE_SMUX)
@@ -45,7 +51,7 @@ static int duet_slot_take(struct duet_dev *dd, struct duet_backend *backend)
 			ida_free(&dd->slot_ids, slot);
 			return -ENOMEM;
 		}
-		slots = rcu_dereference_protected(dd->slots, 1);
+		slots = duet_slots_locked(dd);
 	}
 	backend->slot = slot;
 	rcu_assign_pointer(slots->backend[slot], backend);
@@ -93,7 +99,7 @@ static void duet_backend_rcu(struct rcu_head *rcu)
 
 void duet_backend_put(struct duet_dev *dd, struct duet_backend *backend)
 {
-	struct duet_slots *slots = rcu_dereference_protected(dd->slots, 1);
+	struct duet_slots *slots = duet_slots_locked(dd);
 
 	if (--backend->refs)
 		return;
@@ -107,6 +113,7 @@ void duet_backend_put(struct duet_dev *dd, struct duet_backend *backend)
 
 void duet_backend_exit(struct duet_dev *dd)
 {
-	kvfree(rcu_dereference_protected(dd->slots, 1));
+	/* unregistered: nobody else has it */
+	kvfree(rcu_dereference_protected(dd->slots, dd->dev->reg_state > NETREG_REGISTERED));
 	ida_destroy(&dd->slot_ids);
 }

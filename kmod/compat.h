@@ -1,41 +1,116 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* Differences between the kernels we build for, by feature. */
+/*
+ * Differences between the kernels we build for, by feature: DUET_HAVE_* is what
+ * kmod/probe.sh found out by compiling, so that backports don't matter.
+ */
 #ifndef DUET_COMPAT_H
 #define DUET_COMPAT_H
 
+#include "probed.h"
+
 #include <linux/netdevice.h>
 #include <linux/netlink.h>
-#include <linux/version.h>
+#include <linux/netfilter.h>
+#include <linux/skbuff.h>
+#if DUET_HAVE_LINUX_NETFILTER_NETDEV_H
+#include <linux/netfilter_netdev.h>
+#endif
 #include <net/genetlink.h>
+#include <net/ip.h>
 
-/* 6.5 gave GSO a header of its own */
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 5, 0)
+/* GSO got a header of its own */
+#if DUET_HAVE_NET_GSO_H
 #include <net/gso.h>
 #endif
 
-/* No transmit lock, no move to another namespace. 6.12: features became bits
- * of struct net_device (netns_immutable by a stable backport).
+#ifndef __flatten
+#define __flatten	__attribute__((flatten))
+#endif
+
+/* No transmit lock, no move to another namespace: once features, then bits of
+ * struct net_device, the second of which was renamed.
  */
 static inline void duet_set_netdev_flags(struct net_device *dev)
 {
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 12, 0)
+#if DUET_HAVE_DEV_LLTX
 	dev->lltx = true;
-	dev->netns_immutable = true;
 #else
-	dev->features |= NETIF_F_LLTX | NETIF_F_NETNS_LOCAL;
+	dev->features |= NETIF_F_LLTX;
+#endif
+#if DUET_HAVE_DEV_NETNS_IMMUTABLE
+	dev->netns_immutable = true;
+#elif DUET_HAVE_DEV_NETNS_LOCAL
+	dev->netns_local = true;
+#else
+	dev->features |= NETIF_F_NETNS_LOCAL;
 #endif
 }
 
-/* 6.7: genl_info is part of genl_dumpit_info */
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 7, 0)
+/* References to a netdev are tracked only where there is a tracker */
+#if !DUET_HAVE_DEV_HOLD
+struct duet_no_tracker {};
+
+#define netdevice_tracker struct duet_no_tracker
+
+static inline void netdev_hold(struct net_device *dev,
+			       netdevice_tracker *tracker, gfp_t gfp)
+{
+	dev_hold(dev);
+}
+
+static inline void netdev_put(struct net_device *dev, netdevice_tracker *tracker)
+{
+	dev_put(dev);
+}
+#endif
+
+/* genl_info is part of genl_dumpit_info */
+#if DUET_HAVE_GENL_INFO_DUMP
 #define duet_dump_attrs(cb)	(genl_info_dump(cb)->attrs)
 #else
 #define duet_dump_attrs(cb)	(genl_dumpit_info(cb)->attrs)
 #endif
 
-/* An extack sentence with numbers in it. Kernels older than 6.3 keep a pointer
- * and read it after the handler returned, so there the text lives in a ring of
- * buffers until many more refusals were written.
+/* The kernel's global limit of ICMP errors: of the machine, then of the
+ * namespace, then not exported any more. An older one charges what it allows, a
+ * newer one has two steps.
+ */
+#if !DUET_EXPORTED_icmp_global_allow
+/* duet_icmp_ratelimit - the kernel's default of icmp_msgs_per_sec, the module's */
+bool duet_icmp_ratelimit(void);
+#endif
+
+static inline bool duet_icmp_global_allow(struct net *net)
+{
+#if !DUET_EXPORTED_icmp_global_allow
+	return duet_icmp_ratelimit();
+#elif DUET_HAVE_ICMP_GLOBAL_NET
+	return icmp_global_allow(net);
+#else
+	return icmp_global_allow();
+#endif
+}
+
+static inline void duet_icmp_global_consume(struct net *net)
+{
+#if !DUET_EXPORTED_icmp_global_allow
+#elif DUET_HAVE_ICMP_CONSUME_NET
+	icmp_global_consume(net);
+#elif DUET_HAVE_ICMP_CONSUME
+	icmp_global_consume();
+#endif
+}
+
+#if !DUET_HAVE_SKB_CLEAR_TSTAMP
+static inline void skb_clear_tstamp(struct sk_buff *skb)
+{
+	skb->tstamp = 0;
+}
+#endif
+
+/* An extack sentence with numbers in it. Older kernels keep a pointer and read
+ * it after the handler returned, so there the text lives in a ring of buffers
+ * until many more refusals were written.
  */
 #ifdef NL_SET_ERR_MSG_FMT
 #define DUET_EXTACK_FMT		NL_SET_ERR_MSG_FMT

@@ -2,8 +2,8 @@
 /*
  * The net_device of a mux, its life, and the namespaces it lives in.
  *
- * A device belongs to one namespace for good: its VIPs
- * and ports are meaningless elsewhere.
+ * A device belongs to one namespace for good: its VIPs and ports are meaningless
+ * elsewhere.
  */
 #include "device.h"
 #include "backend.h"
@@ -31,6 +31,7 @@ struct duet_dev *duet_dev_find(struct duet_net *dn, u32 ifindex, const char *nam
 {
 	struct duet_dev *dd;
 
+	lockdep_assert_held(&dn->lock);
 	list_for_each_entry(dd, &dn->devices, node) {
 		if (ifindex ? dd->dev->ifindex == ifindex :
 			      name && !strcmp(dd->dev->name, name))
@@ -142,9 +143,15 @@ static void duet_setup(struct net_device *dev)
 	dev->needs_free_netdev = true;
 }
 
+#if DUET_HAVE_NEWLINK_PARAMS
+static int duet_newlink(struct net_device *dev,
+			struct rtnl_newlink_params *params,
+			struct netlink_ext_ack *extack)
+#else
 static int duet_newlink(struct net *src_net, struct net_device *dev,
 			struct nlattr *tb[], struct nlattr *data[],
 			struct netlink_ext_ack *extack)
+#endif
 {
 	struct duet_dev *dd = netdev_priv(dev);
 	struct duet_net *dn = duet_pernet(dev_net(dev));

@@ -93,9 +93,20 @@ struct duet_dev {
 
 extern struct rtnl_link_ops duet_link_ops;
 
-#define duet_flows_locked(dd) rcu_dereference_protected((dd)->flows, 1)
-
 struct duet_net *duet_pernet(const struct net *net);
+
+/* duet_locked - is duet_net->lock held? For rcu_dereference_protected(). */
+#define duet_locked(dd)	lockdep_is_held(&duet_pernet((dd)->net)->lock)
+
+static inline void duet_assert_locked(const struct duet_dev *dd)
+{
+	lockdep_assert_held(&duet_pernet(dd->net)->lock);
+}
+
+static inline struct duet_flows *duet_flows_locked(const struct duet_dev *dd)
+{
+	return rcu_dereference_protected(dd->flows, duet_locked(dd));
+}
 
 /* duet_dev_find - by ifindex, else by name; duet_net->lock held */
 struct duet_dev *duet_dev_find(struct duet_net *dn, u32 ifindex, const char *name);
@@ -121,6 +132,7 @@ static inline bool duet_is_local6(const struct duet_dev *dd,
 /* duet_dev_changed - new generation after a change; lock held */
 static inline void duet_dev_changed(struct duet_dev *dd)
 {
+	duet_assert_locked(dd);
 	dd->generation++;
 }
 

@@ -7,6 +7,7 @@
  * with the VIP as source like the DIP would have sent them.
  */
 #include "icmp.h"
+#include "compat.h"
 
 #include <linux/icmp.h>
 #include <linux/icmpv6.h>
@@ -51,9 +52,9 @@ static void duet_icmp_send(struct duet_dev *dd, const struct sk_buff *skb,
 	struct dst_entry *dst;
 	struct sk_buff *msg;
 
-	if (!duet_may_answer(t, skb->data + at) || !icmp_global_allow(dd->net))
+	if (!duet_may_answer(t, skb->data + at) || !duet_icmp_global_allow(dd->net))
 		return;
-	icmp_global_consume(dd->net);
+	duet_icmp_global_consume(dd->net);
 	dst = duet_icmp_route(dd, t);
 	if (!dst)
 		return;

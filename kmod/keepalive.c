@@ -41,6 +41,7 @@ void duet_keepalive_set(struct duet_dev *dd, u32 ms)
 {
 	struct duet_keepalive *k = &dd->keepalive;
 
+	duet_assert_locked(dd);
 	WRITE_ONCE(k->until, jiffies + msecs_to_jiffies(ms));
 	WRITE_ONCE(k->ms, ms);
 	if (ms)

@@ -8,7 +8,10 @@
 #include "percpu.h"
 #include "vip.h"
 
+#include <duet/version.h>
+
 #include <linux/module.h>
+#include <linux/ratelimit.h>
 #include <linux/slab.h>
 #include <net/genetlink.h>
 #include <net/rtnetlink.h>
@@ -20,6 +23,17 @@ char *duet_extack_buf(void)
 	static atomic_t next;
 
 	return ring[(unsigned int)atomic_inc_return(&next) % ARRAY_SIZE(ring)];
+}
+#endif
+
+#if !DUET_EXPORTED_icmp_global_allow
+bool duet_icmp_ratelimit(void)
+{
+	static DEFINE_RATELIMIT_STATE(limit, HZ, 1000);
+
+	/* without a line in the log for what it refuses */
+	ratelimit_set_flags(&limit, RATELIMIT_MSG_ON_RELEASE);
+	return __ratelimit(&limit);
 }
 #endif
 
@@ -78,6 +92,8 @@ static void __exit duet_exit(void)
 module_init(duet_init);
 module_exit(duet_exit);
 MODULE_LICENSE("GPL");
-MODULE_DESCRIPTION("Duet load balancer: VIP to IP-in-IP");
+MODULE_AUTHOR("The Duet on Linux authors");
+MODULE_VERSION(DUET_VERSION);
+MODULE_DESCRIPTION("Duet layer-4 load balancer: virtual IPs onto IP-in-IP tunnels");
 MODULE_ALIAS_RTNL_LINK("duet");
 MODULE_ALIAS_GENL_FAMILY(DUET_GENL_NAME);

@@ -236,7 +236,7 @@ static int duet_vip_get_cmd(struct sk_buff *skb, struct genl_info *info)
 		goto out;
 	}
 	ret = -ENOMEM;
-	msg = duet_nl_msg(duet_vip_size(vip), info->snd_portid, info->snd_seq, 0,
+	msg = duet_nl_msg(duet_vip_size(dd, vip), info->snd_portid, info->snd_seq, 0,
 			  DUET_CMD_VIP_GET, &hdr);
 	if (!msg) {
 		NL_SET_ERR_MSG(info->extack, "out of memory for the answer");

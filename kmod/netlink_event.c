@@ -89,7 +89,7 @@ void duet_nl_notify_vip(struct duet_dev *dd, const struct in6_addr *addr,
 	if (!duet_nl_wanted(dd, info, changed))
 		return;
 	vip = duet_vip_find(dd, addr);
-	msg = duet_nl_msg(vip ? duet_vip_size(vip) : NLMSG_GOODSIZE,
+	msg = duet_nl_msg(vip ? duet_vip_size(dd, vip) : NLMSG_GOODSIZE,
 			  info->snd_portid, info->snd_seq, 0, DUET_CMD_VIP_NTF, &hdr);
 	if (!msg)
 		goto err_lost;

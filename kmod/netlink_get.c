@@ -190,14 +190,14 @@ static int duet_put_rule(struct sk_buff *msg, const struct duet_rule *rule,
 	return 0;
 }
 
-size_t duet_vip_size(const struct duet_vip *vip)
+size_t duet_vip_size(const struct duet_dev *dd, const struct duet_vip *vip)
 {
-	const struct duet_rules *rules = duet_rules_locked(vip);
+	const struct duet_rules *rules = duet_rules_locked(dd, vip);
 	size_t size = 320;
 	u32 i;
 
 	for (i = 0; i < rules->n; i++)
-		size += 96 + duet_set_locked(&rules->rule[i])->group->n *
+		size += 96 + duet_set_locked(dd, &rules->rule[i])->group->n *
 			(nla_total_size(0) + nla_total_size(16) +
 			 3 * nla_total_size(4) + STATS_SIZE);
 	return size;
@@ -206,7 +206,7 @@ size_t duet_vip_size(const struct duet_vip *vip)
 int duet_put_vip(struct sk_buff *msg, const struct duet_dev *dd,
 		 const struct duet_vip *vip, bool stats)
 {
-	const struct duet_rules *rules = duet_rules_locked(vip);
+	const struct duet_rules *rules = duet_rules_locked(dd, vip);
 	struct nlattr *nest, *array;
 	int ret;
 	u32 i;
@@ -228,7 +228,7 @@ int duet_put_vip(struct sk_buff *msg, const struct duet_dev *dd,
 		return -EMSGSIZE;
 	for (i = 0; i < rules->n; i++) {
 		ret = duet_put_rule(msg, &rules->rule[i],
-				    duet_set_locked(&rules->rule[i]), false,
+				    duet_set_locked(dd, &rules->rule[i]), false,
 				    NULL, stats);
 		if (ret)
 			return ret;

@@ -22,7 +22,7 @@ int duet_put_addr(struct sk_buff *msg, int type, const struct in6_addr *addr);
 int duet_put_flow(struct sk_buff *msg, const struct duet_flow *flow,
 		  const struct in6_addr *flow_dip);
 /* duet_vip_size - room for duet_put_vip() */
-size_t duet_vip_size(const struct duet_vip *vip);
+size_t duet_vip_size(const struct duet_dev *dd, const struct duet_vip *vip);
 size_t duet_dev_size(const struct duet_dev *dd);
 
 #endif

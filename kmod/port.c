@@ -8,7 +8,6 @@
 #include "rx.h"
 
 #include <linux/if_vlan.h>
-#include <linux/netfilter_netdev.h>
 
 static __always_inline unsigned int duet_port_ip(struct duet_dev *dd,
 						 struct sk_buff *skb)
@@ -56,6 +55,7 @@ static struct duet_port *duet_port_find(struct duet_dev *dd, u32 ifindex)
 {
 	struct duet_port *port;
 
+	duet_assert_locked(dd);
 	list_for_each_entry(port, &dd->ports, node)
 		if (port->dev->ifindex == ifindex)
 			return port;
@@ -69,6 +69,7 @@ int duet_port_add(struct duet_net *dn, struct duet_dev *dd,
 	struct duet_port *port;
 	int ret;
 
+	ASSERT_RTNL();
 	if (dev->rtnl_link_ops == &duet_link_ops) {
 		NL_SET_ERR_MSG(extack, "a mux can't be the port of a mux");
 		return -EINVAL;
@@ -145,6 +146,7 @@ void duet_port_flush(struct duet_dev *dd)
 {
 	struct duet_port *port, *next;
 
+	duet_assert_locked(dd);
 	if (list_empty(&dd->ports))
 		return;
 	list_for_each_entry_safe(port, next, &dd->ports, node)

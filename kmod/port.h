@@ -4,6 +4,7 @@
 #define DUET_PORT_H
 
 #include <linux/netfilter.h>
+#include "compat.h"
 #include "device.h"
 
 struct duet_port {

@@ -3,8 +3,10 @@
  * The way of a packet through a mux: look up the VIP, parse, choose a DIP.
  */
 #include "rx.h"
+#include "drop.h"
 #include "flow.h"
 #include "icmp.h"
+#include "trace.h"
 #include "xmit.h"
 
 #include <linux/icmp.h>
@@ -135,6 +137,8 @@ static __always_inline bool duet_take(struct duet_dev *dd, struct duet_vip *vip,
 		       duet_xmit4(dd, choice.rules, choice.backend->tunnel, skb,
 				  &tuple);
 	duet_count(dd, verdict, view.len);
+	trace_duet_packet(dd->dev, verdict, &vip->addr,
+			  &choice.backend->tunnel->addr, view.len);
 	if (likely(verdict == DUET_VERDICT_ENCAP)) {
 		duet_stats_add(this_cpu_ptr(vip->stats), view.len);
 		duet_stats_add(this_cpu_ptr(choice.backend->stats), view.len);
@@ -143,7 +147,8 @@ static __always_inline bool duet_take(struct duet_dev *dd, struct duet_vip *vip,
 
 drop:
 	duet_count(dd, verdict, view.len);
-	kfree_skb(skb);
+	trace_duet_packet(dd->dev, verdict, &vip->addr, NULL, view.len);
+	duet_drop(skb, verdict);
 	return true;
 }
 
@@ -246,7 +251,8 @@ static noinline void duet_take_tip(struct duet_dev *dd, struct duet_vip *vip,
 	verdict = DUET_VERDICT_DROP_NO_DIP;
 drop:
 	duet_count(dd, verdict, len);
-	kfree_skb(skb);
+	trace_duet_packet(dd->dev, verdict, &vip->addr, NULL, len);
+	duet_drop(skb, verdict);
 }
 
 static bool duet_is_tip(const struct duet_vip *vip)
@@ -264,7 +270,7 @@ static noinline bool duet_rx_odd(struct duet_dev *dd, struct duet_vip *vip,
 		own = skb_clone(skb, GFP_ATOMIC);
 		if (!own) {
 			duet_count(dd, DUET_VERDICT_DROP_MEMORY, skb->len);
-			kfree_skb(skb);
+			duet_drop(skb, DUET_VERDICT_DROP_MEMORY);
 			return true;
 		}
 	}
@@ -343,5 +349,5 @@ void duet_rx_route(struct duet_dev *dd, struct sk_buff *skb)
 		icmpv6_send(skb, ICMPV6_DEST_UNREACH, ICMPV6_ADDR_UNREACH, 0);
 	else if (skb->protocol == htons(ETH_P_IP))
 		icmp_send(skb, ICMP_DEST_UNREACH, ICMP_HOST_UNREACH, 0);
-	kfree_skb(skb);
+	duet_drop(skb, vip ? DUET_VERDICT_DROP_NO_DIP : DUET_VERDICT_PASS);
 }

@@ -193,6 +193,7 @@ struct duet_set *duet_set_get(struct duet_dev *dd, const struct duet_dip *dips,
 	struct duet_group *group;
 	struct duet_set *set;
 
+	duet_assert_locked(dd);
 	hlist_for_each_entry(group, duet_group_head(dd, hash), node)
 		if (duet_group_is(group, hash, dips, n))
 			break;
@@ -225,6 +226,7 @@ void duet_set_put(struct duet_dev *dd, struct duet_set *set)
 {
 	struct duet_group *group = set->group;
 
+	duet_assert_locked(dd);
 	if (--set->refs)
 		return;
 	hlist_del(&set->node);

@@ -23,6 +23,7 @@ struct duet_tunnel *duet_tunnel_find(struct duet_dev *dd, const u8 addr[16])
 {
 	struct duet_tunnel *tunnel;
 
+	duet_assert_locked(dd);
 	hlist_for_each_entry(tunnel, duet_tunnel_head(dd, addr), node)
 		if (!memcmp(&tunnel->addr, addr, 16))
 			return tunnel;
@@ -81,6 +82,7 @@ static void duet_tunnel_free(struct rcu_head *rcu)
 
 void duet_tunnel_put(struct duet_dev *dd, struct duet_tunnel *tunnel)
 {
+	duet_assert_locked(dd);
 	if (--tunnel->refs)
 		return;
 	hlist_del_rcu(&tunnel->node);

@@ -33,6 +33,7 @@ struct duet_vip *duet_vip_find(struct duet_dev *dd, const struct in6_addr *addr)
 {
 	struct duet_vip *vip;
 
+	duet_assert_locked(dd);
 	hlist_for_each_entry(vip, duet_vip_head_of(dd, addr), node)
 		if (ipv6_addr_equal(&vip->addr, addr))
 			return vip;
@@ -64,7 +65,7 @@ static struct duet_tables duet_used_without(struct duet_dev *dd,
 		struct duet_set *set;
 
 		rule = &rules->rule[i];
-		set = duet_set_locked(rule);
+		set = duet_set_locked(dd, rule);
 		if (!--set->refs && !--set->group->refs)
 			used.members -= set->group->n;
 		for (j = 0; j < set->group->n; j++)
@@ -76,7 +77,7 @@ static struct duet_tables duet_used_without(struct duet_dev *dd,
 		struct duet_set *set;
 
 		rule = &rules->rule[i];
-		set = duet_set_locked(rule);
+		set = duet_set_locked(dd, rule);
 		if (!set->refs++)
 			set->group->refs++;
 		for (j = 0; j < set->group->n; j++)
@@ -149,7 +150,8 @@ static bool duet_match_is(const struct duet_match *a, const struct duet_match *b
 	       a->port_last == b->port_last;
 }
 
-static bool duet_rules_equal(const struct duet_rules *rules,
+static bool duet_rules_equal(const struct duet_dev *dd,
+			     const struct duet_rules *rules,
 			     const struct duet_vip_config *config)
 {
 	u32 i;
@@ -160,7 +162,7 @@ static bool duet_rules_equal(const struct duet_rules *rules,
 	for (i = 0; i < rules->n; i++)
 		if (!duet_match_is(&rules->rule[i].match, &config->rules[i].match) ||
 		    rules->rule[i].match.fields != config->rules[i].match.fields ||
-		    !duet_dips_equal(duet_set_locked(&rules->rule[i]),
+		    !duet_dips_equal(duet_set_locked(dd, &rules->rule[i]),
 				     &config->rules[i]))
 			return false;
 	return true;
@@ -185,7 +187,7 @@ static void duet_rules_free(struct duet_dev *dd, struct duet_rules *rules)
 		return;
 	for (i = 0; i < rules->n; i++) {
 		struct duet_rule *rule = &rules->rule[i];
-		struct duet_set *set = duet_set_locked(rule);
+		struct duet_set *set = duet_set_locked(dd, rule);
 
 		for (j = 0; rule->backends && j < set->group->n && rule->backends[j]; j++)
 			duet_backend_put(dd, rule->backends[j]);
@@ -195,10 +197,11 @@ static void duet_rules_free(struct duet_dev *dd, struct duet_rules *rules)
 }
 
 /* duet_backend_of - the old rule's backend for the DIP, with one more reference */
-static struct duet_backend *duet_backend_of(const struct duet_rule *old,
+static struct duet_backend *duet_backend_of(const struct duet_dev *dd,
+					    const struct duet_rule *old,
 					    const struct duet_dip *dip)
 {
-	const struct duet_set *set = old ? duet_set_locked(old) : NULL;
+	const struct duet_set *set = old ? duet_set_locked(dd, old) : NULL;
 	u32 i;
 
 	for (i = 0; set && i < set->group->n; i++) {
@@ -221,7 +224,7 @@ static int duet_rule_fill(struct duet_dev *dd, struct duet_rule *rule,
 	rule->id = old ? old->id : ++dd->last_rule;
 	rule->backends = kvcalloc(set->group->n, sizeof(*rule->backends), GFP_KERNEL_ACCOUNT);
 	for (i = 0; rule->backends && i < set->group->n; i++) {
-		rule->backends[i] = duet_backend_of(old, &set->dips[i]);
+		rule->backends[i] = duet_backend_of(dd, old, &set->dips[i]);
 		if (!rule->backends[i])
 			rule->backends[i] = duet_backend_new(dd, set->dips[i].addr,
 							     rule->id);
@@ -280,12 +283,13 @@ err_free:
 }
 
 /* duet_rules_states - backends' states as their sets say; after publication */
-static void duet_rules_states(const struct duet_rules *rules)
+static void duet_rules_states(const struct duet_dev *dd,
+			      const struct duet_rules *rules)
 {
 	u32 i, j;
 
 	for (i = 0; i < rules->n; i++) {
-		const struct duet_set *set = duet_set_locked(&rules->rule[i]);
+		const struct duet_set *set = duet_set_locked(dd, &rules->rule[i]);
 
 		for (j = 0; j < set->group->n; j++)
 			WRITE_ONCE(rules->rule[i].backends[j]->state,
@@ -401,8 +405,8 @@ int duet_vip_set(struct duet_dev *dd, const struct duet_vip_config *config,
 
 	*changed = false;
 	if (vip) {
-		old = duet_rules_locked(vip);
-		if (duet_rules_equal(old, config))
+		old = duet_rules_locked(dd, vip);
+		if (duet_rules_equal(dd, old, config))
 			return 0;
 	}
 	ret = duet_check_key(dd, config, extack);
@@ -432,7 +436,7 @@ int duet_vip_set(struct duet_dev *dd, const struct duet_vip_config *config,
 		goto err_free_rules;
 
 	rcu_assign_pointer(vip->rules, rules);
-	duet_rules_states(rules);
+	duet_rules_states(dd, rules);
 	if (is_new)
 		hlist_add_head_rcu(&vip->node,
 				   duet_vip_head_of(dd, &config->addr));
@@ -458,7 +462,7 @@ static void duet_vip_rcu(struct rcu_head *rcu)
 
 static void duet_vip_remove(struct duet_dev *dd, struct duet_vip *vip)
 {
-	struct duet_rules *rules = duet_rules_locked(vip);
+	struct duet_rules *rules = duet_rules_locked(dd, vip);
 
 	hlist_del_rcu(&vip->node);
 	dd->used.vips--;
@@ -487,6 +491,7 @@ void duet_vip_flush(struct duet_dev *dd)
 	struct duet_vip *vip;
 	u32 i;
 
+	duet_assert_locked(dd);
 	if (!dd->used.vips)
 		return;
 	for (i = 0; i < 1 << DUET_VIP_HASH_BITS; i++) {
@@ -500,10 +505,10 @@ void duet_vip_flush(struct duet_dev *dd)
 /* duet_rule_prepare - rule->next, the set with the DIP in this state, if the
  * rule has the DIP and in another state. 1 if it has it, 0 if not, -ENOMEM.
  */
-static int duet_rule_prepare(struct duet_rule *rule, const struct in6_addr *dip,
-			     u8 state)
+static int duet_rule_prepare(const struct duet_dev *dd, struct duet_rule *rule,
+			     const struct in6_addr *dip, u8 state)
 {
-	struct duet_set *set = duet_set_locked(rule), *next;
+	struct duet_set *set = duet_set_locked(dd, rule), *next;
 	struct duet_dip *dips;
 	u32 i;
 
@@ -528,15 +533,15 @@ static int duet_rule_prepare(struct duet_rule *rule, const struct in6_addr *dip,
 	return 1;
 }
 
-static int duet_vip_prepare(struct duet_vip *vip, const struct in6_addr *dip,
-			    u8 state)
+static int duet_vip_prepare(const struct duet_dev *dd, struct duet_vip *vip,
+			    const struct in6_addr *dip, u8 state)
 {
-	struct duet_rules *rules = duet_rules_locked(vip);
+	struct duet_rules *rules = duet_rules_locked(dd, vip);
 	int ret, found = 0;
 	u32 i;
 
 	for (i = 0; i < rules->n; i++) {
-		ret = duet_rule_prepare(&rules->rule[i], dip, state);
+		ret = duet_rule_prepare(dd, &rules->rule[i], dip, state);
 		if (ret < 0)
 			return ret;
 		found |= ret;
@@ -550,13 +555,13 @@ static int duet_vip_prepare(struct duet_vip *vip, const struct in6_addr *dip,
 static bool duet_vip_commit(struct duet_dev *dd, struct duet_vip *vip,
 			    bool publish)
 {
-	struct duet_rules *rules = duet_rules_locked(vip);
+	struct duet_rules *rules = duet_rules_locked(dd, vip);
 	bool any = false;
 	u32 i, j;
 
 	for (i = 0; i < rules->n; i++) {
 		struct duet_rule *rule = &rules->rule[i];
-		struct duet_set *set = duet_set_locked(rule), *next = rule->next;
+		struct duet_set *set = duet_set_locked(dd, rule), *next = rule->next;
 
 		if (!next)
 			continue;
@@ -586,7 +591,7 @@ static int duet_dip_set_all(struct duet_dev *dd, const struct in6_addr *dip,
 		return 0;
 	for (i = 0; i < 1 << DUET_VIP_HASH_BITS && ret >= 0; i++) {
 		hlist_for_each_entry(vip, &dd->vips[i], node) {
-			ret = duet_vip_prepare(vip, dip, state);
+			ret = duet_vip_prepare(dd, vip, dip, state);
 			if (ret < 0)
 				break;
 			found |= ret;
@@ -619,7 +624,7 @@ int duet_dip_set(struct duet_dev *dd, const struct in6_addr *addr,
 			NL_SET_ERR_MSG(extack, "the mux has no such VIP");
 			return -ENOENT;
 		}
-		ret = duet_vip_prepare(vip, dip, state);
+		ret = duet_vip_prepare(dd, vip, dip, state);
 		*changed = duet_vip_commit(dd, vip, ret >= 0) && ret >= 0;
 	} else {
 		ret = duet_dip_set_all(dd, dip, state, changed);

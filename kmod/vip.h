@@ -128,8 +128,8 @@ static inline struct duet_rule *duet_rule_match(struct duet_rules *rules,
 
 /* All below: duet_net->lock held. */
 
-/* duet_vip_set - create or replace. Sets
- * *changed if the device's configuration is another now.
+/* duet_vip_set - create or replace. Sets *changed if the device's configuration
+ * is another now.
  */
 int duet_vip_set(struct duet_dev *dd, const struct duet_vip_config *config,
 		 bool *changed, struct netlink_ext_ack *extack);
@@ -151,7 +151,7 @@ int duet_dip_set(struct duet_dev *dd, const struct in6_addr *vip,
 const char *duet_addr_text(char text[DUET_ADDR_TEXT], const struct in6_addr *addr);
 
 /* Rules of a VIP for writers and dumps, under the lock. */
-#define duet_rules_locked(vip) rcu_dereference_protected((vip)->rules, 1)
-#define duet_set_locked(rule) rcu_dereference_protected((rule)->set, 1)
+#define duet_rules_locked(dd, vip) rcu_dereference_protected((vip)->rules, duet_locked(dd))
+#define duet_set_locked(dd, rule) rcu_dereference_protected((rule)->set, duet_locked(dd))
 
 #endif

@@ -8,6 +8,7 @@
  */
 #include "xmit.h"
 #include "compat.h"
+#include "drop.h"
 #include "icmp.h"
 
 #include <linux/ip.h>
@@ -252,7 +253,7 @@ duet_xmit(struct duet_dev *dd, const struct duet_rules *rules,
 	if (likely(verdict == DUET_VERDICT_ENCAP))
 		return verdict;
 drop:
-	kfree_skb(skb);
+	duet_drop(skb, verdict);
 	return verdict;
 }
 

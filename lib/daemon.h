@@ -6,6 +6,7 @@
 #ifndef DUET_LIB_DAEMON_H
 #define DUET_LIB_DAEMON_H
 
+#include <duet/version.h>
 #include <stdbool.h>
 #include <systemd/sd-event.h>
 #include "conf.h"
@@ -33,7 +34,5 @@ int daemon_only_net_admin(const char *user, struct err *e);
 int daemon_keep_caps(const int *caps, struct err *e);
 /* daemon_instance - random id of this process, 16 hex digits */
 const char *daemon_instance(void);
-
-#define DUET_VERSION "0.1"
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * duet-mux-agent: keeps one mux equal to what the controller wants, and BIRD
- * told of what it may announce (design section 6).
+ * told of what it may announce.
  *
  *	main.c		configuration, start
  *	api.c		REST: what is asked; show.c: what is answered

@@ -37,8 +37,8 @@
  *	while no VIP uses them (DUET_A_VIP_KEY). All muxes and hosts of a
  *	deployment choose alike only under equal keys; zeros: not set. LIMITS
  *	below what is in use are refused. MODE loads that mode's preset limits
- *	unless LIMITS are there too. FLOWS needs smux mode; another MAX makes an
- *	empty table. A device with a KEEPALIVE that isn't set again within that
+ *	unless LIMITS are there too. FLOWS needs smux mode; another FLOWS_SIZE makes
+ *	an empty table. A device with a KEEPALIVE that isn't set again within that
  *	time goes down, and with it every route into it.
  *
  * DUET_CMD_PORT_ADD, DUET_CMD_PORT_DEL	do
@@ -57,8 +57,9 @@
  *
  * DUET_CMD_VIP_GET	do, dump
  *	request: device, VIP (ADDR; dump: device, no VIP)
- *	reply:	 IFINDEX, GENERATION, VIP: as it was set, STATS, RULES with their SET's
- *		 digest and buckets and the DIPs with state, buckets and STATS.
+ *	reply:	 IFINDEX, GENERATION, VIP: as it was set, with STATS, and RULES
+ *		 each with DIGEST and BUCKETS, and DIPS each with STATE, BUCKETS
+ *		 and STATS.
  *	A dump that a change ran into is marked NLM_F_DUMP_INTR: ask again.
  *
  * DUET_CMD_DIP_SET	do
