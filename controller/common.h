@@ -26,7 +26,7 @@ struct config {
 	char *name, *role, *store, *topology, *monitor, *engine, *updater;
 	char *etcd_prefix, *etcd_ca, *etcd_cert, *etcd_key;
 	unsigned int lease_s;
-	char *auth, *admins, *operators, *readers, *agents, *part_secret;
+	char *auth, *admins, *operators, *readers, *agents, *metrics, *part_secret;
 	struct http_conf http;
 	struct prefix aggregate, aggregate6;	/* aggregate6: no IPv6 VIPs if its text is NULL */
 	char *aggregate_text, *aggregate6_text;

@@ -22,6 +22,7 @@ struct updater;
 
 struct controller {
 	struct config conf;
+	struct auth auth;		/* of the configuration's lists, and the tokens */
 	enum role roles;		/* set of bits */
 	sd_event *loop;
 	struct http_client *client;

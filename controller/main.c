@@ -42,11 +42,12 @@ static const struct conf_key keys[] = {
 	KEY("etcd_cert", CONF_STR, etcd_cert),
 	KEY("etcd_key", CONF_STR, etcd_key),
 	KEY("lease_s", CONF_UINT, lease_s, .min = 2, .max = 60, .fallback = "5"),
-	KEY("auth", CONF_STR, auth, .fallback = "none"),
+	KEY("auth", CONF_STR, auth),
 	KEY("admins", CONF_STR, admins),
 	KEY("operators", CONF_STR, operators),
 	KEY("readers", CONF_STR, readers),
-	KEY("agents", CONF_STR, agents, .fallback = "*"),
+	KEY("agents", CONF_STR, agents),
+	KEY("metrics", CONF_STR, metrics),
 	KEY("part_secret", CONF_STR, part_secret),
 	KEY("connections", CONF_UINT, http.connections, .max = 1000000, .fallback = "0"),
 };
@@ -170,6 +171,10 @@ static int config_read(struct controller *ctl, const struct daemon_opts *opts, s
 	     part_url(ctl, opts->config, ROLE_UPDATER, "updater", conf->updater, ctl->updater_url,
 		      sizeof(ctl->updater_url), e)))
 		goto err_free;
+	if (auth_configure(ctl, &why)) {
+		err_set(e, ret, "%s: [controller] %s", opts->config, why.text);
+		goto err_free;
+	}
 	return 0;
 
 err_free:
@@ -212,6 +217,7 @@ static struct http_route *routes_of(const struct controller *ctl)
 		if (!(r->part & ctl->roles))
 			continue;
 		list[n] = r->route;
+		list[n].deferrable = gate_relays(r);
 		list[n++].handle = gate;
 	}
 	return list;
@@ -291,7 +297,7 @@ static int start(struct controller *ctl, struct err *e)
 	if (!ret && (ctl->roles & ROLE_UPDATER))
 		ret = store_is_etcd(ctl->conf.store) ? lead_start(ctl, e) : updater_start(ctl, e);
 	if (!ret)
-		ret = http_server_start(ctl->loop, &ctl->conf.http, ctl->served, ctl, &ctl->server, e);
+		ret = http_server_start(ctl->loop, &ctl->conf.http, &ctl->auth, ctl->served, ctl, &ctl->server, e);
 	return ret;
 }
 
@@ -333,7 +339,7 @@ int main(int argc, char **argv)
 	}
 	snprintf(ctl.leader_key, sizeof(ctl.leader_key), "%.120sleader", ctl.conf.etcd_prefix);
 	if (opts.check) {
-		printf("%s: ok\n", opts.config);
+		ret = daemon_checked(opts.config, &ctl.conf.http, &ctl.auth);
 		goto out;
 	}
 	if (command.what) {
@@ -355,6 +361,7 @@ int main(int argc, char **argv)
 	stop(&ctl);
 	sd_event_unref(ctl.loop);
 out:
+	auth_free(&ctl.auth);
 	conf_free(keys, N_KEYS, &ctl.conf);
 	return ret ? 1 : 0;
 }

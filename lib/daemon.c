@@ -173,6 +173,19 @@ int daemon_keep_caps(const int *caps, struct err *e)
 	return 0;
 }
 
+int daemon_checked(const char *file, const struct http_conf *http, const struct auth *auth)
+{
+	struct err e;
+
+	if (http_conf_check(http, &e)) {
+		log_err("%s: %s", file, e.text);
+		return 1;
+	}
+	printf("%s: ok\n", file);
+	auth_print(auth, http);
+	return 0;
+}
+
 const char *daemon_instance(void)
 {
 	static char text[17];

@@ -9,7 +9,7 @@
 #include <duet/version.h>
 #include <stdbool.h>
 #include <systemd/sd-event.h>
-#include "conf.h"
+#include "http.h"
 
 struct daemon_opts {
 	const char *config;	/* -c FILE */
@@ -32,6 +32,10 @@ int daemon_only_net_admin(const char *user, struct err *e);
  * process never had isn't missed here.
  */
 int daemon_keep_caps(const int *caps, struct err *e);
+/* daemon_checked - what --check-config prints of a configuration that can be read: "FILE: ok" and who may do what, or
+ * why it can't work; returns the exit code
+ */
+int daemon_checked(const char *file, const struct http_conf *http, const struct auth *auth);
 /* daemon_instance - random id of this process, 16 hex digits */
 const char *daemon_instance(void);
 

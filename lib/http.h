@@ -14,6 +14,7 @@
 #include <jansson.h>
 #include <stddef.h>
 #include <systemd/sd-event.h>
+#include "auth.h"
 #include "conf.h"
 
 struct metrics;
@@ -52,15 +53,19 @@ struct http_request;	/* one request being answered */
 struct http_route {
 	const char *method, *path;
 	void (*handle)(struct http_request *req, json_t *body, void *ctx);
+	enum right right;	/* that the peer needs; a table with a route without one is refused at start */
 	size_t body_max;	/* bytes; 0: DUET_HTTP_BODY_MAX */
+	bool deferrable;	/* the handler passes requests on with RIGHTS_DEFERRED, or refuses them */
 };
 
 /* Ends with an entry whose method is NULL; unmatched paths get 404, a known
  * path with another method 405, a body that is no JSON 400 with the place.
+ * All of that is for peers with a role: others get 401 or 403 for every path,
+ * before a byte of the body is read, and the connection is closed.
  * Every server also has GET and PUT /v1/log ({"level": "debug"}), and GET /v1/routes.
- * *conf is only looked at during the call.
+ * *conf is only looked at during the call; *auth lives as long as the server.
  */
-int http_server_start(sd_event *loop, const struct http_conf *conf,
+int http_server_start(sd_event *loop, const struct http_conf *conf, const struct auth *auth,
 		      const struct http_route *routes, void *ctx,
 		      struct http_server **server, struct err *e);
 void http_server_stop(struct http_server *server);	/* NULL is fine; pending requests are cut */
@@ -79,10 +84,14 @@ const char *http_path(struct http_request *req);
 char *http_target(struct http_request *req);
 /* peer address of the request; none on a unix socket */
 const struct addr *http_peer(struct http_request *req);
-/* http_peer_name - who asks: the common name (or else first DNS name) of the
- * certificate, "uid:0" on a unix socket, the address where neither is; borrowed
- */
+/* http_peer_name - the identity of the peer, typed as auth.h says: "cert:alice", "uid:0", "token:ci"; borrowed */
 const char *http_peer_name(struct http_request *req);
+/* http_may - does the peer have this right? */
+bool http_may(const struct http_request *req, enum right right);
+/* http_role - the name of the peer's role, as auth_role_of() */
+const char *http_role(const struct http_request *req);
+/* http_refuse - answer 401 or 403: the peer lacks right */
+void http_refuse(struct http_request *req, enum right right);
 
 /* http_is_local - the program itself asks (http_local()) */
 bool http_is_local(const struct http_request *req);

@@ -128,6 +128,8 @@ int http_local(struct http_server *s, const char *method, const char *target, js
 	}
 	l->req.server = s;
 	l->req.local = true;
+	l->req.rights = RIGHTS_ALL;
+	strcpy(l->req.id, "self:");
 	l->req.body = body;
 	l->req.method = method;
 	l->target = strdup(target);

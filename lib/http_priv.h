@@ -30,8 +30,9 @@ struct http_conn {
 	enum conn_phase phase;
 	uint64_t since;			/* monotonic µs: in this phase */
 	bool served, known, cut;
+	bool refused;			/* before its body came, which may be on its way */
 	struct addr peer;
-	char name[128];
+	char name[AUTH_ID_SIZE];	/* its identity, as long as a request shows no token */
 };
 
 struct http_server {
@@ -40,6 +41,7 @@ struct http_server {
 	char path[108];			/* of the unix socket, to be removed */
 	sd_event_source *sweep;
 	const struct http_route *routes;
+	const struct auth *auth;
 	void *ctx;
 	bool stopping;
 	TAILQ_HEAD(, http_local) to_do, asked;	/* requests of our own: with a step to do, with their handler */
@@ -51,8 +53,11 @@ struct http_server {
 	size_t max_bodies;
 	size_t buffered;		/* bytes of all bodies being read */
 	struct {
-		unsigned long accepted, requests, cut, refused;
+		unsigned long accepted, requests, cut, refused, unauthorized;
 	} count;
+	struct refusals *refusals;	/* http_refusals.c */
+	TAILQ_HEAD(, http_linger) lingering;	/* http_linger.c: the oldest first */
+	unsigned int n_lingering;
 };
 
 struct http_request {
@@ -62,6 +67,8 @@ struct http_request {
 	struct http_conn *conn;
 	struct MHD_Response *response;	/* set: answered */
 	const struct http_route *route;
+	char id[AUTH_ID_SIZE];		/* who asks */
+	rights_t rights;
 	unsigned int status;
 	bool suspended, too_large, too_many, large;
 	char *data;
@@ -109,6 +116,15 @@ int parse_apart(struct http_request *r);	/* ends in request_parsed() */
 void parse_free(struct http_server *s, json_t *body);	/* takes the reference */
 void parse_drop(void *ctx);	/* of a piece that the server's end has overtaken */
 
+/* http_linger.c */
+void linger_start(struct http_server *s, int fd);	/* of a connection that is being closed */
+void linger_sweep(struct http_server *s, uint64_t now);	/* ends those that have had their time */
+
+/* http_refusals.c */
+int refusals_start(struct http_server *s);
+/* refusal_log - once a minute for each peer */
+void refusal_log(struct http_server *s, const char *who, const char *why, ...) __attribute__((format(printf, 3, 4)));
+
 /* http_stream.c */
 void stream_gone(struct http_stream *st);
 void streams_end(struct http_server *s);
@@ -121,7 +137,7 @@ int tls_files_read(const struct http_conf *conf, struct tls_files *files, struct
 void tls_files_free(struct tls_files *files);
 /* tls_demand - the handshake fails without a certificate of our CA */
 void tls_demand(struct MHD_Connection *connection);
-/* tls_name - the peer's verified name; -EACCES without one */
-int tls_name(struct MHD_Connection *connection, char *name, size_t size);
+/* tls_name - the peer's identity by its verified certificate; -EACCES without one */
+int tls_name(struct MHD_Connection *connection, char id[AUTH_ID_SIZE]);
 
 #endif

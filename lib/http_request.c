@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 /* matches - does path fit the pattern; "*" segments are cut out of path into r */
 static bool matches(const char *pattern, const char *path, struct http_request *r, bool cut)
@@ -81,9 +82,9 @@ static void routes_get(struct http_request *req, json_t *body, void *ctx);
 
 /* what every server has */
 static const struct http_route own_routes[] = {
-	{ "GET", "/v1/routes", routes_get },
-	{ "GET", "/v1/log", log_get },
-	{ "PUT", "/v1/log", log_put, 4096 },
+	{ "GET", "/v1/routes", routes_get, RIGHT_READ },
+	{ "GET", "/v1/log", log_get, RIGHT_READ },
+	{ "PUT", "/v1/log", log_put, RIGHT_ADMIN, 4096 },
 	{}
 };
 
@@ -95,7 +96,8 @@ static void routes_get(struct http_request *req, json_t *body, void *ctx)
 
 	for (unsigned int i = 0; i < 2; i++)
 		for (route = tables[i]; route->method; route++)
-			json_array_append_new(list, json_pack("{s:s, s:s}", "method", route->method, "path", route->path));
+			json_array_append_new(list, json_pack("{s:s, s:s, s:s}", "method", route->method, "path", route->path,
+							      "right", right_name(route->right)));
 	http_reply(req, 200, list);
 }
 
@@ -115,6 +117,66 @@ static const struct http_route *find_route(struct http_request *r, const char *m
 		}
 	}
 	return NULL;
+}
+
+/* identify - who asks, and their rights. Where a request has an Authorization header only that counts: whoever carries
+ * somebody else's request never lends it the rights of their own certificate.
+ */
+static void identify(struct http_request *r)
+{
+	const char *given = http_header(r, MHD_HTTP_HEADER_AUTHORIZATION);
+	const struct auth *auth = r->server->auth;
+	char id[AUTH_ID_SIZE] = "";
+	rights_t rights = 0;
+
+	snprintf(r->id, sizeof(r->id), "%s", r->conn->name);
+	r->rights = auth_rights(auth, r->id);
+	if (!given)
+		return;
+	if (auth->bearer && !strncasecmp(given, "Bearer ", 7))
+		rights = auth->bearer(r, given + 7, id, auth->bearer_ctx);
+	if (rights && id[0])
+		memcpy(r->id, id, sizeof(r->id));
+	if (!auth->open)
+		r->rights = rights | RIGHT_BIT(RIGHT_ANY);
+}
+
+/* allowed - by the headers alone. Whoever has no role doesn't learn either which paths there are. */
+static bool allowed(const struct http_request *r)
+{
+	if (!r->route)
+		return r->rights & ~(RIGHT_BIT(RIGHT_ANY) | RIGHTS_DEFERRED);
+	if (r->route->deferrable && (r->rights & RIGHTS_DEFERRED))
+		return true;
+	return http_may(r, r->route->right);
+}
+
+bool http_may(const struct http_request *r, enum right right)
+{
+	return right != RIGHT_UNSET && (r->rights & RIGHT_BIT(right));
+}
+
+const char *http_role(const struct http_request *r)
+{
+	/* whoever has every right acts as the highest role that people have */
+	return auth_role_of(r->rights & RIGHT_BIT(RIGHT_PART) ? auth_role_rights(RIGHT_ADMIN) : r->rights);
+}
+
+void http_refuse(struct http_request *r, enum right right)
+{
+	bool token = r->server->auth->bearer && !(r->rights & ~RIGHT_BIT(RIGHT_ANY));
+	const char *role = auth_role_of(r->rights), *needs = r->route ? right_name(right) : "";
+
+	r->server->count.unauthorized++;
+	/* the route's own words: what the peer sent may hold anything */
+	refusal_log(r->server, r->id, "%s%s%s needs the right %s, and %s has %s", r->route ? r->route->method : "", r->route ? " " : "",
+		    r->route ? r->route->path : "a path that no route has", r->route ? needs : "read", r->id, role);
+	if (token)
+		http_reply_header(r, MHD_HTTP_HEADER_WWW_AUTHENTICATE, "Bearer");
+	if (r->route)
+		http_problem(r, token ? 401 : 403, NULL, "%s %.200s needs the role %s; %s has %s", r->method, r->url, needs, r->id, role);
+	else
+		http_problem(r, token ? 401 : 403, NULL, "%s has %s here", r->id, role);
 }
 
 /* data_drop - the body's text isn't needed once it is parsed */
@@ -218,7 +280,7 @@ static struct http_request *request_new(struct http_server *s, struct MHD_Connec
 
 	if (!conn)
 		return NULL;
-	if (!conn->known && conn->listener->tls && tls_name(connection, conn->name, sizeof(conn->name))) {
+	if (!conn->known && conn->listener->tls && tls_name(connection, conn->name)) {
 		log_warn("a request without a certificate of ours got through the handshake: refused");
 		return NULL;
 	}
@@ -234,6 +296,17 @@ static struct http_request *request_new(struct http_server *s, struct MHD_Connec
 	return r;
 }
 
+/* answer_unread - the answer is there before the body: nothing of that is read, and the connection ends */
+static enum MHD_Result answer_unread(struct http_request *r)
+{
+	if (!r->response)
+		return MHD_NO;
+	MHD_add_response_header(r->response, MHD_HTTP_HEADER_CONNECTION, "close");
+	r->conn->refused = true;
+	conn_phase(r->conn, CONN_TAKES);
+	return MHD_queue_response(r->connection, r->status, r->response);
+}
+
 enum MHD_Result request_on(void *ctx, struct MHD_Connection *connection, const char *url, const char *method,
 			   const char *version, const char *data, size_t *size, void **state)
 {
@@ -243,10 +316,14 @@ enum MHD_Result request_on(void *ctx, struct MHD_Connection *connection, const c
 		r = request_new(ctx, connection, method, url);
 		if (!r)
 			return MHD_NO;
-		request_route(r);
-		conn_phase(r->conn, CONN_SENDS);
 		*state = r;
-		return MHD_YES;
+		request_route(r);
+		identify(r);
+		conn_phase(r->conn, CONN_SENDS);
+		if (allowed(r))
+			return MHD_YES;
+		http_refuse(r, r->route ? r->route->right : RIGHT_READ);
+		return answer_unread(r);
 	}
 	if (*size) {
 		if (!append(r, data, *size))
@@ -481,5 +558,5 @@ const struct addr *http_peer(struct http_request *r)
 
 const char *http_peer_name(struct http_request *r)
 {
-	return r->local ? "this program" : r->conn->name;
+	return r->id;
 }

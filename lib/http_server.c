@@ -113,7 +113,8 @@ static int on_sweep(sd_event_source *source, uint64_t usec, void *ctx)
 		if (seconds && !conn->cut && now - conn->since > seconds * 1000000ull)
 			cut(conn);
 	}
-	if (!s->conns)
+	linger_sweep(s, now);
+	if (!s->conns && !s->n_lingering)
 		return 0;
 	sd_event_source_set_time_relative(source, SWEEP_USEC);
 	return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
@@ -139,8 +140,8 @@ static void name_of(struct http_conn *conn, struct MHD_Connection *connection)
 
 	if (conn->listener->local) {
 		if (getsockopt(conn->fd, SOL_SOCKET, SO_PEERCRED, &cred, &len))
-			cred.uid = -1;
-		snprintf(conn->name, sizeof(conn->name), "uid:%d", (int)cred.uid);
+			cred.uid = -1;	/* the uid of nobody: no list can name it */
+		snprintf(conn->name, sizeof(conn->name), "uid:%u", cred.uid);
 		return;
 	}
 	info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
@@ -189,6 +190,8 @@ static void conn_end(struct http_server *s, struct http_conn *conn)
 		conn->next->prev = conn->prev;
 	*conn->prev = conn->next;
 	s->n_conns--;
+	if (conn->refused)
+		linger_start(s, conn->fd);
 	free(conn);
 }
 
@@ -308,26 +311,34 @@ static int tcp_start(struct http_server *s, const struct http_conf *conf, struct
 	return ret;
 }
 
-int http_server_start(sd_event *loop, const struct http_conf *conf,
+int http_server_start(sd_event *loop, const struct http_conf *conf, const struct auth *auth,
 		      const struct http_route *routes, void *ctx,
 		      struct http_server **server, struct err *e)
 {
 	struct http_server *s;
 	int ret = http_conf_check(conf, e), fd;
+	const struct http_route *route;
 
 	if (ret)
 		return ret;
+	for (route = routes; route->method; route++)
+		if (route->right == RIGHT_UNSET)
+			return err_set(e, -EINVAL, "route %s %s names no right", route->method, route->path);
 	s = calloc(1, sizeof(*s));
 	if (!s)
 		return err_set(e, -ENOMEM, "no memory for the HTTP server");
 	s->loop = loop;
+	TAILQ_INIT(&s->lingering);
 	s->max_conns = conf->connections ?: DUET_HTTP_CONNECTIONS;
 	s->max_bodies = conf->bodies ?: DUET_HTTP_BODIES_MAX;
 	s->routes = routes;
+	s->auth = auth;
 	s->ctx = ctx;
 	ret = locals_start(s);
 	if (ret >= 0)
 		ret = worker_start(loop, &s->worker);
+	if (ret >= 0)
+		ret = refusals_start(s);
 	if (ret >= 0)
 		ret = sd_event_add_time_relative(loop, &s->sweep, CLOCK_MONOTONIC, SWEEP_USEC, 100000, on_sweep, s);
 	if (ret < 0) {
@@ -373,9 +384,11 @@ void http_server_stop(struct http_server *s)
 	locals_end(s);
 	listener_stop(&s->tcp);
 	listener_stop(&s->local);
+	linger_sweep(s, 0);
 	sd_event_source_disable_unref(s->sweep);
 	if (s->path[0])
 		unlink(s->path);
+	free(s->refusals);
 	free(s);
 }
 
@@ -386,6 +399,8 @@ void http_server_metrics(const struct http_server *s, struct metrics *m)
 	metrics_family(m, "duet_http_connections_total", "counter", "Connections by what became of them");
 	metrics_add(m, s->count.accepted, "what", "accepted", NULL);
 	metrics_add(m, s->count.cut, "what", "cut", NULL);
+	metrics_family(m, "duet_http_unauthorized_total", "counter", "Requests refused because the peer lacks the right");
+	metrics_add(m, s->count.unauthorized, NULL);
 	metrics_family(m, "duet_http_requests_total", "counter", "Requests to the REST server");
 	metrics_add(m, s->count.requests, NULL);
 }

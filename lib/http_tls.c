@@ -130,13 +130,32 @@ void tls_demand(struct MHD_Connection *connection)
 	gnutls_session_set_verify_cert(session, NULL, 0);
 }
 
-int tls_name(struct MHD_Connection *connection, char *name, size_t size)
+/* name_of_cert - its common name, or else its first DNS name; *len without a final 0 */
+static int name_of_cert(gnutls_x509_crt_t cert, char *name, size_t *len)
+{
+	size_t size = *len;
+	int ret = gnutls_x509_crt_get_dn_by_oid(cert, GNUTLS_OID_X520_COMMON_NAME, 0, 0, name, len);
+	unsigned int i;
+
+	if (ret != GNUTLS_E_REQUESTED_DATA_NOT_AVAILABLE)
+		return ret;
+	for (i = 0; ret != GNUTLS_SAN_DNSNAME; i++) {
+		*len = size;
+		ret = gnutls_x509_crt_get_subject_alt_name(cert, i, name, len, NULL);
+		if (ret < 0)
+			return ret;
+	}
+	return 0;
+}
+
+int tls_name(struct MHD_Connection *connection, char id[AUTH_ID_SIZE])
 {
 	gnutls_session_t session = session_of(connection);
+	char name[AUTH_ID_SIZE - 5] = "";
 	const gnutls_datum_t *list;
+	size_t len = sizeof(name);
 	gnutls_x509_crt_t cert;
 	unsigned int n, status;
-	size_t len = size;
 	int ret;
 
 	/* the handshake has seen to it; this is the lock behind the door */
@@ -147,14 +166,11 @@ int tls_name(struct MHD_Connection *connection, char *name, size_t size)
 		return -EACCES;
 	ret = gnutls_x509_crt_import(cert, &list[0], GNUTLS_X509_FMT_DER);
 	if (!ret)
-		ret = gnutls_x509_crt_get_dn_by_oid(cert, GNUTLS_OID_X520_COMMON_NAME, 0, 0, name, &len);
-	if (ret) {
-		len = size;
-		ret = gnutls_x509_crt_get_subject_alt_name(cert, 0, name, &len, NULL);
-	}
+		ret = name_of_cert(cert, name, &len);
 	gnutls_x509_crt_deinit(cert);
-	if (ret < 0)
+	/* with a 0 inside, the name that is compared would not be the one that was signed */
+	if (ret < 0 || len >= sizeof(name) || strlen(name) != len || !auth_is_name(name))
 		return -EACCES;
-	name[len < size ? len : size - 1] = '\0';
+	snprintf(id, AUTH_ID_SIZE, "cert:%s", name);
 	return 0;
 }

@@ -35,6 +35,8 @@ struct conf {
 	unsigned int n_mux_prefixes, n_client_prefixes;	/* 0: all */
 	char *check_dir, *check_user;	/* of checks by command; dir NULL: there are none */
 	struct http_conf http;
+	struct auth_conf lists;
+	struct auth auth;		/* of the lists */
 	struct addr address;
 	enum attach attach;
 	unsigned int mtu;

@@ -25,6 +25,7 @@
 static const struct conf_key conf_keys[] = {
 	CONF("agent", "name", CONF_STR, name, .required = true),
 	HTTP_CONF_KEYS("agent", struct conf, http),
+	AUTH_CONF_KEYS("agent", struct conf, lists),
 	CONF("agent", "controller", CONF_STR, controller, .required = true),
 	CONF("agent", "state_dir", CONF_STR, state_dir, .required = false),
 	CONF("host", "interface", CONF_STR, interface, .required = true),
@@ -67,12 +68,19 @@ static int read_conf(const char *file, struct conf *conf, struct err *e)
 	if (ret)
 		return ret;
 	ret = http_conf_check(&conf->http, &why);
+	if (!ret)
+		ret = auth_of_agent(&conf->lists, &conf->http, &conf->auth, &why);
 	if (ret) {
 		err_set(e, ret, "%s: [agent] %s", file, why.text);
 		goto err_free;
 	}
 	if (!http_url_is(conf->controller)) {
 		ret = err_set(e, -EINVAL, "%s: [agent] controller = %s: must be https://ADDRESS:PORT (or http://, or unix:/PATH.sock)",
+			      file, conf->controller);
+		goto err_free;
+	}
+	if (!strncmp(conf->controller, "https://", 8) && !conf->http.ca) {
+		ret = err_set(e, -EINVAL, "%s: [agent] controller = %s: https:// needs tls-cert, tls-key and tls-ca: no other CA is trusted",
 			      file, conf->controller);
 		goto err_free;
 	}
@@ -119,6 +127,7 @@ static int read_conf(const char *file, struct conf *conf, struct err *e)
 	return 0;
 
 err_free:
+	auth_free(&conf->auth);
 	conf_free(conf_keys, CONF_KEYS, conf);
 	return ret;
 }
@@ -188,7 +197,7 @@ static int run(struct host *host, struct err *e)
 		err_set(e, ret, "reports: %s", strerror(-ret));
 		goto out_snat;
 	}
-	ret = http_server_start(host->loop, &host->conf.http, host_routes, host, &server, e);
+	ret = http_server_start(host->loop, &host->conf.http, &host->conf.auth, host_routes, host, &server, e);
 	if (ret)
 		goto out_report;
 	ret = daemon_run(host->loop);
@@ -255,8 +264,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "duet-host-agent: %s: [checks] command-dir: %s\n", opts.config, e.text);
 		ret = 1;
 	} else if (opts.check) {
-		printf("%s: ok\n", opts.config);
-		ret = 0;
+		ret = daemon_checked(opts.config, &host.conf.http, &host.conf.auth);
 	} else if (ill) {
 		ret = doctor(&host.conf, json);
 	} else if (unfence) {
@@ -276,6 +284,7 @@ int main(int argc, char **argv)
 			ret = 1;
 		}
 	}
+	auth_free(&host.conf.auth);
 	conf_free(conf_keys, CONF_KEYS, &host.conf);
 	return ret;
 }

@@ -200,10 +200,10 @@ static void get_metrics(struct http_request *req, json_t *body, void *ctx)
 }
 
 const struct http_route host_routes[] = {
-	{ "PUT", "/v1/state", put_state },
-	{ "DELETE", "/v1/fence", delete_fence },
-	{ "GET", "/v1/status", get_status },
-	{ "GET", "/healthz", get_health },
-	{ "GET", "/metrics", get_metrics },
+	{ "PUT", "/v1/state", put_state, RIGHT_COMMAND },
+	{ "DELETE", "/v1/fence", delete_fence, RIGHT_ADMIN },
+	{ "GET", "/v1/status", get_status, RIGHT_READ },
+	{ "GET", "/healthz", get_health, RIGHT_ANY },
+	{ "GET", "/metrics", get_metrics, RIGHT_METRICS },
 	{}
 };

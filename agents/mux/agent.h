@@ -28,6 +28,8 @@ struct config {
 	char *name, *run_dir;
 	char *state_dir;		/* of what outlives the machine */
 	struct http_conf http;
+	struct auth_conf lists;
+	struct auth auth;		/* of the lists */
 	char *device, *mode_name, *backend_name, *ports;
 	enum duet_mode mode;
 	char *drift_name, *user;

@@ -443,19 +443,19 @@ static void fence_delete(struct http_request *req, json_t *body, void *ctx)
 }
 
 const struct http_route api_routes[] = {
-	{ "GET", "/v1/status", show_status },
-	{ "PUT", "/v1/state", state_put },
-	{ "PUT", "/v1/drain", drain_put, 4096 },
-	{ "DELETE", "/v1/fence", fence_delete },
-	{ "GET", "/v1/links", show_links },
-	{ "GET", "/v1/vips", show_vips },
-	{ "GET", "/v1/vips/*", show_one },
-	{ "PUT", "/v1/vips/*", vip_put, 1 << 20 },
-	{ "DELETE", "/v1/vips/*", vip_delete },
-	{ "POST", "/v1/vips/*/announce", vip_post_announce, 4096 },
-	{ "POST", "/v1/vips/*/drain", vip_post_drain, 4096 },
-	{ "POST", "/v1/vips/*/withdraw", vip_post_withdraw, 4096 },
-	{ "GET", "/healthz", show_health },
-	{ "GET", "/metrics", show_metrics },
+	{ "GET", "/v1/status", show_status, RIGHT_READ },
+	{ "PUT", "/v1/state", state_put, RIGHT_COMMAND },
+	{ "PUT", "/v1/drain", drain_put, RIGHT_COMMAND, 4096 },
+	{ "DELETE", "/v1/fence", fence_delete, RIGHT_ADMIN },
+	{ "GET", "/v1/links", show_links, RIGHT_READ },
+	{ "GET", "/v1/vips", show_vips, RIGHT_READ },
+	{ "GET", "/v1/vips/*", show_one, RIGHT_READ },
+	{ "PUT", "/v1/vips/*", vip_put, RIGHT_COMMAND, 1 << 20 },
+	{ "DELETE", "/v1/vips/*", vip_delete, RIGHT_COMMAND },
+	{ "POST", "/v1/vips/*/announce", vip_post_announce, RIGHT_COMMAND, 4096 },
+	{ "POST", "/v1/vips/*/drain", vip_post_drain, RIGHT_COMMAND, 4096 },
+	{ "POST", "/v1/vips/*/withdraw", vip_post_withdraw, RIGHT_COMMAND, 4096 },
+	{ "GET", "/healthz", show_health, RIGHT_ANY },
+	{ "GET", "/metrics", show_metrics, RIGHT_METRICS },
 	{}
 };

@@ -22,6 +22,7 @@
 static const struct conf_key keys[] = {
 	KEY("agent", "name", CONF_STR, name, .required = true),
 	HTTP_CONF_KEYS("agent", struct config, http),
+	AUTH_CONF_KEYS("agent", struct config, lists),
 	KEY("agent", "run_dir", CONF_STR, run_dir),
 	KEY("agent", "state_dir", CONF_STR, state_dir),
 	KEY("device", "name", CONF_STR, device, .required = true),
@@ -84,7 +85,7 @@ int config_read(const char *file, struct config *config, struct err *e)
 	if (ret)
 		return ret;
 	ret = -EINVAL;
-	if (http_conf_check(&config->http, &why)) {
+	if (http_conf_check(&config->http, &why) || auth_of_agent(&config->lists, &config->http, &config->auth, &why)) {
 		err_set(e, ret, "%s: [agent] %s", file, why.text);
 		goto err_free;
 	}
@@ -142,6 +143,7 @@ err_free:
 
 void config_free(struct config *config)
 {
+	auth_free(&config->auth);
 	conf_free(keys, N_KEYS, config);
 }
 
@@ -165,9 +167,9 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	if (opts.check) {
-		log_notice("%s: ok", opts.config);
+		ret = daemon_checked(opts.config, &a.config.http, &a.config.auth);
 		config_free(&a.config);
-		return 0;
+		return ret;
 	}
 	ret = daemon_loop(&a.loop);
 	if (ret) {
@@ -192,7 +194,7 @@ int main(int argc, char **argv)
 	ret = birdwatch_start(&a, &e);
 	if (ret)
 		goto out_error;
-	ret = http_server_start(a.loop, &a.config.http, api_routes, &a, &a.http, &e);
+	ret = http_server_start(a.loop, &a.config.http, &a.config.auth, api_routes, &a, &a.http, &e);
 	if (ret)
 		goto out_error;
 	ret = daemon_only_net_admin(a.config.user, &e);

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Who asks and what they may: by token (kept as a hash), by the name in the
- * client's certificate, or as another part of the controller. With auth = none,
- * which is for a controller on a closed network or a unix socket, everybody
- * may everything.
+ * The controller's tokens and lists, for the authorisation in lib/auth.h. Tokens
+ * are stored as hashes. Parts of the controller, and its standbys, know a secret.
  */
 #include <errno.h>
 #include <gnutls/crypto.h>
+#include <gnutls/gnutls.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,28 +13,6 @@
 
 #include "../updater/priv.h"
 #include "gate.h"
-
-static const char *const names[] = {
-	[RIGHT_NONE] = "none",	     [RIGHT_AGENT] = "agent", [RIGHT_READ] = "read",
-	[RIGHT_OPERATE] = "operate", [RIGHT_ADMIN] = "admin", [RIGHT_PART] = "part",
-};
-
-const char *right_name(enum right right)
-{
-	return names[right];
-}
-
-int right_parse(const char *name, enum right *right)
-{
-	enum right r;
-
-	for (r = RIGHT_AGENT; r <= RIGHT_ADMIN; r++)
-		if (!strcmp(names[r], name)) {
-			*right = r;
-			return 0;
-		}
-	return -EINVAL;
-}
 
 void auth_hash(const char *token, char hex[65])
 {
@@ -54,8 +31,6 @@ int auth_start(struct controller *ctl, struct err *e)
 	unsigned int i;
 	FILE *f;
 
-	if (strcmp(ctl->conf.auth, "none") && strcmp(ctl->conf.auth, "required"))
-		return err_set(e, -EINVAL, "[controller] auth = %s: must be none or required", ctl->conf.auth);
 	if (ctl->conf.part_secret) {
 		f = fopen(ctl->conf.part_secret, "re");
 		if (!f || fscanf(f, "%127s", ctl->secret) != 1 || strlen(ctl->secret) < 16) {
@@ -74,85 +49,90 @@ int auth_start(struct controller *ctl, struct err *e)
 	return 0;
 }
 
-static const char *bearer(struct http_request *req)
-{
-	const char *text = http_header(req, "Authorization");
-
-	return text && !strncasecmp(text, "Bearer ", 7) ? text + 7 : NULL;
-}
-
-/* same - in a time that does not depend on where they differ */
+/* same - in a time that depends on neither */
 static bool same(const char *a, const char *b)
 {
-	size_t i, n = strlen(a);
-	unsigned char diff = n != strlen(b);
+	char hash_a[65], hash_b[65];
 
-	for (i = 0; !diff && i < n; i++)
-		diff |= a[i] ^ b[i];
-	return !diff;
+	auth_hash(a, hash_a);
+	auth_hash(b, hash_b);
+	return !gnutls_memcmp(hash_a, hash_b, sizeof(hash_a));
 }
 
-static enum right by_token(struct controller *ctl, const char *token, char *who, size_t size)
+static rights_t by_token(struct controller *ctl, const char *token, char id[AUTH_ID_SIZE])
 {
 	json_t *tokens = ctl->updater ? ctl->updater->tokens : NULL, *t;
+	const char *name, *hash;
 	enum right right;
-	const char *name;
 	char hex[65];
 
 	auth_hash(token, hex);
-	json_object_foreach(tokens, name, t)
-		if (same(get_str(t, "sha256", ""), hex) && !right_parse(get_str(t, "role", ""), &right)) {
-			snprintf(who, size, "%s", name);
-			return right;
+	json_object_foreach(tokens, name, t) {
+		hash = get_str(t, "sha256", "");
+		if (strlen(hash) == 64 && !gnutls_memcmp(hash, hex, 64) && !right_parse(get_str(t, "role", ""), &right)) {
+			snprintf(id, AUTH_ID_SIZE, "token:%s", name);
+			return auth_role_rights(right);
 		}
-	return RIGHT_NONE;
-}
-
-/* listed - is the name in a list "alice, bob", or the list "*" */
-static bool listed(const char *list, const char *name)
-{
-	size_t len = strlen(name), n;
-
-	for (; list && *list; list += n) {
-		list += strspn(list, ", ");
-		n = strcspn(list, ", ");
-		if ((n == 1 && *list == '*') || (n == len && !strncmp(list, name, n)))
-			return true;
 	}
-	return false;
+	return 0;
 }
 
-enum right auth_right(struct controller *ctl, struct http_request *req, char *who, size_t size)
+/* auth_bearer - rights of a token, of a part, or of the peer whose request a standby relays */
+static rights_t auth_bearer(struct http_request *req, const char *token, char id[AUTH_ID_SIZE], void *ctx)
 {
-	const char *token = bearer(req), *as;
-	char text[ADDR_STRLEN];
+	const char *as = http_header(req, "X-Duet-As"), *who = as ? strchr(as, ' ') : NULL;
+	struct controller *ctl = ctx;
 	enum right right;
-	const char *peer;
+	char role[16];
 
-	peer = http_peer_name(req);
-	snprintf(who, size, "%s", peer);
-	if (http_is_local(req))
-		return RIGHT_PART;
-	if (token && same(token, ctl->secret)) {
-		as = http_header(req, "X-Duet-As");	/* carried from a standby, which has looked already */
-		if (!as)
-			return RIGHT_PART;
-		snprintf(who, size, "%s", strchr(as, ' ') ? strchr(as, ' ') + 1 : "?");
-		text[0] = 0;
-		sscanf(as, "%15s", text);
-		return right_parse(text, &right) ? RIGHT_NONE : right;
+	if (!same(token, ctl->secret))
+		/* tokens are the leader's to look up */
+		return !ctl->updater && ctl->lead ? RIGHTS_DEFERRED : by_token(ctl, token, id);
+	if (!as) {
+		snprintf(id, AUTH_ID_SIZE, "part:");
+		return RIGHTS_ALL;
 	}
-	if (token)
-		right = by_token(ctl, token, who, size);
-	else if (listed(ctl->conf.admins, peer))
-		right = RIGHT_ADMIN;
-	else if (listed(ctl->conf.operators, peer))
-		right = RIGHT_OPERATE;
-	else if (listed(ctl->conf.readers, peer))
-		right = RIGHT_READ;
-	else
-		right = listed(ctl->conf.agents, peer) ? RIGHT_AGENT : RIGHT_NONE;
-	return strcmp(ctl->conf.auth, "none") ? right : RIGHT_PART;
+	if (!who || sscanf(as, "%15s", role) != 1 || right_parse(role, &right))
+		return 0;
+	snprintf(id, AUTH_ID_SIZE, "%s", who + 1);
+	return auth_role_rights(right);
+}
+
+int auth_configure(struct controller *ctl, struct err *e)
+{
+	const struct config *c = &ctl->conf;
+	const char *list = c->admins ? "admins" : c->operators ? "operators" : c->readers ? "readers" : c->agents ? "agents" :
+			   c->metrics ? "metrics" : NULL;
+	bool tcp = c->http.listen.port, none = !list && (c->http.insecure || !tcp);
+	struct auth *auth = &ctl->auth;
+	int ret;
+
+	if (c->auth && strcmp(c->auth, "none") && strcmp(c->auth, "required"))
+		return err_set(e, -EINVAL, "auth = %s: must be none or required", c->auth);
+	if (c->auth)
+		none = !strcmp(c->auth, "none");
+	if (none && tcp && !c->http.insecure)
+		return err_set(e, -EINVAL, "auth = none and listen on TCP: every certificate of the CA could change everything; leave auth "
+			       "out and name admins, operators, readers and agents (or insecure = yes, without certificates, for a testbed)");
+	if (none && list)
+		return err_set(e, -EINVAL, "auth = none and %s = ...: lists count with auth = required only", list);
+	if (!none && !c->part_secret && ctl->own_parts != ROLE_ALL)
+		return err_set(e, -EINVAL, "part_secret is missing: with auth = required the parts in other processes know this one by it");
+	auth->open = none;
+	auth->bearer = auth_bearer;
+	auth->bearer_ctx = ctl;
+	ret = auth_grant(auth, RIGHT_ADMIN, "admins", c->admins, e);
+	if (!ret)
+		ret = auth_grant(auth, RIGHT_OPERATE, "operators", c->operators, e);
+	if (!ret)
+		ret = auth_grant(auth, RIGHT_READ, "readers", c->readers, e);
+	if (!ret)
+		ret = auth_grant(auth, RIGHT_METRICS, "metrics", c->metrics, e);
+	if (!ret)
+		ret = auth_grant(auth, RIGHT_AGENT, "agents", c->agents ?: "*", e);
+	if (ret)
+		auth_free(auth);
+	return ret;
 }
 
 int part_call(struct controller *ctl, enum role part, const char *method, const char *target, json_t *body,

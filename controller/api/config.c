@@ -189,17 +189,16 @@ static bool may_command(struct http_request *req, struct updater *u, json_t *def
 {
 	struct uvip *v = vip_find(u, get_str(def, "vip", NULL));
 	json_t *rule;
-	char who[128];
 	size_t r;
 
 	json_array_foreach(json_object_get(def, "rules"), r, rule) {
 		const char *command = command_of(rule);
 
 		if (!command || (v && is_command(config_latest(v), command)) ||
-		    auth_right(u->ctl, req, who, sizeof(who)) >= RIGHT_ADMIN)
+		    http_may(req, RIGHT_ADMIN))
 			continue;
 		http_problem(req, 403, NULL, "VIP %s, rule %zu: hosts run the command of a check: a new one needs the role "
-			     "admin, which %s has not", get_str(def, "vip", ""), r + 1, who);
+			     "admin, which %s has not", get_str(def, "vip", ""), r + 1, http_peer_name(req));
 		return false;
 	}
 	return true;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* In front of every handler: rights, and the way to the leader. */
+/* In front of every handler: the path to the leader. */
 #include "gate.h"
 
 #include <stdio.h>
@@ -39,6 +39,11 @@ static const struct gate_route *route_of(const struct controller *ctl, struct ht
 	return NULL;
 }
 
+bool gate_relays(const struct gate_route *r)
+{
+	return r->part == ROLE_UPDATER && r->route.right != RIGHT_ANY;
+}
+
 static void relayed(const struct http_result *r, void *ctx)
 {
 	struct http_request *req = ctx;
@@ -53,7 +58,7 @@ static void relayed(const struct http_result *r, void *ctx)
 }
 
 /* relay - to the leader; a request that has been carried once is not carried on */
-static void relay(struct controller *ctl, struct http_request *req, json_t *body, enum right right, const char *who)
+static void relay(struct controller *ctl, struct http_request *req, json_t *body)
 {
 	const char *url = ctl->lead ? lead_url(ctl->lead) : "", *given = http_header(req, "Authorization");
 	const char *match = http_header(req, "If-Match");
@@ -73,7 +78,7 @@ static void relay(struct controller *ctl, struct http_request *req, json_t *body
 	if (!given)
 		snprintf(auth, sizeof(auth), "Authorization: Bearer %s", ctl->secret);
 	if (!given && !http_is_local(req)) {
-		snprintf(as, sizeof(as), "X-Duet-As: %s %.200s", right_name(right == RIGHT_PART ? RIGHT_ADMIN : right), who);
+		snprintf(as, sizeof(as), "X-Duet-As: %s %.200s", http_role(req), http_peer_name(req));
 		headers[n++] = as;
 	}
 	headers[n++] = auth;
@@ -93,43 +98,20 @@ static void relay(struct controller *ctl, struct http_request *req, json_t *body
 
 const char *gate_who(struct http_request *req, struct controller *ctl)
 {
-	static char who[128];
-
-	auth_right(ctl, req, who, sizeof(who));
-	return who;
-}
-
-static bool allowed(enum right has, enum right needs)
-{
-	if (needs == RIGHT_AGENT)	/* an agent's own; a reader is no agent */
-		return has == RIGHT_AGENT || has == RIGHT_PART || has == RIGHT_ADMIN;
-	return has >= needs;
+	return http_peer_name(req);
 }
 
 void gate(struct http_request *req, json_t *body, void *ctx)
 {
 	struct controller *ctl = ctx;
 	const struct gate_route *r = route_of(ctl, req);
-	/* what is everybody's needs no leader */
-	bool away = r && r->part == ROLE_UPDATER && r->right != RIGHT_NONE && !ctl->updater;
-	enum right right;
-	char who[128];
 
-	if (!r) {
+	if (!r)
 		http_problem(req, 404, NULL, "there is no %s here", http_path(req));
-		return;
-	}
-	right = auth_right(ctl, req, who, sizeof(who));
-	/* a token can't be looked up while standing by: the leader does */
-	if (!allowed(right, r->right) && !(away && http_header(req, "Authorization"))) {
-		if (right == RIGHT_NONE)
-			http_reply_header(req, "WWW-Authenticate", "Bearer");
-		http_problem(req, right == RIGHT_NONE ? 401 : 403, NULL, "%s %s needs the role %s; %s has %s",
-			     http_method(req), http_path(req), right_name(r->right), who, right_name(right));
-		return;
-	}
-	if (away)
-		relay(ctl, req, body, right, who);
+	else if (gate_relays(r) && !ctl->updater)
+		relay(ctl, req, body);
+	else if (!http_may(req, r->route.right))	/* a token that was another controller's to look up, until now */
+		http_refuse(req, r->route.right);
 	else
 		r->route.handle(req, body, ctx);
 }

@@ -1,36 +1,34 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * In front of every handler: who asks, may they, and is this controller the
- * one that leads; if not the request is carried to the one that does.
+ * In front of every handler: is this controller the leader? If not, the request
+ * is relayed to the leader. The server has compared rights before (lib/auth.h).
  */
 #ifndef DUET_CONTROLLER_GATE_H
 #define DUET_CONTROLLER_GATE_H
 
 #include "../controller.h"
 
-enum right { RIGHT_NONE, RIGHT_AGENT, RIGHT_READ, RIGHT_OPERATE, RIGHT_ADMIN, RIGHT_PART };
-
 struct gate_route {
 	enum role part;
-	enum right right;	/* RIGHT_NONE: everybody's */
 	struct http_route route;
 };
 
 extern const struct gate_route gate_routes[];	/* routes.c; ends with an entry of no part */
 
+/* gate_relays - does a standby pass it on to the leader? What everybody may have needs no leader. */
+bool gate_relays(const struct gate_route *r);
+
 /* the handler of every route; ctx is the controller */
 void gate(struct http_request *req, json_t *body, void *ctx);
 
-/* gate_who - the name of the one who asks, for the audit; borrowed, until the next call */
+/* gate_who - the identity of the peer, for the audit; borrowed until the answer */
 const char *gate_who(struct http_request *req, struct controller *ctl);
 
-const char *right_name(enum right right);
-int right_parse(const char *name, enum right *right);
-
 /* auth.c */
+/* auth_configure - who may do what, of the configuration into ctl->auth */
+int auth_configure(struct controller *ctl, struct err *e);
+/* auth_start - the secret that parts identify themselves by */
 int auth_start(struct controller *ctl, struct err *e);
-/* auth_right - of a request; who[size] its name */
-enum right auth_right(struct controller *ctl, struct http_request *req, char *who, size_t size);
 /* auth_hash - SHA-256 in hex of a token */
 void auth_hash(const char *token, char hex[65]);
 

@@ -52,13 +52,13 @@ static int url_address(const char *url, struct addr *a)
 bool report_sender(struct monitor *m, struct http_request *req, const struct topo_node *node)
 {
 	const struct addr *peer = http_peer(req);
-	const char *who = gate_who(req, m->ctl);
+	const char *who = auth_name(http_peer_name(req));
 	struct addr agent;
 
 	/* the program itself, or who may open the controller's socket: the machine's administrator */
 	if (http_is_local(req) || addr_is_none(peer))
 		return true;
-	if (!strcmp(who, node->name))
+	if (who && !strcmp(who, node->name))
 		return true;
 	if (m->ctl->conf.http.cert)
 		return false;

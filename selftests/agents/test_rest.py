@@ -47,8 +47,8 @@ class Rest:
             "-CAcreateserial", "-out", self.path(f"{name}.pem"), "-extfile", self.path("ext"))
 
     def write(self, insecure, name="a.conf", tls="tor1"):
-        secure = "insecure = yes\n" if insecure else "".join(f"tls-{k} = {self.path(v)}\n" for k, v in
-                                                             (("cert", f"{tls}.pem"), ("key", f"{tls}.key"), ("ca", "ca.pem")))
+        secure = "insecure = yes\n" if insecure else "controllers = cert:controller\n" + "".join(
+            f"tls-{k} = {self.path(v)}\n" for k, v in (("cert", f"{tls}.pem"), ("key", f"{tls}.key"), ("ca", "ca.pem")))
         with open(self.path(name), "w", encoding="ascii") as f:
             f.write(f"[agent]\nname = tor1\nlisten = 127.0.0.1:{PORT} unix:{self.sock}\nrun_dir = {self.dir}\n{secure}"
                     f"[device]\nname = hmux0\nmode = hmux\nlocal = 10.254.0.7\nbackend = sim\n[bird]\nsocket = {self.dir}/bird.ctl\n")
@@ -108,7 +108,7 @@ def certificates():
         plain.connect()
     refused(lambda: ask(plain, "GET", "/healthz", None), "plain HTTP")
     equal(rest.https("controller", "PUT", "/v1/log", {"level": "debug"}), (200, {"level": "debug"}), "log level")
-    check("as controller asked" in rest.daemon.text(), "the log names the certificate's owner")
+    check("as cert:controller asked" in rest.daemon.text(), "the log names the certificate's owner")
 
 
 @test
@@ -150,13 +150,26 @@ def configuration():
                              stderr=subprocess.STDOUT, text=True, timeout=20, check=False)
         return got.returncode, got.stdout
 
-    equal(said(lambda t: t)[0], 0, "the good one")
+    code, text = said(lambda t: t.replace("[device]", "readers = eve, uid:33\nmetrics = cert:*\n[device]"))
+    equal(code, 0, "the good one")
+    for line in ("cert:controller may read, and change what the agent does (controllers)", "cert:eve may read", "uid:33 may read",
+                 "any certificate of tls-ca may read metrics", "uid:0 may do everything"):
+        check(line in text, f"who may what: {line!r} is not in {text!r}")
     for change, because in ((lambda t: "".join(x for x in t.splitlines(True) if "tls" not in x), "insecure = yes"),
                             (lambda t: "".join(x for x in t.splitlines(True) if "tls-key" not in x), "tls-key is missing"),
                             (lambda t: t.replace("tor1.key", "second.key"), "second.key"),
                             (lambda t: t.replace("ca.pem", "none.pem"), "none.pem: No such file"),
                             (lambda t: t.replace("ca.pem", "ca.key"), "no certificate in it"),
                             (lambda t: t.replace("tls-cert", "insecure = yes\ntls-cert"), "one of the two"),
+                            (lambda t: t.replace("controllers = cert:controller\n", ""), "listen on TCP needs controllers"),
+                            (lambda t: t.replace("cert:controller", "*"), "name them"),
+                            (lambda t: t.replace("cert:controller", "token:ci"), '"token:ci" is no identity'),
+                            (lambda t: t.replace("cert:controller", "cert:uid:0"), "is no identity"),
+                            (lambda t: t.replace("cert:controller", "uid:-1"), "is no identity"),
+                            (lambda t: t.replace("cert:controller", "uid:4294967295"), "is no identity"),
+                            (lambda t: t.replace("cert:controller", ", ,"), "listen on TCP needs controllers"),
+                            (lambda t: "".join(x for x in t.splitlines(True) if "tls" not in x).replace("[device]", "insecure = yes\n[device]"),
+                             "has no names"),
                             (lambda t: t.replace(".sock\n", ".socket\n"), ".sock")):
         code, text = said(change)
         check(code == 1 and because in text, f"{because!r} is not in {text!r}")

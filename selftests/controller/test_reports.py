@@ -20,7 +20,7 @@ def sender(tap, lab):
     srv1 = lab.host["srv1"].address
     for who in ("core1", "srv2"):
         tap.ok(lab.report("srv1", who, dips=lab.dips("srv1", "down")) == 403, f"{who} reports as srv1: refused")
-        fault(tap, lab, f"a fault names {who}", f"report of {who}", "srv1")
+        fault(tap, lab, f"a fault names {who}", f"report of cert:{who}", "srv1")
     tap.ok(lab.states(srv1) == {"up"}, "srv1's DIPs stay up", lab.states(srv1))
     for who in ("eve", "nosan"):
         tap.ok(lab.report("srv1", who) in (401, 403), f"{who} is no host")

@@ -20,6 +20,7 @@ static int configure(struct config *c, bool smux, const char *name, const char *
 	c->table = DUET_ROUTE_TABLE;
 	c->hold_ms = HOLD_MS;
 	c->http.insecure = true;
+	c->auth.open = true;
 	if (addr_parse(local, &c->local) || addr_port_parse(listen, &c->http.listen.addr, &c->http.listen.port))
 		return err_set(e, -EINVAL, "mux %s: %s or %s is no address", name, local, listen);
 	return c->name ? 0 : err_set(e, -ENOMEM, "no memory");
@@ -48,7 +49,7 @@ int mux_add(struct fleet *f, bool smux, const char *name, const char *local, con
 	if (!ret)
 		ret = birdwatch_start(a, e);
 	if (!ret)
-		ret = http_server_start(f->loop, &a->config.http, api_routes, a, &a->http, e);
+		ret = http_server_start(f->loop, &a->config.http, &a->config.auth, api_routes, a, &a->http, e);
 	f->n_muxes++;
 	return ret;	/* the process ends if it fails, and the agent with it in any case */
 }
