@@ -296,6 +296,24 @@ static struct http_request *request_new(struct http_server *s, struct MHD_Connec
 	return r;
 }
 
+/* unwanted - does the length that the headers announce already forbid the body? Then it is answered. */
+static bool unwanted(struct http_request *r)
+{
+	const char *given = http_header(r, MHD_HTTP_HEADER_CONTENT_LENGTH);
+	unsigned long long length = given ? strtoull(given, NULL, 10) : 0;
+	bool any = length || http_header(r, MHD_HTTP_HEADER_TRANSFER_ENCODING);
+
+	/* no route of GET reads one, so that nothing is kept for it either */
+	if (any && !strcmp(r->method, MHD_HTTP_METHOD_GET))
+		http_problem(r, 413, NULL, "GET takes no body");
+	else if (r->route && length > body_max(r))
+		http_problem(r, 413, NULL, "the body is larger than %zu bytes", body_max(r));
+	else
+		return false;
+	r->server->count.refused++;
+	return true;
+}
+
 /* answer_unread - the answer is there before the body: nothing of that is read, and the connection ends */
 static enum MHD_Result answer_unread(struct http_request *r)
 {
@@ -320,9 +338,10 @@ enum MHD_Result request_on(void *ctx, struct MHD_Connection *connection, const c
 		request_route(r);
 		identify(r);
 		conn_phase(r->conn, CONN_SENDS);
-		if (allowed(r))
+		if (!allowed(r))
+			http_refuse(r, r->route ? r->route->right : RIGHT_READ);
+		else if (!unwanted(r))
 			return MHD_YES;
-		http_refuse(r, r->route ? r->route->right : RIGHT_READ);
 		return answer_unread(r);
 	}
 	if (*size) {

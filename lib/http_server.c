@@ -399,6 +399,8 @@ void http_server_metrics(const struct http_server *s, struct metrics *m)
 	metrics_family(m, "duet_http_connections_total", "counter", "Connections by what became of them");
 	metrics_add(m, s->count.accepted, "what", "accepted", NULL);
 	metrics_add(m, s->count.cut, "what", "cut", NULL);
+	metrics_family(m, "duet_http_bodies_refused_total", "counter", "Bodies refused unread: too large, or for a GET");
+	metrics_add(m, s->count.refused, NULL);
 	metrics_family(m, "duet_http_unauthorized_total", "counter", "Requests refused because the peer lacks the right");
 	metrics_add(m, s->count.unauthorized, NULL);
 	metrics_family(m, "duet_http_requests_total", "counter", "Requests to the REST server");

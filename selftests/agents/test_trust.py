@@ -6,9 +6,11 @@ import http.client
 import json
 import os
 import re
+import select
 import socket
 import ssl
 import sys
+import time
 
 import yaml
 
@@ -220,6 +222,55 @@ def routes():
         daemon = getattr(world, kind)
         equal(daemon.child.poll(), None, f"{kind} lives")
         check("refused: " in daemon.text() and daemon.text().count("and cert:nosan has no role") <= 2, f"{kind} logs a refused peer, and not each time")
+
+
+def memory(daemon):
+    """MiB that the process has resident"""
+    with open(f"/proc/{daemon.child.pid}/statm", encoding="ascii") as f:
+        return int(f.read().split()[1]) * os.sysconf("SC_PAGESIZE") >> 20
+
+
+def pour(world, kind, name, method, path, size):
+    """(status, seconds to it, bytes sent) of a request whose body is size bytes of "[],", sent for as long as it is accepted"""
+    piece = b"[]," * 20000
+    with inside(NS):
+        connection = http.client.HTTPSConnection("127.0.0.1", PORTS[kind], context=world.pki.context(name), timeout=20)
+        connection.connect()
+    sent, begin = 0, time.monotonic()
+    try:
+        connection.putrequest(method, path)
+        connection.putheader("Content-Length", str(size))
+        connection.endheaders()
+        try:
+            while sent < size and not select.select([connection.sock], [], [], 0)[0]:
+                connection.sock.sendall(piece)
+                sent += len(piece)
+        except OSError:
+            pass	# the answer is here, or it isn't
+        status = connection.getresponse().status
+        return status, time.monotonic() - begin, sent
+    finally:
+        connection.close()
+
+
+@test
+def floods():
+    """250 MB from a peer without a role, or for a route that takes less: refused at once, unread, and no memory grows"""
+    world = World()
+    for kind, name, method, path, want in (
+            ("controller", "nosan", "PUT", "/v1/config", 401), ("controller", "nosan", "POST", "/v1/engine/plan", 401),
+            ("controller", "srv1", "PUT", "/v1/config", 403), ("controller", "eve", "GET", "/v1/status", 413),
+            ("controller", "alice", "PUT", "/v1/config", 413), ("mux", "nosan", "GET", "/v1/status", 403),
+            ("mux", "eve", "GET", "/v1/status", 413), ("mux", "eve", "PUT", "/v1/state", 403), ("mux", "ctl", "PUT", "/v1/log", 413),
+            ("host", "srv1", "PUT", "/v1/state", 403), ("host", "nosan", "PUT", "/v1/nothing", 403)):
+        daemon = getattr(world, kind)
+        before = memory(daemon)
+        status, seconds, sent = pour(world, kind, name, method, path, 250 << 20)
+        what = f"{kind} cert:{name} {method} {path}"
+        equal(status, want, what)
+        # sockets' buffers, and what is thrown away unread
+        check(sent < 20 << 20 and memory(daemon) - before < 16, f"{what}: {sent >> 20} MiB sent, {memory(daemon) - before} MiB more")
+        print(f"# trust: {what.replace(' ', '_')} {1000 * seconds:.1f} ms")
 
 
 if __name__ == "__main__":
