@@ -55,7 +55,6 @@ struct http_server {
 	struct {
 		unsigned long accepted, requests, cut, refused, unauthorized;
 	} count;
-	struct refusals *refusals;	/* http_refusals.c */
 	TAILQ_HEAD(, http_linger) lingering;	/* http_linger.c: the oldest first */
 	unsigned int n_lingering;
 };
@@ -121,9 +120,8 @@ void linger_start(struct http_server *s, int fd);	/* of a connection that is bei
 void linger_sweep(struct http_server *s, uint64_t now);	/* ends those that have had their time */
 
 /* http_refusals.c */
-int refusals_start(struct http_server *s);
 /* refusal_log - once a minute for each peer */
-void refusal_log(struct http_server *s, const char *who, const char *why, ...) __attribute__((format(printf, 3, 4)));
+void refusal_log(const char *who, const char *why, ...) __attribute__((format(printf, 2, 3)));
 
 /* http_stream.c */
 void stream_gone(struct http_stream *st);

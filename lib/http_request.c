@@ -169,7 +169,7 @@ void http_refuse(struct http_request *r, enum right right)
 
 	r->server->count.unauthorized++;
 	/* the route's own words: what the peer sent may hold anything */
-	refusal_log(r->server, r->id, "%s%s%s needs the right %s, and %s has %s", r->route ? r->route->method : "", r->route ? " " : "",
+	refusal_log(r->id, "%s%s%s needs the right %s, and %s has %s", r->route ? r->route->method : "", r->route ? " " : "",
 		    r->route ? r->route->path : "a path that no route has", r->route ? needs : "read", r->id, role);
 	if (token)
 		http_reply_header(r, MHD_HTTP_HEADER_WWW_AUTHENTICATE, "Bearer");

@@ -338,8 +338,6 @@ int http_server_start(sd_event *loop, const struct http_conf *conf, const struct
 	if (ret >= 0)
 		ret = worker_start(loop, &s->worker);
 	if (ret >= 0)
-		ret = refusals_start(s);
-	if (ret >= 0)
 		ret = sd_event_add_time_relative(loop, &s->sweep, CLOCK_MONOTONIC, SWEEP_USEC, 100000, on_sweep, s);
 	if (ret < 0) {
 		err_set(e, ret, "HTTP server: no event source: %s", strerror(-ret));
@@ -388,7 +386,6 @@ void http_server_stop(struct http_server *s)
 	sd_event_source_disable_unref(s->sweep);
 	if (s->path[0])
 		unlink(s->path);
-	free(s->refusals);
 	free(s);
 }
 

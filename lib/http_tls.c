@@ -120,16 +120,6 @@ static gnutls_session_t session_of(struct MHD_Connection *connection)
 	return info ? info->tls_session : NULL;
 }
 
-void tls_demand(struct MHD_Connection *connection)
-{
-	gnutls_session_t session = session_of(connection);
-
-	if (!session)
-		return;
-	gnutls_certificate_server_set_request(session, GNUTLS_CERT_REQUIRE);
-	gnutls_session_set_verify_cert(session, NULL, 0);
-}
-
 /* name_of_cert - its common name, or else its first DNS name; *len without a final 0 */
 static int name_of_cert(gnutls_x509_crt_t cert, char *name, size_t *len)
 {
@@ -148,19 +138,16 @@ static int name_of_cert(gnutls_x509_crt_t cert, char *name, size_t *len)
 	return 0;
 }
 
-int tls_name(struct MHD_Connection *connection, char id[AUTH_ID_SIZE])
+/* peer_name - of the certificate that was shown; -EACCES: it has none that can be one */
+static int peer_name(gnutls_session_t session, char *name, size_t size)
 {
-	gnutls_session_t session = session_of(connection);
-	char name[AUTH_ID_SIZE - 5] = "";
 	const gnutls_datum_t *list;
-	size_t len = sizeof(name);
 	gnutls_x509_crt_t cert;
-	unsigned int n, status;
+	size_t len = size;
+	unsigned int n;
 	int ret;
 
-	/* the handshake has seen to it; this is the lock behind the door */
-	if (!session || gnutls_certificate_verify_peers2(session, &status) || status)
-		return -EACCES;
+	*name = '\0';
 	list = gnutls_certificate_get_peers(session, &n);
 	if (!list || !n || gnutls_x509_crt_init(&cert))
 		return -EACCES;
@@ -169,8 +156,67 @@ int tls_name(struct MHD_Connection *connection, char id[AUTH_ID_SIZE])
 		ret = name_of_cert(cert, name, &len);
 	gnutls_x509_crt_deinit(cert);
 	/* with a 0 inside, the name that is compared would not be the one that was signed */
-	if (ret < 0 || len >= sizeof(name) || strlen(name) != len || !auth_is_name(name))
+	return ret < 0 || len >= size || strlen(name) != len || !auth_is_name(name) ? -EACCES : 0;
+}
+
+/* peer_trouble - why the certificate isn't accepted, to stand after its name; NULL: it is. If it names purposes, to be a
+ * client must be one: the certificate of a web server of the same CA is nobody's.
+ */
+static const char *peer_trouble(gnutls_session_t session)
+{
+	gnutls_typed_vdata_st purpose = { .type = GNUTLS_DT_KEY_PURPOSE_OID, .data = (void *)GNUTLS_KP_TLS_WWW_CLIENT };
+	unsigned int status;
+
+	if (gnutls_certificate_verify_peers(session, &purpose, 1, &status))
+		return " can't be verified";
+	if (!status)
+		return NULL;
+	if (status & GNUTLS_CERT_REVOKED)
+		return " is revoked";
+	if (status & GNUTLS_CERT_EXPIRED)
+		return " expired";
+	if (status & GNUTLS_CERT_NOT_ACTIVATED)
+		return " is not valid yet";
+	if (status & GNUTLS_CERT_PURPOSE_MISMATCH)
+		return " is for another purpose than to be a client (clientAuth)";
+	if (status & (GNUTLS_CERT_SIGNER_NOT_FOUND | GNUTLS_CERT_SIGNER_NOT_CA))
+		return " is not signed by tls-ca";
+	return " is not valid";
+}
+
+int tls_name(struct MHD_Connection *connection, char id[AUTH_ID_SIZE])
+{
+	gnutls_session_t session = session_of(connection);
+	char name[AUTH_ID_SIZE - 5] = "";
+
+	/* the handshake has seen to it; this is the lock behind the door */
+	if (!session || peer_name(session, name, sizeof(name)) || peer_trouble(session))
 		return -EACCES;
 	snprintf(id, AUTH_ID_SIZE, "cert:%s", name);
 	return 0;
+}
+
+/* peer_verify - in the handshake; 0: it goes on */
+static int peer_verify(gnutls_session_t session)
+{
+	char name[AUTH_ID_SIZE - 5];
+	int no_name = peer_name(session, name, sizeof(name));
+	const char *why = peer_trouble(session);
+
+	if (!no_name && !why)
+		return 0;
+	/* what a certificate that isn't ours calls itself is only shown if it is a name */
+	refusal_log(no_name ? "a certificate without a name" : name, "a TLS client whose certificate %s%s%s", no_name ? "" : "of ",
+		    no_name ? "has no common name or DNS name of letters, digits and ._@-" : name, why ?: "");
+	return GNUTLS_E_CERTIFICATE_ERROR;
+}
+
+void tls_demand(struct MHD_Connection *connection)
+{
+	gnutls_session_t session = session_of(connection);
+
+	if (!session)
+		return;
+	gnutls_certificate_server_set_request(session, GNUTLS_CERT_REQUIRE);
+	gnutls_session_set_verify_function(session, peer_verify);
 }

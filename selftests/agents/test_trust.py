@@ -45,13 +45,13 @@ class Pki:
     def path(self, name):
         return os.path.join(self.dir, name)
 
-    def make(self, file, subject=None, ext="subjectAltName=IP:127.0.0.1", ca="ca"):
+    def make(self, file, subject=None, ext="subjectAltName=IP:127.0.0.1", ca="ca", days="30"):
         """a certificate in file.pem; its subject is /CN=file if none is given"""
         with open(self.path("ext"), "w", encoding="ascii") as f:
             f.write(ext + "\n")
         run("openssl", "req", *EC, "-keyout", self.path(f"{file}.key"), "-out", self.path("csr"), "-subj", subject or f"/CN={file}")
         run("openssl", "x509", "-req", "-in", self.path("csr"), "-CA", self.path(f"{ca}.pem"), "-CAkey", self.path(f"{ca}.key"),
-            "-CAcreateserial", "-out", self.path(f"{file}.pem"), "-extfile", self.path("ext"))
+            "-CAcreateserial", "-out", self.path(f"{file}.pem"), "-extfile", self.path("ext"), "-days", days)
 
     def conf(self, name):
         return f"tls-cert = {self.path(name + '.pem')}\ntls-key = {self.path(name + '.key')}\ntls-ca = {self.path('ca.pem')}\n"
@@ -185,6 +185,13 @@ def routes():
         status, text = world.unix("controller", "PUT", f"/v1/tokens/t-{role}", body=json.dumps({"role": role}))
         equal(status, 201, f"a token for {role}: {text}")
         tokens[role] = json.loads(text)["token"]
+    wrong = {"server-only": {"ext": "extendedKeyUsage=serverAuth"}, "expired": {"days": "-1"}, "foreign": {"ca": "other", "subject": "/CN=alice"},
+             "uid": {"subject": "/CN=uid:0"}, "typed": {"subject": "/CN=cert:alice"}, "list": {"subject": "/CN=alice, ctl"},
+             "star": {"subject": "/CN=*"}, "long": {"subject": "/CN=" + "a" * 64, "ext": "subjectAltName=DNS:alice"}}
+    for name, how in wrong.items():
+        world.pki.make(name, **how)
+    world.pki.make("both", "/CN=eve", "extendedKeyUsage=serverAuth,clientAuth")
+    world.pki.make("byname", "/O=duet", "subjectAltName=IP:127.0.0.1,DNS:eve")
     cases = 0
     for kind in DOCUMENTS:
         # paths that no route has are nobody's who has no role
@@ -197,6 +204,13 @@ def routes():
                 role = ROLES[kind].get(name)
                 needs = right if listed else "any" if role else "nothing"
                 count.judge(f"{kind} cert:{name} {method} {path}", needs, role, lambda: world.https(kind, name, method, at))
+                cases += 1
+            for name in wrong:
+                count.judge(f"{kind} {name} {method} {path}", right if name == "long" and listed else "nothing", None,
+                            lambda: world.https(kind, name, method, at))
+                cases += 1
+            for name in ("both", "byname"):
+                count.judge(f"{kind} {name} {method} {path}", right if listed else "any", "read", lambda: world.https(kind, name, method, at))
                 cases += 1
             count.judge(f"{kind} uid:0 {method} {path}", right, "root", lambda: world.unix(kind, method, at))
             count.judge(f"{kind} no certificate {method} {path}", "nothing", None, lambda: world.https(kind, None, method, at))
@@ -221,6 +235,8 @@ def routes():
     for kind in DOCUMENTS:
         daemon = getattr(world, kind)
         equal(daemon.child.poll(), None, f"{kind} lives")
+        for why in ("server-only is for another purpose", "expired expired", "not signed by tls-ca", "no common name or DNS name"):
+            check(why in daemon.text(), f"{kind} logs why: {why!r} is not in {daemon.text()[-600:]}")
         check("refused: " in daemon.text() and daemon.text().count("and cert:nosan has no role") <= 2, f"{kind} logs a refused peer, and not each time")
 
 
