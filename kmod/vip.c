@@ -313,7 +313,7 @@ bool duet_vips_use_key(struct duet_dev *dd, unsigned int key)
 
 	for (i = 0; i < 1 << DUET_VIP_HASH_BITS; i++)
 		hlist_for_each_entry(vip, &dd->vips[i], node)
-			if (duet_rules_locked(vip)->policy.key == key)
+			if (duet_rules_locked(dd, vip)->policy.key == key)
 				return true;
 	return false;
 }
