@@ -71,6 +71,16 @@ static inline void netdev_put(struct net_device *dev, netdevice_tracker *tracker
 #define duet_dump_attrs(cb)	(genl_dumpit_info(cb)->attrs)
 #endif
 
+/* Who joins the group of events needs CAP_NET_ADMIN in the user namespace that
+ * owns the network namespace. Where genetlink can't demand that (before 6.1.68),
+ * netlink_event.c sends each event only to sockets that were opened with it.
+ */
+#ifdef GENL_MCAST_CAP_NET_ADMIN
+#define DUET_GROUP_ADMIN	.flags = GENL_MCAST_CAP_NET_ADMIN,
+#else
+#define DUET_GROUP_ADMIN
+#endif
+
 /* The kernel's global limit of ICMP errors: of the machine, then of the
  * namespace, then not exported any more. An older one charges what it allows, a
  * newer one has two steps.

@@ -410,8 +410,13 @@ out:
 	return ret;
 }
 
+/* Every command, those that only read too, needs CAP_NET_ADMIN in the user
+ * namespace that owns the network namespace: clients' addresses, the deployment's
+ * seed and what the mux chooses are secrets. There is no other way to write one.
+ */
 #define DUET_OP(c, p, ...) {						\
-	.cmd = c, .policy = p, .maxattr = DUET_A_MAX, __VA_ARGS__	\
+	.cmd = c, .policy = p, .maxattr = DUET_A_MAX,			\
+	.flags = GENL_UNS_ADMIN_PERM, __VA_ARGS__			\
 }
 
 static const struct genl_ops duet_ops[] = {
@@ -419,29 +424,32 @@ static const struct genl_ops duet_ops[] = {
 		.doit = duet_dev_get, .start = duet_dump_start,
 		.dumpit = duet_dev_dump, .flags = GENL_UNS_ADMIN_PERM),
 	DUET_OP(DUET_CMD_DEV_SET, duet_set_policy,
-		.doit = duet_dev_set, .flags = GENL_UNS_ADMIN_PERM),
+		.doit = duet_dev_set),
 	DUET_OP(DUET_CMD_PORT_ADD, duet_port_policy,
-		.doit = duet_port_add_cmd, .flags = GENL_UNS_ADMIN_PERM),
+		.doit = duet_port_add_cmd),
 	DUET_OP(DUET_CMD_PORT_DEL, duet_port_policy,
-		.doit = duet_port_del_cmd, .flags = GENL_UNS_ADMIN_PERM),
+		.doit = duet_port_del_cmd),
 	DUET_OP(DUET_CMD_VIP_SET, duet_vip_cmd_policy,
-		.doit = duet_vip_set_cmd, .flags = GENL_UNS_ADMIN_PERM),
+		.doit = duet_vip_set_cmd),
 	DUET_OP(DUET_CMD_VIP_DEL, duet_vip_del_policy,
-		.doit = duet_vip_del_cmd, .flags = GENL_UNS_ADMIN_PERM),
+		.doit = duet_vip_del_cmd),
 	DUET_OP(DUET_CMD_VIP_GET, duet_vip_cmd_policy,
 		.doit = duet_vip_get_cmd, .start = duet_dump_start,
 		.dumpit = duet_vip_dump),
 	DUET_OP(DUET_CMD_DIP_SET, duet_dip_cmd_policy,
-		.doit = duet_dip_set_cmd, .flags = GENL_UNS_ADMIN_PERM),
+		.doit = duet_dip_set_cmd),
 	DUET_OP(DUET_CMD_TRACE, duet_trace_policy, .doit = duet_trace_cmd),
 	DUET_OP(DUET_CMD_FLOW_GET, duet_flow_cmd_policy,
 		.dumpit = duet_flow_dump),
 	DUET_OP(DUET_CMD_FLOW_FLUSH, duet_flow_cmd_policy,
-		.doit = duet_flow_flush_cmd, .flags = GENL_UNS_ADMIN_PERM),
+		.doit = duet_flow_flush_cmd),
 };
 
 static const struct genl_multicast_group duet_groups[] = {
-	[DUET_GROUP_EVENTS] = { .name = DUET_GENL_MCGRP_EVENTS },
+	[DUET_GROUP_EVENTS] = {
+		.name = DUET_GENL_MCGRP_EVENTS,
+		DUET_GROUP_ADMIN
+	},
 };
 
 struct genl_family duet_family __ro_after_init = {

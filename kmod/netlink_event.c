@@ -22,6 +22,32 @@ struct sk_buff *duet_nl_msg(size_t size, u32 portid, u32 seq, int flags,
 	return msg;
 }
 
+#ifndef GENL_MCAST_CAP_NET_ADMIN
+/* duet_nl_unfit - was the listener's socket opened without CAP_NET_ADMIN? Its
+ * file is there while netlink has it among its listeners.
+ */
+static int duet_nl_unfit(struct sock *listener, struct sk_buff *msg, void *net)
+{
+	return !file_ns_capable(listener->sk_socket->file,
+				((struct net *)net)->user_ns, CAP_NET_ADMIN);
+}
+#endif
+
+/* duet_nl_multicast - to who listens; portid gets a copy by itself and is left out */
+static void duet_nl_multicast(struct duet_dev *dd, struct sk_buff *msg, u32 portid)
+{
+#ifdef GENL_MCAST_CAP_NET_ADMIN
+	genlmsg_multicast_netns(&duet_family, dd->net, msg, portid,
+				DUET_GROUP_EVENTS, GFP_KERNEL);
+#else
+	u32 group = duet_family.mcgrp_offset + DUET_GROUP_EVENTS;
+
+	NETLINK_CB(msg).dst_group = group;
+	netlink_broadcast_filtered(dd->net->genl_sock, msg, portid, group, GFP_KERNEL,
+				   duet_nl_unfit, dd->net);
+#endif
+}
+
 /* duet_nl_send - an event; the asker gets it too if it set NLM_F_ECHO, and he
  * alone if nothing changed
  */
@@ -29,13 +55,16 @@ static void duet_nl_send(struct duet_dev *dd, struct sk_buff *msg, void *hdr,
 			 struct genl_info *info, bool changed)
 {
 	genlmsg_end(msg, hdr);
-	if (!changed)
+	if (!changed) {
 		genlmsg_unicast(dd->net, msg, info->snd_portid);
-	else if (info)
-		genl_notify(&duet_family, msg, info, DUET_GROUP_EVENTS, GFP_KERNEL);
-	else
-		genlmsg_multicast_netns(&duet_family, dd->net, msg, 0,
-					DUET_GROUP_EVENTS, GFP_KERNEL);
+	} else if (info && info->nlhdr->nlmsg_flags & NLM_F_ECHO) {
+		/* as genl_notify(): each of the two eats a reference */
+		skb_get(msg);
+		duet_nl_multicast(dd, msg, info->snd_portid);
+		genlmsg_unicast(dd->net, msg, info->snd_portid);
+	} else {
+		duet_nl_multicast(dd, msg, 0);
+	}
 }
 
 static bool duet_nl_wanted(struct duet_dev *dd, struct genl_info *info,
@@ -158,8 +187,7 @@ err_lost:
 static void duet_nl_send_full(struct duet_dev *dd, struct sk_buff *msg, void *hdr)
 {
 	genlmsg_end(msg, hdr);
-	genlmsg_multicast_netns(&duet_family, dd->net, msg, 0, DUET_GROUP_EVENTS,
-				GFP_KERNEL);
+	duet_nl_multicast(dd, msg, 0);
 }
 
 void duet_nl_notify_full(struct duet_dev *dd, enum duet_table_attr table,

@@ -68,7 +68,7 @@ static void nl_sentence(const struct nlmsghdr *nlh, size_t at, int error, char *
 	if (!error || why[0])
 		return;
 	if (error == -EPERM)
-		snprintf(why, size, "not permitted: changing a mux needs CAP_NET_ADMIN");
+		snprintf(why, size, "not permitted: showing and changing a mux need CAP_NET_ADMIN");
 	else if (error == -ENOENT)	/* all that the module itself says comes with a sentence */
 		snprintf(why, size, "the kernel module duet isn't loaded, or was loaded again");
 	else

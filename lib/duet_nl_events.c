@@ -25,7 +25,8 @@ int duet_nl_events_fd(struct duet_nl *nl, struct err *e)
 	if (!s)
 		return err_set(e, -errno, "can't open a netlink socket: %s", strerror(errno));
 	if (mnl_socket_setsockopt(s, NETLINK_ADD_MEMBERSHIP, &group, sizeof(group)) < 0) {
-		ret = err_set(e, -errno, "can't join the group of duet's events: %s", strerror(errno));
+		ret = err_set(e, -errno, "can't join the group of duet's events: %s",
+			      errno == EPERM ? "that needs CAP_NET_ADMIN" : strerror(errno));
 		mnl_socket_close(s);
 		return ret;
 	}

@@ -121,7 +121,7 @@ class Genl:
     """One socket, in the namespace that is entered when it is made."""
 
     def __init__(self, dev):
-        self.groups = {}
+        self.groups, self.ops = {}, {}
         self.s = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_GENERIC)
         self.s.setsockopt(SOL_NETLINK, NETLINK_EXT_ACK, 1)
         self.s.bind((0, 0))
@@ -129,6 +129,8 @@ class Genl:
         self.dev = struct.pack("I", socket.if_nametoindex(dev)) if dev else None
         reply = self.ask(GENL_ID_CTRL, 3, attr(2, b"duet\0"), version=2)	# CTRL_CMD_GETFAMILY, CTRL_ATTR_FAMILY_NAME
         self.family = struct.unpack("H", nest(reply[0])[1])[0]
+        for _, op in attrs(nest(reply[0])[6]):		# CTRL_ATTR_OPS: ID, FLAGS
+            self.ops[struct.unpack("I", nest(op)[1])[0]] = struct.unpack("I", nest(op)[2])[0]
         for _, group in attrs(nest(reply[0])[7]):	# CTRL_ATTR_MCAST_GROUPS: NAME, ID
             self.groups[nest(group)[1].rstrip(b"\0").decode()] = struct.unpack("I", nest(group)[2])[0]
 

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0
 """What the module refuses and says, and what it survives."""
+import errno
 import json
 import os
 import subprocess
@@ -8,7 +9,8 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from lib import *  # noqa: E402,F403 pylint: disable=wildcard-import,unused-wildcard-import
-from lib import CLIENT, DUET, VIP, Net, batch, check, dip, duet, duet_json, equal, flowing, ip4, main, outer_dst, refused, run, test, udp, until
+from lib import CLIENT, DUET, VIP, Net, batch, check, dip, duet, duet_json, equal, flowing, inside, ip4, main, outer_dst, refused, run, test, udp, until
+from genl import NLM_F_ACK, NLM_F_DUMP, C, Genl, Refused, attr  # noqa: E402
 
 
 def vip_file(*vips):
@@ -83,21 +85,79 @@ def ports():
     batch("m", "link del mux1\n")
 
 
+USER = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all", "--bounding-set=-all")
+
+
 @test
 def privilege():
-    """without CAP_NET_ADMIN nothing can be changed, no key is shown, and vip show works"""
+    """without CAP_NET_ADMIN nothing can be changed and nothing is shown, and the refusal says what is missing"""
     net = Net()
     net.vip([dip(1)])
     before = state()
-    user = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all", "--bounding-set=-all")
-    for change in (("vip", "del", "mux0", "all"), ("dip", "set", "mux0", dip(1), "down"), ("port", "del", "mux0", "c0m"), ("dev", "set", "mux0", "key", f"{1:032x}"),
-                   ("dev", "show", "mux0"), ("dev", "show")):
-        status, _, err = run("ip", "netns", "exec", "m", *user, DUET, *change, ok=False)
-        equal(status, 1, f"status of {change}")
-        check("ermi" in err or "CAP_NET_ADMIN" in err, f"says {err.strip()!r}")
-    shown = run("ip", "netns", "exec", "m", *user, DUET, "-j", "vip", "show", "mux0")[1]
-    equal(json.loads(shown), before[0], "what an ordinary user is shown")
+    for command in (("vip", "del", "mux0", "all"), ("dip", "set", "mux0", dip(1), "down"), ("port", "del", "mux0", "c0m"),
+                    ("dev", "set", "mux0", "key", f"{1:032x}"), ("dev", "show"), ("dev", "show", "mux0"), ("vip", "show", "mux0"), ("stats", "mux0"),
+                    ("trace", "mux0", "10.1.0.2:1", f"{VIP}:2", "tcp"), ("flow", "show", "mux0"), ("monitor",)):
+        status, out, err = run("ip", "netns", "exec", "m", *USER, DUET, *command, ok=False)
+        equal(status, 1, f"status of {command}")
+        check("CAP_NET_ADMIN" in err, f"{command} says {err.strip()!r}")
+        equal(out, "", f"output of {command}")
     equal(state(), before, "the device afterwards")
+
+
+def as_nobody(function):
+    """What function() returns in a process of no privileges in the namespace m."""
+    here, there = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            with inside("m"):
+                os.setgroups([])
+                os.setresgid(65534, 65534, 65534)
+                os.setresuid(65534, 65534, 65534)
+                os.write(there, json.dumps(function()).encode())
+        finally:
+            os._exit(0)
+    os.close(there)
+    with os.fdopen(here, encoding="utf-8") as f:
+        text = f.read()
+    os.waitpid(child, 0)
+    return json.loads(text)
+
+
+@test
+def secrets():
+    """no command of the family, do or dump, answers who lacks CAP_NET_ADMIN, and nobody else may join its events"""
+    net = Net("smux")
+    net.vip([dip(1)])
+    with inside("m"):
+        ops = Genl("mux0").ops
+    names = {C[name]: name for name in C if name.startswith("DUET_CMD_") and not name.endswith("_NTF")}
+    equal(set(ops), set(names), "commands of the family and of its header")
+
+    def error_of(genl, command, flags):
+        try:
+            genl.ask(genl.family, command, attr("DUET_A_IFINDEX", genl.dev), flags)
+        except Refused as refusal:
+            return refusal.errno
+        return 0
+
+    def tries():
+        genl, got = Genl("mux0"), {}
+        for command, cap in ops.items():
+            got.update({f"{names[command]} {what}": error_of(genl, command, flags)
+                        for what, flags, bit in (("do", NLM_F_ACK, 2), ("dump", NLM_F_DUMP, 4)) if cap & bit})
+        try:
+            genl.join()
+            got["join"] = 0
+        except OSError as error:
+            got["join"] = error.errno
+        return got
+    got = as_nobody(tries)
+    check(len(got) > len(ops), f"dumps are tried, too: {got}")
+    equal({what: e for what, e in got.items() if e != errno.EPERM}, {}, "what nobody may do")
+    with inside("m"):
+        own = tries()
+    equal([what for what, e in own.items() if e == errno.EPERM], [], "what root may not do")
 
 
 @test

@@ -11,8 +11,8 @@
  *
  * A device starts in hmux mode with the paper's limits, no ports, no VIPs, and
  * is of one network namespace: every name and address below is looked up there.
- * Changes need CAP_NET_ADMIN in the user namespace that owns it, and so does
- * DEV_GET, which shows keys; VIP_GET, FLOW_GET and TRACE need nothing.
+ * Every command, and joining the group "events", needs CAP_NET_ADMIN in the user
+ * namespace that owns it: who has not gets EPERM, the one error without a sentence.
  *
  * A device is named by DUET_A_IFINDEX or DUET_A_IFNAME. Integers are in host byte order
  * but for addresses, which are 4 (IPv4) or 16 (IPv6) bytes in network order.
