@@ -53,6 +53,8 @@ static json_t *dev_json(const struct duet_dev *dev)
 	json_object_set_new(json, "ports", ports);
 	json_object_set_new(json, "used", tables_json(&dev->used));
 	json_object_set_new(json, "limits", tables_json(&dev->limits));
+	json_object_set_new(json, "backends", json_pack("{s:I, s:I}", "used", (json_int_t)dev->used.backends,
+							"limit", (json_int_t)dev->limits.backends));
 	if (dev->mode == DUET_MODE_SMUX)
 		json_object_set_new(json, "flows", flows_json(&dev->flows));
 	return json;
@@ -92,6 +94,7 @@ static void print_dev(const struct duet_dev *dev)
 	print_table("  rules", dev->used.rules, dev->limits.rules);
 	print_table("  members", dev->used.members, dev->limits.members);
 	print_table("  tunnels", dev->used.tunnels, dev->limits.tunnels);
+	print_table("  backends", dev->used.backends, dev->limits.backends);
 	putchar('\n');
 	if (dev->mode == DUET_MODE_SMUX && dev->flows.max)
 		printf("    flows %u/%u  new %u s, tcp %u s, fin %u s, other %u s, rate %u  hits %llu added %llu full %llu limited %llu\n",
@@ -190,10 +193,11 @@ static int limits_set(int *n, char ***args, struct duet_tables *limits)
 		{ "rules", &limits->rules },
 		{ "members", &limits->members },
 		{ "tunnels", &limits->tunnels },
+		{ "backends", &limits->backends },
 	};
 
 	return numbers_set(n, args, known, sizeof(known) / sizeof(known[0]),
-			   "limits are vips N, rules N, members N or tunnels N; 0 is no limit");
+			   "limits are vips N, rules N, members N, tunnels N or backends N; 0 is no limit");
 }
 
 static int flows_set(int *n, char ***args, struct duet_flows *f)
@@ -382,7 +386,7 @@ static int stats(struct cli *cli, int n, char **args)
 
 const struct command dev_commands[] = {
 	{ "dev", "show", dev_show, "[DEV [key|key1]]" },
-	{ "dev", "set", dev_set, "DEV [mode hmux|smux] [key FILE|-|HEX32|none] [key1 FILE|-|HEX32|none] [local ADDR|none] [keepalive MS] [limits [vips N] [rules N] [members N] [tunnels N]] [flows [max N] [rate N] [new S] [tcp S] [fin S] [other S]]" },
+	{ "dev", "set", dev_set, "DEV [mode hmux|smux] [key FILE|-|HEX32|none] [key1 FILE|-|HEX32|none] [local ADDR|none] [keepalive MS] [limits [vips N] [rules N] [members N] [tunnels N] [backends N]] [flows [max N] [rate N] [new S] [tcp S] [fin S] [other S]]" },
 	{ "port", "add", port_add, "DEV PORT ..." },
 	{ "port", "del", port_del, "DEV PORT ..." },
 	{ "stats", NULL, stats, "DEV" },

@@ -54,16 +54,16 @@ static void show_one(const struct duet_kept *kept, void *ctx)
 	endpoint(&kept->flow.dst, kept->flow.dport, dst, sizeof(dst));
 	addr_str(&kept->dip, dip);
 	if (s->json) {
-		json_array_append_new(s->json, json_pack("{s:s, s:s, s:s, s:s, s:s, s:I}",
+		json_array_append_new(s->json, json_pack("{s:s, s:s, s:s, s:s, s:s, s:b, s:I}",
 			"proto", proto_name(kept->flow.proto, proto), "src", src, "dst", dst,
-			"dip", dip, "state", state, "idle", (json_int_t)kept->idle));
+			"dip", dip, "state", state, "kept", kept->kept, "idle", (json_int_t)kept->idle));
 		return;
 	}
 	table_cell(s->t, "%s", proto_name(kept->flow.proto, proto));
 	table_cell(s->t, "%s", src);
 	table_cell(s->t, "%s", dst);
 	table_cell(s->t, "%s", dip);
-	table_cell(s->t, "%s", state);
+	table_cell(s->t, "%s%s", state, kept->kept ? "" : ", on probation");
 	table_cell(s->t, "%u", kept->idle);
 }
 

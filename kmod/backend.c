@@ -3,6 +3,7 @@
  * Backends, and the slots by which flows find them.
  */
 #include "backend.h"
+#include "guest.h"
 #include "percpu.h"
 
 #include <linux/slab.h>
@@ -43,7 +44,7 @@ static int duet_slot_take(struct duet_dev *dd, struct duet_backend *backend)
 
 	if (dd->mode != DUET_MODE_SMUX)
 		return 0;
-	slot = ida_alloc(&dd->slot_ids, GFP_KERNEL);
+	slot = ida_alloc(&dd->slot_ids, GFP_KERNEL_ACCOUNT);
 	if (slot < 0)
 		return slot;
 	if (!slots || slot >= slots->n) {
@@ -58,11 +59,25 @@ static int duet_slot_take(struct duet_dev *dd, struct duet_backend *backend)
 	return 0;
 }
 
+/* What one takes, with its slot and what it has for each CPU. */
+static long duet_backend_bytes(void)
+{
+	return sizeof(struct duet_backend) + sizeof(void *) +
+	       duet_percpu_stats.size * num_possible_cpus();
+}
+
+static long duet_tunnel_bytes(void)
+{
+	return sizeof(struct duet_tunnel) +
+	       duet_percpu_routes.size * num_possible_cpus();
+}
+
 struct duet_backend *duet_backend_new(struct duet_dev *dd, const u8 addr[16],
 				      u32 rule)
 {
 	struct duet_backend *backend = kmem_cache_zalloc(duet_backend_cache,
 							 GFP_KERNEL_ACCOUNT);
+	u32 tunnels = dd->used.tunnels;
 
 	if (!backend)
 		return NULL;
@@ -78,6 +93,9 @@ struct duet_backend *duet_backend_new(struct duet_dev *dd, const u8 addr[16],
 	backend->refs = 1;
 	if (duet_slot_take(dd, backend))
 		goto err_put_tunnel;
+	dd->used.backends += !!rule;
+	duet_account(duet_pernet(dd->net), duet_backend_bytes() +
+		     (dd->used.tunnels - tunnels) * duet_tunnel_bytes());
 	return backend;
 
 err_put_tunnel:
@@ -97,9 +115,10 @@ static void duet_backend_rcu(struct rcu_head *rcu)
 	kmem_cache_free(duet_backend_cache, backend);
 }
 
-void duet_backend_put(struct duet_dev *dd, struct duet_backend *backend)
+static void duet_backend_put(struct duet_dev *dd, struct duet_backend *backend)
 {
 	struct duet_slots *slots = duet_slots_locked(dd);
+	u32 tunnels = dd->used.tunnels;
 
 	if (--backend->refs)
 		return;
@@ -108,7 +127,36 @@ void duet_backend_put(struct duet_dev *dd, struct duet_backend *backend)
 		ida_free(&dd->slot_ids, backend->slot);
 	}
 	duet_tunnel_put(dd, backend->tunnel);
+	dd->used.backends -= !!backend->rule;
+	duet_account(duet_pernet(dd->net), -duet_backend_bytes() -
+		     (tunnels - dd->used.tunnels) * duet_tunnel_bytes());
 	call_rcu(&backend->rcu, duet_backend_rcu);
+}
+
+struct duet_lineup *duet_lineup_new(struct duet_dev *dd, u32 n)
+{
+	struct duet_lineup *lineup;
+
+	lineup = kvzalloc(struct_size(lineup, backend, n), GFP_KERNEL_ACCOUNT);
+	if (!lineup)
+		return NULL;
+	lineup->refs = 1;
+	lineup->n = n;
+	duet_account(duet_pernet(dd->net), struct_size(lineup, backend, n));
+	return lineup;
+}
+
+void duet_lineup_put(struct duet_dev *dd, struct duet_lineup *lineup)
+{
+	u32 i;
+
+	if (--lineup->refs)
+		return;
+	for (i = 0; i < lineup->n && lineup->backend[i]; i++)
+		duet_backend_put(dd, lineup->backend[i]);
+	duet_account(duet_pernet(dd->net),
+		     -(long)struct_size(lineup, backend, lineup->n));
+	kvfree_rcu(lineup, rcu);
 }
 
 void duet_backend_exit(struct duet_dev *dd)

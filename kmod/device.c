@@ -9,6 +9,7 @@
 #include "backend.h"
 #include "compat.h"
 #include "flow.h"
+#include "guest.h"
 #include "netlink.h"
 #include "port.h"
 #include "rx.h"
@@ -34,7 +35,7 @@ struct duet_dev *duet_dev_find(struct duet_net *dn, u32 ifindex, const char *nam
 	lockdep_assert_held(&dn->lock);
 	list_for_each_entry(dd, &dn->devices, node) {
 		if (ifindex ? dd->dev->ifindex == ifindex :
-			      name && !strcmp(dd->dev->name, name))
+			      name && !strcmp(dd->name, name))
 			return dd;
 	}
 	return NULL;
@@ -47,7 +48,10 @@ const struct duet_tables *duet_dev_preset(enum duet_mode mode)
 		.rules = DUET_PAPER_RULES,
 		.members = DUET_PAPER_MEMBERS,
 		.tunnels = DUET_PAPER_TUNNELS,
-	}, unbounded;
+		.backends = DUET_BACKENDS_HMUX,
+	}, unbounded = {
+		.backends = DUET_BACKENDS_SMUX,
+	};
 
 	return mode == DUET_MODE_HMUX ? &paper : &unbounded;
 }
@@ -143,6 +147,32 @@ static void duet_setup(struct net_device *dev)
 	dev->needs_free_netdev = true;
 }
 
+/* duet_dev_bytes - what a device takes by itself */
+static long duet_dev_bytes(void)
+{
+	return sizeof(struct net_device) + sizeof(struct duet_dev) +
+	       (sizeof(struct hlist_head) << DUET_VIP_HASH_BITS) +
+	       sizeof(struct duet_verdicts) * num_possible_cpus();
+}
+
+/* duet_dev_check - may a guest have one more */
+static int duet_dev_check(struct duet_net *dn, struct netlink_ext_ack *extack)
+{
+	const struct duet_dev *dd;
+	unsigned int n = 0;
+
+	if (!dn->guest)
+		return 0;
+	/* devices come and go under rtnl only */
+	list_for_each_entry(dd, &dn->devices, node)
+		n++;
+	if (n < DUET_GUEST_DEVICES)
+		return duet_guest_check(dn, extack);
+	DUET_EXTACK_FMT(extack, "an unprivileged network namespace has at most %u muxes",
+			DUET_GUEST_DEVICES);
+	return -ENOSPC;
+}
+
 #if DUET_HAVE_NEWLINK_PARAMS
 static int duet_newlink(struct net_device *dev,
 			struct rtnl_newlink_params *params,
@@ -155,7 +185,12 @@ static int duet_newlink(struct net *src_net, struct net_device *dev,
 {
 	struct duet_dev *dd = netdev_priv(dev);
 	struct duet_net *dn = duet_pernet(dev_net(dev));
-	int cpu, v, ret = -ENOMEM;
+	int cpu, v, ret;
+
+	duet_account(dn, duet_dev_bytes());
+	ret = duet_dev_check(dn, extack);
+	if (ret)
+		goto err_account;
 
 	dd->dev = dev;
 	dd->net = dev_net(dev);
@@ -167,9 +202,10 @@ static int duet_newlink(struct net *src_net, struct net_device *dev,
 	dd->limits = *duet_dev_preset(dd->mode);
 	dd->flow_config = duet_flow_default;
 
+	ret = -ENOMEM;
 	dd->vips = kvcalloc(1 << DUET_VIP_HASH_BITS, sizeof(*dd->vips), GFP_KERNEL_ACCOUNT);
 	if (!dd->vips)
-		return ret;
+		goto err_account;
 	dd->verdicts = alloc_percpu_gfp(struct duet_verdicts, GFP_KERNEL_ACCOUNT);
 	if (!dd->verdicts)
 		goto err_free_vips;
@@ -184,6 +220,7 @@ static int duet_newlink(struct net *src_net, struct net_device *dev,
 	dev->priv_destructor = duet_destructor;
 
 	mutex_lock(&dn->lock);
+	strscpy(dd->name, dev->name, sizeof(dd->name));
 	list_add_tail(&dd->node, &dn->devices);
 	dn->seq++;
 	duet_nl_notify_dev(dd, false, true, NULL);
@@ -194,6 +231,8 @@ err_free_verdicts:
 	free_percpu(dd->verdicts);
 err_free_vips:
 	kvfree(dd->vips);
+err_account:
+	duet_account(dn, -duet_dev_bytes());
 	return ret;
 }
 
@@ -207,6 +246,7 @@ static void duet_dellink(struct net_device *dev, struct list_head *head)
 	duet_port_flush(dd);
 	duet_vip_flush(dd);
 	duet_flows_free(dd);
+	duet_account(dn, -duet_dev_bytes());
 	list_del_init(&dd->node);
 	dn->seq++;
 	duet_nl_notify_dev(dd, true, true, NULL);
@@ -224,6 +264,20 @@ struct rtnl_link_ops duet_link_ops __read_mostly = {
 	.dellink   = duet_dellink,
 };
 
+/* duet_dev_renamed - names of netdevs change under rtnl, and are read without: so
+ * under the lock there are copies
+ */
+static void duet_dev_renamed(struct duet_dev *dd, const struct net_device *dev)
+{
+	struct duet_port *port;
+
+	if (dd->dev == dev)
+		strscpy(dd->name, dev->name, sizeof(dd->name));
+	list_for_each_entry(port, &dd->ports, node)
+		if (port->dev == dev)
+			strscpy(port->name, dev->name, sizeof(port->name));
+}
+
 /* Netdevs that leave their namespace stop being ports. */
 static int duet_netdev_event(struct notifier_block *nb, unsigned long event,
 			     void *ptr)
@@ -232,12 +286,15 @@ static int duet_netdev_event(struct notifier_block *nb, unsigned long event,
 	struct duet_net *dn = duet_pernet(dev_net(dev));
 	struct duet_dev *dd;
 
-	if (event != NETDEV_UNREGISTER)
+	if (event != NETDEV_UNREGISTER && event != NETDEV_CHANGENAME)
 		return NOTIFY_DONE;
 	mutex_lock(&dn->lock);
-	list_for_each_entry(dd, &dn->devices, node)
-		if (duet_port_gone(dd, dev))
+	list_for_each_entry(dd, &dn->devices, node) {
+		if (event == NETDEV_CHANGENAME)
+			duet_dev_renamed(dd, dev);
+		else if (duet_port_gone(dd, dev))
 			duet_nl_notify_dev(dd, false, true, NULL);
+	}
 	mutex_unlock(&dn->lock);
 	return NOTIFY_DONE;
 }
@@ -253,6 +310,8 @@ static int __net_init duet_net_init(struct net *net)
 	mutex_init(&dn->lock);
 	INIT_LIST_HEAD(&dn->devices);
 	dn->seq = 1;
+	dn->guest = net->user_ns != &init_user_ns;
+	atomic_long_set(&dn->bytes, 0);
 	return 0;
 }
 
@@ -271,25 +330,26 @@ static struct pernet_operations duet_pernet_ops = {
 	.size = sizeof(struct duet_net),
 };
 
+int duet_nets_init(void)
+{
+	return register_pernet_subsys(&duet_pernet_ops);
+}
+
+void duet_nets_exit(void)
+{
+	unregister_pernet_subsys(&duet_pernet_ops);
+}
+
 int duet_device_init(void)
 {
 	int ret;
 
-	ret = register_pernet_subsys(&duet_pernet_ops);
-	if (ret)
-		return ret;
 	ret = register_netdevice_notifier(&duet_notifier);
 	if (ret)
-		goto err_pernet;
+		return ret;
 	ret = rtnl_link_register(&duet_link_ops);
 	if (ret)
-		goto err_notifier;
-	return 0;
-
-err_notifier:
-	unregister_netdevice_notifier(&duet_notifier);
-err_pernet:
-	unregister_pernet_subsys(&duet_pernet_ops);
+		unregister_netdevice_notifier(&duet_notifier);
 	return ret;
 }
 
@@ -297,6 +357,4 @@ void duet_device_exit(void)
 {
 	rtnl_link_unregister(&duet_link_ops);
 	unregister_netdevice_notifier(&duet_notifier);
-	unregister_pernet_subsys(&duet_pernet_ops);
-	rcu_barrier();
 }

@@ -33,6 +33,8 @@ struct duet_net {
 	struct mutex lock;		/* see above */
 	struct list_head devices;	/* of duet_dev.node */
 	unsigned int seq;		/* of the list, for dumps */
+	bool guest;			/* an ordinary user's: see guest.h */
+	atomic_long_t bytes;		/* guest.c's */
 };
 
 struct duet_tables {
@@ -40,6 +42,7 @@ struct duet_tables {
 	u32 rules;
 	u32 members;
 	u32 tunnels;
+	u32 backends;
 };
 
 /* Settings of the flow table, as netlink has them; timeouts in seconds. */
@@ -76,6 +79,7 @@ struct duet_dev {
 
 	/* configuration, under the lock */
 	struct net_device *dev;
+	char name[IFNAMSIZ];		/* dev's */
 	struct list_head node;		/* in duet_net.devices */
 	struct hlist_head tunnels[1 << DUET_TUNNEL_HASH_BITS];
 	struct hlist_head groups[1 << DUET_GROUP_HASH_BITS];
@@ -92,6 +96,7 @@ struct duet_dev {
 };
 
 extern struct rtnl_link_ops duet_link_ops;
+extern struct workqueue_struct *duet_wq;	/* unbound: nothing in it is urgent */
 
 struct duet_net *duet_pernet(const struct net *net);
 
@@ -149,6 +154,11 @@ static inline void duet_count(struct duet_dev *dd, enum duet_verdict verdict,
 	duet_stats_add(&this_cpu_ptr(dd->verdicts)->v[verdict], len);
 }
 
+/* duet_nets_init - what there is of each network namespace; duet_device_init -
+ * netdevs of kind "duet"; duet_device_exit - all of them are gone
+ */
+int duet_nets_init(void);
+void duet_nets_exit(void);
 int duet_device_init(void);
 void duet_device_exit(void);
 

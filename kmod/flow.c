@@ -4,11 +4,10 @@
  *
  * A bucket's tags fill one cache line with its lock, and lookup reads that
  * line and the one entry. Entries that are idle are free for others at once;
- * the sweep makes the tags say so. An entry of which one packet was seen gives
- * way to a new flow when its bucket is full, one with more never does: a flood
- * of first packets can't push out connections.
+ * the sweep makes the tags say so.
  */
 #include "flow.h"
+#include "guest.h"
 #include "netlink.h"
 
 #include <linux/mm.h>
@@ -16,7 +15,23 @@
 #include <linux/slab.h>
 #include <net/ipv6.h>
 
-#define DUET_FLOW_SWEEP		HZ
+/* The sweep sees DUET_FLOW_SLICE buckets or a 32nd of the table each time: all
+ * of it in eight seconds, and of one of the default size in one.
+ */
+#define DUET_FLOW_SWEEP		(HZ / 4)
+#define DUET_FLOW_SLICE		4096
+
+/* Packets of a flow write its entry once in so long. */
+#define DUET_FLOW_TOUCH		(HZ / 4)
+/* After a FIN its sender still acknowledges: only what comes later than this
+ * shows that the flow lives on.
+ */
+#define DUET_FLOW_AFTER_FIN	(2 * HZ)
+/* of a bucket's ways, that new flows can have where others are only closed, and
+ * where others are kept
+ */
+#define DUET_FLOW_SHARE_CLOSED	(DUET_FLOW_WAYS / 2)
+#define DUET_FLOW_SHARE_KEPT	2
 
 const struct duet_flow_config duet_flow_default = {
 	.max		= DUET_FLOWS_DEFAULT,
@@ -37,15 +52,55 @@ static void duet_flow_count(struct duet_flows *flows, enum duet_flow_counter whi
 	u64_stats_update_end(&stats->syncp);
 }
 
+static u32 duet_flow_silent(const struct duet_flow *flow, u32 now)
+{
+	s32 silent = now - READ_ONCE(flow->used);
+
+	/* another CPU's jiffies may be younger than what was read before */
+	return max(silent, 0);
+}
+
+/* duet_flow_timeout - a kept flow that is closing stays as long as if it were not:
+ * its end may be forged
+ */
+static u32 duet_flow_timeout(const struct duet_flows *flows,
+			     const struct duet_flow *flow)
+{
+	u8 state = READ_ONCE(flow->state);
+
+	if (state == DUET_FLOW_CLOSING && READ_ONCE(flow->rank))
+		state = DUET_FLOW_KEPT;
+	return READ_ONCE(flows->timeout[state][flow->proto == IPPROTO_TCP]);
+}
+
 static bool duet_flow_idle(const struct duet_flows *flows,
 			   const struct duet_flow *flow, u32 now)
 {
-	u8 state = READ_ONCE(flow->state);
-	s32 idle = now - READ_ONCE(flow->used);
-	u32 timeout;
+	return duet_flow_silent(flow, now) > duet_flow_timeout(flows, flow);
+}
 
-	timeout = READ_ONCE(flows->timeout[state][flow->proto == IPPROTO_TCP]);
-	return idle >= 0 && idle > timeout;
+/* duet_flow_closed - it is over, for all one can see */
+static bool duet_flow_closed(const struct duet_flows *flows,
+			     const struct duet_flow *flow, u32 now)
+{
+	return READ_ONCE(flow->state) == DUET_FLOW_CLOSING &&
+	       duet_flow_silent(flow, now) > READ_ONCE(flows->closed);
+}
+
+/* duet_flow_age - from which a packet raises a flow of this rank */
+static u32 duet_flow_age(u8 rank)
+{
+	return DUET_FLOW_TRIAL << 2 * rank;
+}
+
+/* duet_flow_weak - a kept flow that has been silent for too long for its rank */
+static bool duet_flow_weak(const struct duet_flows *flows,
+			   const struct duet_flow *flow, u32 now)
+{
+	u32 patience = max_t(u32, duet_flow_age(flow->rank + 1), DUET_FLOW_PATIENCE);
+
+	patience = min(patience, duet_flow_timeout(flows, flow) / 4);
+	return duet_flow_silent(flow, now) > patience;
 }
 
 static bool duet_flow_is(const struct duet_flow *flow,
@@ -60,24 +115,75 @@ static bool duet_flow_is(const struct duet_flow *flow,
 		!memcmp(flow->dst, t->dst, sizeof(t->dst)));
 }
 
+/* duet_flow_note - a packet of the flow that may change its entry */
+static noinline void duet_flow_note(struct duet_flow_bucket *bucket,
+				    struct duet_flow *flow,
+				    const struct duet_tuple *t, u32 now)
+{
+	u8 state, rank;
+
+	spin_lock(&bucket->lock);
+	state = flow->state;
+	rank = flow->rank;
+	if (!duet_flow_is(flow, t))
+		goto unlock;	/* another took its place */
+	if (t->flags & DUET_T_SYN) {
+		/* a retry: the flow isn't the first to go, no more */
+		if (state == DUET_FLOW_NEW)
+			WRITE_ONCE(flow->used, now);
+		goto unlock;
+	}
+	if (t->flags & DUET_T_END) {
+		if (state == DUET_FLOW_CLOSING)
+			goto unlock;
+		state = DUET_FLOW_CLOSING;
+	} else if (state == DUET_FLOW_CLOSING) {
+		if (duet_flow_silent(flow, now) <= DUET_FLOW_AFTER_FIN)
+			goto unlock;
+		state = rank ? DUET_FLOW_KEPT : DUET_FLOW_OPEN;
+	} else {
+		if (rank < DUET_FLOW_RANK_MAX &&
+		    now - flow->born >= duet_flow_age(rank))
+			rank++;
+		state = rank ? DUET_FLOW_KEPT : DUET_FLOW_OPEN;
+	}
+	WRITE_ONCE(flow->used, now);
+	WRITE_ONCE(flow->rank, rank);
+	WRITE_ONCE(flow->state, state);
+unlock:
+	spin_unlock(&bucket->lock);
+}
+
 /* duet_flow_touch - a packet of the flow went by. Written only if it changes
  * something: packets of a flow may come on several CPUs.
  */
-static void duet_flow_touch(struct duet_flow *flow, const struct duet_tuple *t,
-			    u32 now)
+static void duet_flow_touch(struct duet_flow_bucket *bucket,
+			    struct duet_flow *flow,
+			    const struct duet_tuple *t, u32 now)
 {
-	u8 state = READ_ONCE(flow->state);
+	if (unlikely(READ_ONCE(flow->state) != DUET_FLOW_KEPT ||
+		     now - READ_ONCE(flow->used) > DUET_FLOW_TOUCH ||
+		     t->flags & (DUET_T_SYN | DUET_T_END)))
+		duet_flow_note(bucket, flow, t, now);
+}
 
-	if (unlikely(now - READ_ONCE(flow->used) > HZ / 4))
-		WRITE_ONCE(flow->used, now);
-	if (unlikely(t->flags & DUET_T_END))
-		state = DUET_FLOW_CLOSING;
-	else if (unlikely(state == DUET_FLOW_NEW))
-		state = DUET_FLOW_OPEN;
-	else
-		return;
-	if (state != READ_ONCE(flow->state))
-		WRITE_ONCE(flow->state, state);
+/* duet_flow_state - of the backend as the rule has it */
+static u8 duet_flow_state(const struct duet_rule *rule,
+			  const struct duet_backend *backend)
+{
+	if (likely(!backend->lineup))
+		return READ_ONCE(backend->state);
+	return rcu_dereference(rule->set)->dips[backend->at].down;
+}
+
+/* duet_flow_fits - is the backend the rule's, by itself or in a shared lineup */
+static bool duet_flow_fits(const struct duet_rule *rule,
+			   const struct duet_backend *backend)
+{
+	if (!backend)
+		return false;
+	return backend->lineup ? backend->lineup == rule->lineup :
+				 backend->rule == rule->id;
 }
 
 /* duet_flow_adopt - the flow's rule is another than when it was bound, a more
@@ -100,10 +206,10 @@ duet_flow_adopt(struct duet_flow_bucket *bucket, struct duet_flow *flow,
 		if (rule->backends[i]->tunnel->id == flow->tunnel)
 			backend = rule->backends[i];
 	if (backend && touch) {
-		write_seqcount_begin(&flow->seq);
+		write_seqcount_begin(&bucket->seq);
 		flow->slot = backend->slot;
 		flow->id = backend->id;
-		write_seqcount_end(&flow->seq);
+		write_seqcount_end(&bucket->seq);
 	}
 unlock:
 	spin_unlock(&bucket->lock);
@@ -129,21 +235,24 @@ struct duet_backend *duet_flow_lookup(const struct duet_dev *dd,
 			continue;
 		flow = &flows->flows[at * DUET_FLOW_WAYS + way];
 		do {
-			seq = read_seqcount_begin(&flow->seq);
+			seq = read_seqcount_begin(&bucket->seq);
 			is = duet_flow_is(flow, t);
 			slot = flow->slot;
 			id = flow->id;
-		} while (read_seqcount_retry(&flow->seq, seq));
+		} while (read_seqcount_retry(&bucket->seq, seq));
 		if (unlikely(!is) || duet_flow_idle(flows, flow, now))
 			continue;
+		if (unlikely(t->flags & DUET_T_SYN) &&
+		    duet_flow_closed(flows, flow, now))
+			return NULL;
 		backend = duet_backend_find(dd, slot, id);
-		if (unlikely(!backend || backend->rule != rule->id))
+		if (unlikely(!duet_flow_fits(rule, backend)))
 			backend = duet_flow_adopt(bucket, flow, rule, t, touch);
 		if (unlikely(!backend ||
-			     READ_ONCE(backend->state) == DUET_DIP_DOWN))
+			     duet_flow_state(rule, backend) == DUET_DIP_DOWN))
 			return NULL;
 		if (touch) {
-			duet_flow_touch(flow, t, now);
+			duet_flow_touch(bucket, flow, t, now);
 			duet_flow_count(flows, DUET_FLOW_HIT);
 		}
 		return backend;
@@ -169,64 +278,84 @@ static bool duet_flow_allowed(struct duet_flows *flows)
 	return true;
 }
 
-/* duet_flow_way - the way for a new flow: its own, a free or idle one, the
- * oldest of which one packet was seen; -1: none. Bucket locked.
- */
-static int duet_flow_way(struct duet_flows *flows, u32 at, u32 tag,
-			 const struct duet_tuple *t, u32 now, bool *own)
-{
-	struct duet_flow_bucket *bucket = &flows->buckets[at];
-	int way, free = -1, oldest = -1;
-	struct duet_flow *flow;
-	u32 age = 0;
+/* What was found for a new flow. */
+enum duet_flow_room {
+	DUET_ROOM_NONE,
+	DUET_ROOM_OWN,		/* the flow has an entry */
+	DUET_ROOM_FREE,		/* nobody's, or of one that is over */
+	DUET_ROOM_TAKEN,	/* of a flow that is alive */
+};
 
-	*own = false;
-	for (way = 0; way < DUET_FLOW_WAYS; way++) {
-		flow = &flows->flows[at * DUET_FLOW_WAYS + way];
-		if (bucket->tag[way] == tag && duet_flow_is(flow, t)) {
-			*own = true;
-			return way;
-		}
-		if (!bucket->tag[way] || duet_flow_idle(flows, flow, now)) {
-			if (free < 0 || !bucket->tag[way])
-				free = way;
-		} else if (flow->state == DUET_FLOW_NEW &&
-			   now - flow->used >= age) {
-			age = now - flow->used;
-			oldest = way;
-		}
+/* The ways of a bucket that others could have; -1: none. */
+struct duet_flow_ways {
+	int free, closed, weak, tried;
+	unsigned int n_tried;
+};
+
+static void duet_flow_weigh(const struct duet_flows *flows, u32 at, int way,
+			    u32 now, struct duet_flow_ways *ways)
+{
+	const struct duet_flow *first = &flows->flows[at * DUET_FLOW_WAYS];
+	const struct duet_flow *flow = &first[way];
+	u32 silent = duet_flow_silent(flow, now);
+
+	if (!flow->rank) {
+		ways->n_tried++;
+		if (ways->tried < 0 ||
+		    silent > duet_flow_silent(&first[ways->tried], now))
+			ways->tried = way;
+	} else if (duet_flow_closed(flows, flow, now)) {
+		if (ways->closed < 0 ||
+		    silent > duet_flow_silent(&first[ways->closed], now))
+			ways->closed = way;
+	} else if (duet_flow_weak(flows, flow, now)) {
+		const struct duet_flow *weak = &first[max(ways->weak, 0)];
+
+		if (ways->weak < 0 || flow->rank < weak->rank ||
+		    (flow->rank == weak->rank &&
+		     silent > duet_flow_silent(weak, now)))
+			ways->weak = way;
 	}
-	return free >= 0 ? free : oldest;
 }
 
-void duet_flow_bind(struct duet_flows *flows, const struct duet_tuple *t,
-		    u32 hash, const struct duet_backend *backend)
+/* duet_flow_way - the way for a new flow, as flow.h has it. Bucket locked. */
+static enum duet_flow_room duet_flow_way(const struct duet_flows *flows, u32 at,
+					 u32 tag, const struct duet_tuple *t,
+					 u32 now, int *found)
 {
-	u32 tag = hash | 1, now = jiffies;
-	u32 at = hash >> 1 & flows->mask;
-	struct duet_flow_bucket *bucket = &flows->buckets[at];
-	struct duet_flow *flow;
-	bool own;
+	const struct duet_flow_bucket *bucket = &flows->buckets[at];
+	struct duet_flow_ways ways = { -1, -1, -1, -1 };
+	const struct duet_flow *flow;
 	int way;
 
-	if (unlikely(!duet_flow_allowed(flows))) {
-		duet_flow_count(flows, DUET_FLOW_LIMITED);
-		return;
+	for (way = 0; way < DUET_FLOW_WAYS; way++) {
+		flow = &flows->flows[at * DUET_FLOW_WAYS + way];
+		*found = way;
+		if (bucket->tag[way] == tag && duet_flow_is(flow, t))
+			return DUET_ROOM_OWN;
+		if (!bucket->tag[way])
+			ways.free = way;
+		else if (!duet_flow_idle(flows, flow, now))
+			duet_flow_weigh(flows, at, way, now, &ways);
+		else if (ways.free < 0)
+			ways.free = way;
 	}
-	spin_lock(&bucket->lock);
-	way = duet_flow_way(flows, at, tag, t, now, &own);
-	if (unlikely(way < 0)) {
-		spin_unlock(&bucket->lock);
-		duet_flow_count(flows, DUET_FLOW_FULL);
-		return;
-	}
-	flow = &flows->flows[at * DUET_FLOW_WAYS + way];
-	if (!own) {
-		duet_flow_count(flows, DUET_FLOW_ADDED);
-		if (bucket->tag[way])
-			duet_flow_count(flows, DUET_FLOW_REMOVED);
-	}
-	write_seqcount_begin(&flow->seq);
+	*found = ways.free;
+	if (ways.free >= 0)
+		return DUET_ROOM_FREE;
+	*found = ways.closed;
+	if (ways.closed >= 0 &&
+	    (ways.n_tried < DUET_FLOW_SHARE_CLOSED || ways.tried < 0))
+		return DUET_ROOM_FREE;
+	*found = ways.weak >= 0 && ways.n_tried < DUET_FLOW_SHARE_KEPT ?
+		 ways.weak : ways.tried;
+	return *found < 0 ? DUET_ROOM_NONE : DUET_ROOM_TAKEN;
+}
+
+/* duet_flow_begin - the entry is this flow's, which is new. Bucket locked. */
+static void duet_flow_begin(struct duet_flow *flow, const struct duet_tuple *t,
+			    u32 now)
+{
 	flow->src[0] = t->src[0];
 	flow->dst[0] = t->dst[0];
 	if (t->family == 6) {
@@ -237,16 +366,57 @@ void duet_flow_bind(struct duet_flows *flows, const struct duet_tuple *t,
 	flow->dport = t->dport;
 	flow->proto = t->proto;
 	flow->family = t->family;
+	flow->born = now;
+	WRITE_ONCE(flow->rank, 0);
+	/* RST of a connection nobody knows: no need to remember it for long */
+	WRITE_ONCE(flow->state, t->flags & DUET_T_END ? DUET_FLOW_CLOSING :
+							DUET_FLOW_NEW);
+}
+
+void duet_flow_bind(struct duet_flows *flows, const struct duet_tuple *t,
+		    u32 hash, const struct duet_backend *backend)
+{
+	u32 tag = hash | 1, now = jiffies;
+	u32 at = hash >> 1 & flows->mask;
+	struct duet_flow_bucket *bucket = &flows->buckets[at];
+	enum duet_flow_room room;
+	struct duet_flow *flow;
+	bool was_used;
+	int way;
+
+	if (unlikely(!duet_flow_allowed(flows))) {
+		duet_flow_count(flows, DUET_FLOW_LIMITED);
+		return;
+	}
+	spin_lock(&bucket->lock);
+	room = duet_flow_way(flows, at, tag, t, now, &way);
+	if (unlikely(room == DUET_ROOM_NONE)) {
+		spin_unlock(&bucket->lock);
+		duet_flow_count(flows, DUET_FLOW_FULL);
+		return;
+	}
+	flow = &flows->flows[at * DUET_FLOW_WAYS + way];
+	was_used = bucket->tag[way];
+	write_seqcount_begin(&bucket->seq);
+	/* a flow that has lost its DIP keeps its rank */
+	if (room != DUET_ROOM_OWN || duet_flow_idle(flows, flow, now) ||
+	    (t->flags & DUET_T_SYN && duet_flow_closed(flows, flow, now)))
+		duet_flow_begin(flow, t, now);
 	flow->slot = backend->slot;
 	flow->id = backend->id;
 	flow->tunnel = backend->tunnel->id;
 	WRITE_ONCE(flow->used, now);
-	/* RST of a connection nobody knows: no need to remember it for long */
-	WRITE_ONCE(flow->state, t->flags & DUET_T_END ? DUET_FLOW_CLOSING :
-							DUET_FLOW_NEW);
-	write_seqcount_end(&flow->seq);
+	write_seqcount_end(&bucket->seq);
 	WRITE_ONCE(bucket->tag[way], tag);
 	spin_unlock(&bucket->lock);
+
+	if (room == DUET_ROOM_OWN)
+		return;
+	duet_flow_count(flows, DUET_FLOW_ADDED);
+	if (was_used)
+		duet_flow_count(flows, DUET_FLOW_REMOVED);
+	if (room == DUET_ROOM_TAKEN)
+		duet_flow_count(flows, DUET_FLOW_FULL);
 }
 
 static u64 duet_flow_sum(const struct duet_flows *flows,
@@ -275,6 +445,9 @@ static void duet_flow_tell_full(struct duet_flows *flows)
 {
 	u64 full = duet_flow_sum(flows, DUET_FLOW_FULL);
 
+	if ((u32)jiffies - flows->told < HZ)
+		return;
+	flows->told = jiffies;
 	if (full != flows->full && !flows->is_full)
 		duet_nl_notify_flows_full(flows->dd,
 					  (flows->mask + 1) * DUET_FLOW_WAYS, full);
@@ -292,94 +465,150 @@ static bool duet_flow_none(const struct duet_flow_bucket *bucket)
 	return !tags;
 }
 
+static void duet_flow_sweep_bucket(struct duet_flows *flows, u32 at)
+{
+	struct duet_flow_bucket *bucket = &flows->buckets[at];
+	const struct duet_flow *flow;
+	u32 way, now = jiffies;
+
+	for (way = 0; way < DUET_FLOW_WAYS; way++) {
+		flow = &flows->flows[at * DUET_FLOW_WAYS + way];
+		if (!READ_ONCE(bucket->tag[way]) ||
+		    !duet_flow_idle(flows, flow, now))
+			continue;
+		spin_lock_bh(&bucket->lock);
+		if (bucket->tag[way] && duet_flow_idle(flows, flow, now)) {
+			WRITE_ONCE(bucket->tag[way], 0);
+			duet_flow_count(flows, DUET_FLOW_REMOVED);
+		}
+		spin_unlock_bh(&bucket->lock);
+	}
+}
+
 static void duet_flow_sweep(struct work_struct *work)
 {
 	struct duet_flows *flows = container_of(to_delayed_work(work),
 						struct duet_flows, sweep);
-	u32 at, way, now;
+	u32 n = min(flows->mask + 1,
+		    max_t(u32, DUET_FLOW_SLICE, (flows->mask + 1) / 32));
+	bool empty = duet_flow_sum(flows, DUET_FLOW_REMOVED) ==
+		     duet_flow_sum(flows, DUET_FLOW_ADDED);
 
-	for (at = 0; at <= flows->mask; at++) {
-		struct duet_flow_bucket *bucket = &flows->buckets[at];
-
-		if (!(at & 255))
+	for (; n && !empty; n--, flows->swept = (flows->swept + 1) & flows->mask) {
+		if (!(n & 255))
 			cond_resched();
-		if (duet_flow_none(bucket))
-			continue;
-		now = jiffies;
-		for (way = 0; way < DUET_FLOW_WAYS; way++) {
-			const struct duet_flow *flow;
-
-			flow = &flows->flows[at * DUET_FLOW_WAYS + way];
-			if (!READ_ONCE(bucket->tag[way]) ||
-			    !duet_flow_idle(flows, flow, now))
-				continue;
-			spin_lock_bh(&bucket->lock);
-			if (bucket->tag[way] && duet_flow_idle(flows, flow, now)) {
-				WRITE_ONCE(bucket->tag[way], 0);
-				duet_flow_count(flows, DUET_FLOW_REMOVED);
-			}
-			spin_unlock_bh(&bucket->lock);
-		}
+		if (!duet_flow_none(&flows->buckets[flows->swept]))
+			duet_flow_sweep_bucket(flows, flows->swept);
 	}
 	duet_flow_tell_full(flows);
-	schedule_delayed_work(&flows->sweep, DUET_FLOW_SWEEP);
+	queue_delayed_work(duet_wq, &flows->sweep, empty ? HZ : DUET_FLOW_SWEEP);
 }
 
-static void duet_flows_timeouts(struct duet_flows *flows,
-				const struct duet_flow_config *config)
+static void duet_flows_configure(struct duet_flows *flows,
+				 const struct duet_flow_config *config)
 {
 	WRITE_ONCE(flows->rate, config->rate);
 	WRITE_ONCE(flows->timeout[DUET_FLOW_NEW][0], config->timeout_new * HZ);
 	WRITE_ONCE(flows->timeout[DUET_FLOW_NEW][1], config->timeout_new * HZ);
 	WRITE_ONCE(flows->timeout[DUET_FLOW_OPEN][0], config->timeout_other * HZ);
 	WRITE_ONCE(flows->timeout[DUET_FLOW_OPEN][1], config->timeout_tcp * HZ);
+	WRITE_ONCE(flows->timeout[DUET_FLOW_KEPT][0], config->timeout_other * HZ);
+	WRITE_ONCE(flows->timeout[DUET_FLOW_KEPT][1], config->timeout_tcp * HZ);
 	WRITE_ONCE(flows->timeout[DUET_FLOW_CLOSING][0], config->timeout_other * HZ);
 	WRITE_ONCE(flows->timeout[DUET_FLOW_CLOSING][1], config->timeout_fin * HZ);
+	WRITE_ONCE(flows->closed, config->timeout_fin * HZ);
+}
+
+/* duet_flows_bytes - of a table of n buckets */
+static u64 duet_flows_bytes(u64 n)
+{
+	return sizeof(struct duet_flows) + n * (sizeof(struct duet_flow_bucket) +
+	       DUET_FLOW_WAYS * sizeof(struct duet_flow));
 }
 
 static void duet_flows_release(struct duet_flows *flows)
 {
+	duet_account_late(flows->guest, duet_flows_bytes(flows->mask + 1));
 	kvfree(flows->buckets);
 	kvfree(flows->flows);
 	free_percpu(flows->stats);
 	kfree(flows);
 }
 
-static void duet_flows_rcu(struct rcu_head *rcu)
+void duet_flows_discard(struct duet_net *dn, struct duet_flows *flows)
 {
-	duet_flows_release(container_of(rcu, struct duet_flows, rcu));
+	if (!flows)
+		return;
+	duet_account_early(dn, duet_flows_bytes(flows->mask + 1));
+	duet_flows_release(flows);
 }
 
-static struct duet_flows *duet_flows_new(const struct duet_flow_config *config)
+/* Freeing a large table takes a while: not what an RCU callback should do. */
+static void duet_flows_rcu(struct work_struct *work)
 {
-	u32 i, n = roundup_pow_of_two(DIV_ROUND_UP(config->max, DUET_FLOW_WAYS));
-	struct duet_flows *flows = kzalloc(sizeof(*flows), GFP_KERNEL_ACCOUNT);
+	duet_flows_release(container_of(to_rcu_work(work), struct duet_flows, rcu));
+}
+
+static u32 duet_flows_buckets(u32 max)
+{
+	return roundup_pow_of_two(DIV_ROUND_UP(max, DUET_FLOW_WAYS));
+}
+
+bool duet_flows_is(const struct duet_flows *flows, u32 max)
+{
+	return max && flows ? duet_flows_buckets(max) == flows->mask + 1 :
+			      !max && !flows;
+}
+
+struct duet_flows *duet_flows_new(struct duet_net *dn, u32 max,
+				  struct netlink_ext_ack *extack)
+{
 	/* As large as is asked for: a refusal says what a stack trace would, and
 	 * nobody is killed for it.
 	 */
 	gfp_t gfp = GFP_KERNEL_ACCOUNT | __GFP_NOWARN | __GFP_RETRY_MAYFAIL;
-	int cpu;
+	struct duet_flows *flows;
+	u32 i, n = duet_flows_buckets(max);
+	int cpu, ret;
 
+	duet_account(dn, duet_flows_bytes(n));
+	ret = duet_guest_check(dn, extack);
+	if (ret)
+		goto err_account;
+	ret = -ENOMEM;
+	flows = kzalloc(sizeof(*flows), GFP_KERNEL_ACCOUNT);
 	if (!flows)
-		return NULL;
+		goto err_nomem;
+	flows->mask = n - 1;
+	flows->guest = dn->guest;
 	flows->buckets = kvcalloc(n, sizeof(*flows->buckets), gfp);
 	flows->flows = kvcalloc(n * DUET_FLOW_WAYS, sizeof(*flows->flows), gfp);
 	flows->stats = alloc_percpu_gfp(struct duet_flow_stats, GFP_KERNEL_ACCOUNT);
 	if (!flows->buckets || !flows->flows || !flows->stats) {
-		duet_flows_release(flows);
-		return NULL;
+		NL_SET_ERR_MSG(extack, "out of memory for the flow table");
+		duet_flows_discard(dn, flows);
+		return ERR_PTR(ret);
 	}
 	for_each_possible_cpu(cpu)
 		u64_stats_init(&per_cpu_ptr(flows->stats, cpu)->syncp);
-	for (i = 0; i < n; i++)
-		spin_lock_init(&flows->buckets[i].lock);
-	for (i = 0; i < n * DUET_FLOW_WAYS; i++)
-		seqcount_init(&flows->flows[i].seq);
-	flows->mask = n - 1;
+	for (i = 0; i < n; i++) {
+		struct duet_flow_bucket *bucket = &flows->buckets[i];
+
+		if (!(i & 1023))
+			cond_resched();
+		spin_lock_init(&bucket->lock);
+		seqcount_spinlock_init(&bucket->seq, &bucket->lock);
+	}
 	flows->key = get_random_u32();
-	duet_flows_timeouts(flows, config);
 	INIT_DELAYED_WORK(&flows->sweep, duet_flow_sweep);
+	INIT_RCU_WORK(&flows->rcu, duet_flows_rcu);
 	return flows;
+
+err_nomem:
+	NL_SET_ERR_MSG(extack, "out of memory for the flow table");
+err_account:
+	duet_account(dn, -(long)duet_flows_bytes(n));
+	return ERR_PTR(ret);
 }
 
 void duet_flows_free(struct duet_dev *dd)
@@ -390,34 +619,24 @@ void duet_flows_free(struct duet_dev *dd)
 		return;
 	RCU_INIT_POINTER(dd->flows, NULL);
 	cancel_delayed_work_sync(&flows->sweep);
-	call_rcu(&flows->rcu, duet_flows_rcu);
+	duet_account_early(duet_pernet(dd->net), duet_flows_bytes(flows->mask + 1));
+	queue_rcu_work(duet_wq, &flows->rcu);
 }
 
-int duet_flows_set(struct duet_dev *dd, const struct duet_flow_config *config,
-		   struct netlink_ext_ack *extack)
+void duet_flows_set(struct duet_dev *dd, const struct duet_flow_config *config,
+		    struct duet_flows *new)
 {
-	struct duet_flows *flows = duet_flows_locked(dd), *new;
-
-	if (flows && config->max &&
-	    roundup_pow_of_two(DIV_ROUND_UP(config->max, DUET_FLOW_WAYS)) ==
-	    flows->mask + 1) {
-		duet_flows_timeouts(flows, config);
-		return 0;
-	}
-	if (!config->max) {
+	if (new || !config->max)
 		duet_flows_free(dd);
-		return 0;
-	}
-	new = duet_flows_new(config);
 	if (!new) {
-		NL_SET_ERR_MSG(extack, "out of memory for the flow table");
-		return -ENOMEM;
+		if (config->max)
+			duet_flows_configure(duet_flows_locked(dd), config);
+		return;
 	}
-	duet_flows_free(dd);
+	duet_flows_configure(new, config);
 	new->dd = dd;
 	rcu_assign_pointer(dd->flows, new);
-	schedule_delayed_work(&new->sweep, DUET_FLOW_SWEEP);
-	return 0;
+	queue_delayed_work(duet_wq, &new->sweep, DUET_FLOW_SWEEP);
 }
 
 void duet_flows_sum(struct duet_dev *dd, struct duet_flow_sum *sum)
@@ -435,16 +654,13 @@ void duet_flows_sum(struct duet_dev *dd, struct duet_flow_sum *sum)
 	sum->full = duet_flow_sum(flows, DUET_FLOW_FULL);
 	sum->limited = duet_flow_sum(flows, DUET_FLOW_LIMITED);
 	sum->used = sum->added - removed;
-	sum->bytes = sizeof(*flows) + (u64)(flows->mask + 1) *
-		     (sizeof(*flows->buckets) +
-		      DUET_FLOW_WAYS * sizeof(*flows->flows));
+	sum->bytes = duet_flows_bytes((u64)flows->mask + 1);
 }
 
 /* duet_flow_wanted - RCU; what a dump shows and a flush forgets */
 static bool duet_flow_wanted(const struct duet_dev *dd,
 			     const struct duet_flow *flow,
-			     const struct in6_addr *vip,
-			     const struct in6_addr *dip,
+			     const struct duet_flow_filter *filter,
 			     struct in6_addr *flow_dip)
 {
 	const struct duet_backend *backend;
@@ -454,69 +670,84 @@ static bool duet_flow_wanted(const struct duet_dev *dd,
 	if (!backend)
 		return false;
 	*flow_dip = backend->tunnel->addr;
-	if (dip && !ipv6_addr_equal(dip, flow_dip))
+	if (filter->dip && !ipv6_addr_equal(filter->dip, flow_dip))
 		return false;
-	if (!vip)
+	if (!filter->vip)
 		return true;
 	duet_tuple_addr(flow->dst, flow->family, &addr);
-	return ipv6_addr_equal(vip, &addr);
+	return ipv6_addr_equal(filter->vip, &addr);
 }
 
-bool duet_flow_next(struct duet_dev *dd, u64 *at, const struct in6_addr *vip,
-		    const struct in6_addr *dip, struct duet_flow *flow,
-		    struct in6_addr *flow_dip)
+enum duet_flow_step duet_flow_next(struct duet_dev *dd, u64 *at,
+				   const struct duet_flow_filter *filter,
+				   struct duet_flow *flow,
+				   struct in6_addr *flow_dip)
 {
 	struct duet_flows *flows = duet_flows_locked(dd);
+	u64 all, end = *at + DUET_FLOW_STEP * DUET_FLOW_WAYS;
 	u32 now = jiffies;
 	bool found = false;
 	unsigned int seq;
-	u64 end;
 
 	if (!flows)
-		return false;
-	end = (u64)(flows->mask + 1) * DUET_FLOW_WAYS;
+		return DUET_FLOW_LAST;
+	all = (u64)(flows->mask + 1) * DUET_FLOW_WAYS;
+	end = min(end, all);
 	rcu_read_lock();
 	for (; *at < end && !found; (*at)++) {
 		const struct duet_flow *entry = &flows->flows[*at];
+		struct duet_flow_bucket *bucket = &flows->buckets[*at / DUET_FLOW_WAYS];
 
-		if (!READ_ONCE(flows->buckets[*at / DUET_FLOW_WAYS].tag[*at % DUET_FLOW_WAYS]))
+		if (!READ_ONCE(bucket->tag[*at % DUET_FLOW_WAYS]))
 			continue;
 		do {
-			seq = read_seqcount_begin(&entry->seq);
+			seq = read_seqcount_begin(&bucket->seq);
 			memcpy(flow, entry, sizeof(*flow));
-		} while (read_seqcount_retry(&entry->seq, seq));
+		} while (read_seqcount_retry(&bucket->seq, seq));
 		found = !duet_flow_idle(flows, flow, now) &&
-			duet_flow_wanted(dd, flow, vip, dip, flow_dip);
+			duet_flow_wanted(dd, flow, filter, flow_dip);
 	}
 	rcu_read_unlock();
-	return found;
+	if (found)
+		return DUET_FLOW_FOUND;
+	return *at < all ? DUET_FLOW_MORE : DUET_FLOW_LAST;
 }
 
-void duet_flow_flush(struct duet_dev *dd, const struct in6_addr *vip,
-		     const struct in6_addr *dip)
+static void duet_flow_flush_bucket(const struct duet_dev *dd,
+				   struct duet_flows *flows, u32 at,
+				   const struct duet_flow_filter *filter)
+{
+	struct duet_flow_bucket *bucket = &flows->buckets[at];
+	bool any = !filter->vip && !filter->dip;
+	const struct duet_flow *flow;
+	struct in6_addr flow_dip;
+	u32 way;
+
+	spin_lock_bh(&bucket->lock);
+	for (way = 0; way < DUET_FLOW_WAYS; way++) {
+		flow = &flows->flows[at * DUET_FLOW_WAYS + way];
+		if (!bucket->tag[way] ||
+		    (!any && !duet_flow_wanted(dd, flow, filter, &flow_dip)))
+			continue;
+		WRITE_ONCE(bucket->tag[way], 0);
+		duet_flow_count(flows, DUET_FLOW_REMOVED);
+	}
+	spin_unlock_bh(&bucket->lock);
+}
+
+enum duet_flow_step duet_flow_flush(struct duet_dev *dd, u64 *at,
+				    const struct duet_flow_filter *filter)
 {
 	struct duet_flows *flows = duet_flows_locked(dd);
-	struct in6_addr flow_dip;
-	u32 at, way;
+	u64 end = *at + DUET_FLOW_STEP;
 
-	for (at = 0; flows && at <= flows->mask; at++) {
-		struct duet_flow_bucket *bucket = &flows->buckets[at];
-
-		spin_lock_bh(&bucket->lock);
-		rcu_read_lock();
-		for (way = 0; way < DUET_FLOW_WAYS; way++) {
-			const struct duet_flow *flow;
-
-			flow = &flows->flows[at * DUET_FLOW_WAYS + way];
-			if (!bucket->tag[way] ||
-			    ((vip || dip) &&
-			     !duet_flow_wanted(dd, flow, vip, dip, &flow_dip)))
-				continue;
-			WRITE_ONCE(bucket->tag[way], 0);
-			duet_flow_count(flows, DUET_FLOW_REMOVED);
-		}
-		rcu_read_unlock();
-		spin_unlock_bh(&bucket->lock);
-		cond_resched();
-	}
+	if (!flows)
+		return DUET_FLOW_LAST;
+	end = min_t(u64, end, (u64)flows->mask + 1);
+	rcu_read_lock();
+	for (; *at < end; (*at)++)
+		if (!duet_flow_none(&flows->buckets[*at]))
+			duet_flow_flush_bucket(dd, flows, *at, filter);
+	rcu_read_unlock();
+	return *at <= flows->mask ? DUET_FLOW_MORE : DUET_FLOW_LAST;
 }

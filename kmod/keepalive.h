@@ -20,7 +20,7 @@ struct duet_keepalive {
 void duet_keepalive_init(struct duet_dev *dd);
 /* duet_keepalive_set - alive: the next time is due within ms; lock held */
 void duet_keepalive_set(struct duet_dev *dd, u32 ms);
-/* duet_keepalive_stop - for good; under rtnl, without the lock */
+/* duet_keepalive_stop - for good: nobody can set it any more. Waits for nothing. */
 void duet_keepalive_stop(struct duet_dev *dd);
 
 #endif

@@ -13,8 +13,11 @@
 #include <linux/module.h>
 #include <linux/ratelimit.h>
 #include <linux/slab.h>
+#include <linux/workqueue.h>
 #include <net/genetlink.h>
 #include <net/rtnetlink.h>
+
+struct workqueue_struct *duet_wq;
 
 #ifndef NL_SET_ERR_MSG_FMT
 char *duet_extack_buf(void)
@@ -60,6 +63,10 @@ static int __init duet_caches_init(void)
 	return -ENOMEM;
 }
 
+/* In this order, and out in the other: a device can be made only when there is
+ * the family that tells of it, and the family answers only for namespaces
+ * that are known.
+ */
 static int __init duet_init(void)
 {
 	int ret;
@@ -67,16 +74,28 @@ static int __init duet_init(void)
 	ret = duet_caches_init();
 	if (ret)
 		return ret;
-	ret = duet_device_init();
-	if (ret)
+	ret = -ENOMEM;
+	duet_wq = alloc_workqueue("duet", WQ_UNBOUND, 0);
+	if (!duet_wq)
 		goto err_caches;
+	ret = duet_nets_init();
+	if (ret)
+		goto err_wq;
 	ret = duet_nl_init();
 	if (ret)
-		goto err_device;
+		goto err_nets;
+	ret = duet_device_init();
+	if (ret)
+		goto err_nl;
 	return 0;
 
-err_device:
-	duet_device_exit();
+err_nl:
+	duet_nl_exit();
+err_nets:
+	duet_nets_exit();
+err_wq:
+	rcu_barrier();
+	destroy_workqueue(duet_wq);
 err_caches:
 	duet_caches_free();
 	return ret;
@@ -84,8 +103,12 @@ err_caches:
 
 static void __exit duet_exit(void)
 {
+	duet_device_exit();
 	duet_nl_exit();
-	duet_device_exit();	/* waits for what RCU frees */
+	duet_nets_exit();
+	/* what RCU frees, and what it has the workqueue free */
+	rcu_barrier();
+	destroy_workqueue(duet_wq);
 	duet_caches_free();
 }
 

@@ -106,6 +106,7 @@ void duet_nl_unlock(struct duet_dev *dd)
 static int duet_port_change(struct genl_info *info, bool add)
 {
 	struct net *net = genl_info_net(info);
+	struct duet_net *dn = duet_pernet(net);
 	struct net_device *dev;
 	struct duet_dev *dd;
 	u32 ifindex;
@@ -129,10 +130,15 @@ static int duet_port_change(struct genl_info *info, bool add)
 		ret = -ENODEV;
 		goto out_lock;
 	}
-	if (add)
-		ret = duet_port_add(duet_pernet(net), dd, dev, info->extack);
-	else
+	if (add && dn->guest && dd->n_ports >= DUET_GUEST_PORTS) {
+		DUET_EXTACK_FMT(info->extack, "a mux of an unprivileged namespace has at most %u ports",
+				DUET_GUEST_PORTS);
+		ret = -ENOSPC;
+	} else if (add) {
+		ret = duet_port_add(dn, dd, dev, info->extack);
+	} else {
 		ret = duet_port_del(dd, ifindex, info->extack);
+	}
 	if (!ret)
 		duet_nl_notify_dev(dd, false, true, info);
 out_lock:
@@ -412,7 +418,7 @@ out:
 
 /* Every command, those that only read too, needs CAP_NET_ADMIN in the user
  * namespace that owns the network namespace: clients' addresses, the deployment's
- * seed and what the mux chooses are secrets. There is no other way to write one.
+ * keys and what the mux chooses are secrets. There is no other way to write one.
  */
 #define DUET_OP(c, p, ...) {						\
 	.cmd = c, .policy = p, .maxattr = DUET_A_MAX,			\
@@ -422,7 +428,7 @@ out:
 static const struct genl_ops duet_ops[] = {
 	DUET_OP(DUET_CMD_DEV_GET, duet_get_policy,
 		.doit = duet_dev_get, .start = duet_dump_start,
-		.dumpit = duet_dev_dump, .flags = GENL_UNS_ADMIN_PERM),
+		.dumpit = duet_dev_dump),
 	DUET_OP(DUET_CMD_DEV_SET, duet_set_policy,
 		.doit = duet_dev_set),
 	DUET_OP(DUET_CMD_PORT_ADD, duet_port_policy,
@@ -457,6 +463,7 @@ struct genl_family duet_family __ro_after_init = {
 	.version  = DUET_GENL_VERSION,
 	.maxattr  = DUET_A_MAX,
 	.netnsok  = true,
+	.parallel_ops = true,	/* duet_net->lock is of one namespace */
 	.module	  = THIS_MODULE,
 	.ops	  = duet_ops,
 	.n_ops	  = ARRAY_SIZE(duet_ops),

@@ -198,14 +198,20 @@ static void duet_set_keys(struct duet_dev *dd, u8 bytes[DUET_KEYS][DUET_KEY_LEN]
 
 int duet_dev_set(struct sk_buff *skb, struct genl_info *info)
 {
+	struct duet_net *dn = duet_pernet(genl_info_net(info));
 	struct duet_dev_config was = {}, c;
+	struct duet_flows *flows = NULL;
 	struct duet_dev *dd;
 	unsigned int i;
+	u32 max;
 	int ret;
 
+again:
 	dd = duet_nl_dev(genl_info_net(info), info->attrs, info->extack);
-	if (IS_ERR(dd))
-		return PTR_ERR(dd);
+	if (IS_ERR(dd)) {
+		ret = PTR_ERR(dd);
+		goto out_clear;
+	}
 	was.mode = dd->mode;
 	for (i = 0; i < DUET_KEYS; i++)
 		memcpy(was.keys[i], dd->keys[i].bytes, DUET_KEY_LEN);
@@ -223,14 +229,32 @@ int duet_dev_set(struct sk_buff *skb, struct genl_info *info)
 		duet_nl_notify_dev(dd, false, false, info);
 		goto out;
 	}
-	if (c.mode != was.mode || memcmp(&c.flows, &was.flows, sizeof(c.flows))) {
-		struct duet_flow_config flows = c.flows;
+	max = c.mode == DUET_MODE_SMUX ? c.flows.max : 0;
+	if (max && !duet_flows_is(duet_flows_locked(dd), max) &&
+	    !duet_flows_is(flows, max)) {
+		/* nobody waits for the lock while a large table is made; then
+		 * all is looked at again
+		 */
+		duet_nl_unlock(dd);
+		duet_flows_discard(dn, flows);
+		flows = duet_flows_new(dn, max, info->extack);
+		if (!IS_ERR(flows))
+			goto again;
+		ret = PTR_ERR(flows);
+		flows = NULL;
+		goto out_clear;
+	}
+	if (!duet_flows_is(duet_flows_locked(dd), max) ||
+	    memcmp(&c.flows, &was.flows, sizeof(c.flows))) {
+		struct duet_flow_config config = c.flows;
 
-		if (c.mode != DUET_MODE_SMUX)
-			flows.max = 0;
-		ret = duet_flows_set(dd, &flows, info->extack);
-		if (ret)
-			goto out;
+		config.max = max;
+		if (duet_flows_is(duet_flows_locked(dd), max)) {
+			duet_flows_set(dd, &config, NULL);
+		} else {
+			duet_flows_set(dd, &config, flows);
+			flows = NULL;
+		}
 	}
 	dd->mode = c.mode;
 	dd->limits = c.limits;
@@ -245,7 +269,9 @@ out:
 	if (!ret && info->attrs[DUET_A_KEEPALIVE])
 		duet_keepalive_set(dd, c.keepalive);
 	duet_nl_unlock(dd);
+out_clear:
 	memzero_explicit(&c, sizeof(c));
 	memzero_explicit(&was, sizeof(was));
+	duet_flows_discard(dn, flows);
 	return ret;
 }

@@ -96,7 +96,7 @@ void duet_nl_notify_dev(struct duet_dev *dd, bool deleted, bool changed,
 	if (!msg)
 		goto err_lost;
 	if (nla_put_u32(msg, DUET_A_IFINDEX, dd->dev->ifindex) ||
-	    nla_put_string(msg, DUET_A_IFNAME, dd->dev->name) ||
+	    nla_put_string(msg, DUET_A_IFNAME, dd->name) ||
 	    nla_put_u64_64bit(msg, DUET_A_GENERATION, dd->generation, DUET_A_PAD) ||
 	    (deleted && nla_put_flag(msg, DUET_A_DELETED)))
 		goto err_lost;

@@ -8,13 +8,8 @@
 #include "netlink_get.h"
 #include "netlink_parse.h"
 
+#include <linux/sched/signal.h>
 #include <net/genetlink.h>
-
-/* Which flows a request is about; NULL: all. */
-struct duet_flow_filter {
-	struct in6_addr vip_addr, dip_addr;
-	const struct in6_addr *vip, *dip;
-};
 
 static int duet_parse_filter(struct nlattr **attrs,
 			     struct duet_flow_filter *filter,
@@ -43,61 +38,88 @@ static int duet_parse_filter(struct nlattr **attrs,
 	return 0;
 }
 
-int duet_flow_dump(struct sk_buff *msg, struct netlink_callback *cb)
+/* duet_flow_fill - one step of a dump; *at behind what is in the message */
+static enum duet_flow_step duet_flow_fill(struct duet_dev *dd, struct sk_buff *msg,
+					  struct netlink_callback *cb, u64 *at,
+					  const struct duet_flow_filter *filter,
+					  bool *full)
 {
-	struct nlattr **attrs = duet_dump_attrs(cb);
-	u64 at = cb->args[0], next;
-	struct duet_flow_filter filter;
+	enum duet_flow_step step;
 	struct in6_addr flow_dip;
 	struct duet_flow flow;
-	struct duet_dev *dd;
+	u64 next = *at;
 	void *hdr;
-	int ret;
 
-	ret = duet_parse_filter(attrs, &filter, cb->extack);
-	if (ret)
-		return ret;
-	dd = duet_nl_dev(sock_net(msg->sk), attrs, cb->extack);
-	if (IS_ERR(dd))
-		return PTR_ERR(dd);
 	for (;;) {
-		next = at;
-		if (!duet_flow_next(dd, &next, filter.vip, filter.dip, &flow,
-				    &flow_dip))
+		step = duet_flow_next(dd, &next, filter, &flow, &flow_dip);
+		if (step != DUET_FLOW_FOUND)
 			break;
 		hdr = genlmsg_put(msg, NETLINK_CB(cb->skb).portid,
 				  cb->nlh->nlmsg_seq, &duet_family,
 				  NLM_F_MULTI, DUET_CMD_FLOW_GET);
 		if (!hdr)
-			goto out;
+			goto out_full;
 		if (nla_put_u32(msg, DUET_A_IFINDEX, dd->dev->ifindex) ||
 		    duet_put_flow(msg, &flow, &flow_dip)) {
 			genlmsg_cancel(msg, hdr);
-			goto out;
+			goto out_full;
 		}
 		genlmsg_end(msg, hdr);
-		at = next;
+		*at = next;
 	}
-	at = next;
-out:
+	*at = next;
+	return step;
+out_full:
+	*full = true;
+	return DUET_FLOW_MORE;
+}
+
+int duet_flow_dump(struct sk_buff *msg, struct netlink_callback *cb)
+{
+	struct nlattr **attrs = duet_dump_attrs(cb);
+	struct duet_flow_filter filter;
+	enum duet_flow_step step;
+	u64 at = cb->args[0];
+	struct duet_dev *dd;
+	bool full = false;
+	int ret;
+
+	ret = duet_parse_filter(attrs, &filter, cb->extack);
+	if (ret)
+		return ret;
+	/* the lock is given back after each step, so that who waits for it,
+	 * under rtnl, doesn't wait for a filter that wants nothing
+	 */
+	do {
+		dd = duet_nl_dev(sock_net(msg->sk), attrs, cb->extack);
+		if (IS_ERR(dd))
+			return PTR_ERR(dd);
+		step = duet_flow_fill(dd, msg, cb, &at, &filter, &full);
+		duet_nl_unlock(dd);
+		cond_resched();
+	} while (step == DUET_FLOW_MORE && !full && !fatal_signal_pending(current));
 	cb->args[0] = at;
-	duet_nl_unlock(dd);
 	return msg->len;
 }
 
 int duet_flow_flush_cmd(struct sk_buff *skb, struct genl_info *info)
 {
 	struct duet_flow_filter filter;
+	enum duet_flow_step step;
 	struct duet_dev *dd;
+	u64 at = 0;
 	int ret;
 
 	ret = duet_parse_filter(info->attrs, &filter, info->extack);
 	if (ret)
 		return ret;
-	dd = duet_nl_dev(genl_info_net(info), info->attrs, info->extack);
-	if (IS_ERR(dd))
-		return PTR_ERR(dd);
-	duet_flow_flush(dd, filter.vip, filter.dip);
-	duet_nl_unlock(dd);
-	return 0;
+	do {
+		dd = duet_nl_dev(genl_info_net(info), info->attrs, info->extack);
+		if (IS_ERR(dd))
+			return PTR_ERR(dd);
+		step = duet_flow_flush(dd, &at, &filter);
+		duet_nl_unlock(dd);
+		cond_resched();
+	} while (step == DUET_FLOW_MORE && !fatal_signal_pending(current));
+	return step == DUET_FLOW_MORE ? -EINTR : 0;
 }

@@ -42,7 +42,8 @@ static int duet_put_tables(struct sk_buff *msg, int type,
 	if (!nest || nla_put_u32(msg, DUET_A_TABLE_VIPS, t->vips) ||
 	    nla_put_u32(msg, DUET_A_TABLE_RULES, t->rules) ||
 	    nla_put_u32(msg, DUET_A_TABLE_MEMBERS, t->members) ||
-	    nla_put_u32(msg, DUET_A_TABLE_TUNNELS, t->tunnels))
+	    nla_put_u32(msg, DUET_A_TABLE_TUNNELS, t->tunnels) ||
+	    nla_put_u32(msg, DUET_A_TABLE_BACKENDS, t->backends))
 		return -EMSGSIZE;
 	nla_nest_end(msg, nest);
 	return 0;
@@ -59,7 +60,7 @@ static int duet_put_ports(struct sk_buff *msg, struct duet_dev *dd)
 		nest = nla_nest_start(msg, 1);
 		if (!nest ||
 		    nla_put_u32(msg, DUET_A_PORT_INDEX, port->dev->ifindex) ||
-		    nla_put_string(msg, DUET_A_PORT_NAME, port->dev->name))
+		    nla_put_string(msg, DUET_A_PORT_NAME, port->name))
 			return -EMSGSIZE;
 		nla_nest_end(msg, nest);
 	}
@@ -120,7 +121,7 @@ size_t duet_dev_size(const struct duet_dev *dd)
 int duet_put_dev(struct sk_buff *msg, struct duet_dev *dd)
 {
 	if (nla_put_u32(msg, DUET_A_IFINDEX, dd->dev->ifindex) ||
-	    nla_put_string(msg, DUET_A_IFNAME, dd->dev->name) ||
+	    nla_put_string(msg, DUET_A_IFNAME, dd->name) ||
 	    nla_put_u32(msg, DUET_A_MODE, dd->mode) ||
 	    nla_put(msg, DUET_A_KEY, DUET_KEY_LEN, dd->keys[0].bytes) ||
 	    nla_put(msg, DUET_A_KEY1, DUET_KEY_LEN, dd->keys[1].bytes) ||
@@ -176,7 +177,8 @@ static int duet_put_rule(struct sk_buff *msg, const struct duet_rule *rule,
 	    nla_put_u32(msg, DUET_A_RULE_FIELDS, rule->match.fields) ||
 	    nla_put_u32(msg, DUET_A_RULE_BUCKETS, set->n_buckets) ||
 	    nla_put_u64_64bit(msg, DUET_A_RULE_DIGEST, counts->digest,
-			      DUET_A_RULE_PAD))
+			      DUET_A_RULE_PAD) ||
+	    (rule->lineup->shared && nla_put_flag(msg, DUET_A_RULE_SHARED)))
 		return -EMSGSIZE;
 	dips = nla_nest_start(msg, DUET_A_RULE_DIPS);
 	if (!dips)
@@ -275,7 +277,9 @@ int duet_put_flow(struct sk_buff *msg, const struct duet_flow *flow,
 	    nla_put_u8(msg, DUET_A_FLOW_PROTO, flow->proto) ||
 	    nla_put_u16(msg, DUET_A_FLOW_SPORT, flow->sport) ||
 	    nla_put_u16(msg, DUET_A_FLOW_DPORT, flow->dport) ||
-	    nla_put_u8(msg, DUET_A_FLOW_STATE, flow->state) ||
+	    nla_put_u8(msg, DUET_A_FLOW_STATE, flow->state == DUET_FLOW_KEPT ?
+		       DUET_FLOW_OPEN : flow->state) ||
+	    (flow->rank && nla_put_flag(msg, DUET_A_FLOW_KEPT)) ||
 	    nla_put_u32(msg, DUET_A_FLOW_IDLE, ((u32)jiffies - flow->used) / HZ))
 		return -EMSGSIZE;
 	nla_nest_end(msg, nest);

@@ -52,6 +52,7 @@ const struct nla_policy duet_table_policy[DUET_A_TABLE_MAX + 1] = {
 	[DUET_A_TABLE_RULES]   = { .type = NLA_U32 },
 	[DUET_A_TABLE_MEMBERS] = { .type = NLA_U32 },
 	[DUET_A_TABLE_TUNNELS] = { .type = NLA_U32 },
+	[DUET_A_TABLE_BACKENDS] = { .type = NLA_U32 },
 };
 
 const struct nla_policy duet_flow_policy[DUET_A_FLOW_MAX + 1] = {
@@ -400,6 +401,7 @@ int duet_parse_limits(struct duet_dev *dd, const struct nlattr *nest,
 		[DUET_A_TABLE_RULES]   = { &limits->rules, dd->used.rules, "ACL" },
 		[DUET_A_TABLE_MEMBERS] = { &limits->members, dd->used.members, "ECMP" },
 		[DUET_A_TABLE_TUNNELS] = { &limits->tunnels, dd->used.tunnels, "tunnelling" },
+		[DUET_A_TABLE_BACKENDS] = { &limits->backends, dd->used.backends, "backend" },
 	};
 	struct nlattr *tb[DUET_A_TABLE_MAX + 1];
 	int i, ret;

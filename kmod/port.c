@@ -86,7 +86,7 @@ int duet_port_add(struct duet_net *dn, struct duet_dev *dd,
 			return -EEXIST;
 		}
 		DUET_EXTACK_FMT(extack, "netdev %s is a port of %s already",
-				dev->name, other->dev->name);
+				dev->name, other->name);
 		return -EBUSY;
 	}
 	if (dd->n_ports >= DUET_PORTS_MAX) {
@@ -100,6 +100,7 @@ int duet_port_add(struct duet_net *dn, struct duet_dev *dd,
 		return -ENOMEM;
 	}
 	port->dev = dev;
+	strscpy(port->name, dev->name, sizeof(port->name));
 	port->ops.hook = duet_port_hook;
 	port->ops.priv = dd;
 	port->ops.dev = dev;

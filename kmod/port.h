@@ -10,6 +10,7 @@
 struct duet_port {
 	struct list_head node;		/* in duet_dev.ports */
 	struct net_device *dev;		/* held */
+	char name[IFNAMSIZ];		/* dev's; duet_net->lock */
 	netdevice_tracker tracker;
 	struct nf_hook_ops ops;		/* read under RCU by who lists hooks */
 	struct rcu_head rcu;

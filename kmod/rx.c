@@ -19,13 +19,11 @@
 #include <net/inet_ecn.h>
 #include <net/ip_tunnels.h>
 
-/* duet_choose_kept - an smux: flows stay where they are, a SYN starts anew */
+/* duet_choose_kept - an smux: flows stay where they are */
 static bool duet_choose_kept(struct duet_dev *dd, struct duet_flows *flows,
 			     const struct duet_tuple *t, u32 hash, bool ask,
 			     struct duet_choice *choice)
 {
-	if (t->flags & DUET_T_SYN)
-		return false;
 	choice->backend = duet_flow_lookup(dd, flows, choice->rule, t, hash,
 					   !ask && !(t->flags & DUET_T_ERROR));
 	choice->kept = choice->backend;

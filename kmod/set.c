@@ -5,6 +5,7 @@
  */
 #include "set.h"
 #include "compat.h"
+#include "guest.h"
 
 #include <linux/jhash.h>
 #include <linux/mm.h>
@@ -56,8 +57,14 @@ static void duet_group_rcu(struct rcu_head *rcu)
 	duet_group_release(container_of(rcu, struct duet_group, rcu));
 }
 
+static long duet_group_bytes(const struct duet_group *group)
+{
+	return sizeof(*group) + group->n_buckets * sizeof(*group->base);
+}
+
 /* duet_group_new - not linked, no reference */
-static struct duet_group *duet_group_new(const struct duet_dip *dips, u32 n,
+static struct duet_group *duet_group_new(struct duet_dev *dd,
+					 const struct duet_dip *dips, u32 n,
 					 u32 hash, struct netlink_ext_ack *extack)
 {
 	struct duet_group *group;
@@ -72,7 +79,7 @@ static struct duet_group *duet_group_new(const struct duet_dip *dips, u32 n,
 	group->n_buckets = duet_table_buckets(n);
 	group->base = kvmalloc_array(group->n_buckets, sizeof(*group->base),
 				     GFP_KERNEL_ACCOUNT);
-	walk = kvmalloc_array(n, sizeof(*walk), GFP_KERNEL);
+	walk = kvmalloc_array(n, sizeof(*walk), GFP_KERNEL_ACCOUNT);
 	if (!group->base || !walk)
 		goto err_free;
 
@@ -84,6 +91,7 @@ static struct duet_group *duet_group_new(const struct duet_dip *dips, u32 n,
 	if (ret)
 		goto err_free;
 	kvfree(walk);
+	duet_account(duet_pernet(dd->net), duet_group_bytes(group));
 	return group;
 
 err_free:
@@ -154,8 +162,17 @@ const struct duet_set_counts *duet_set_count(struct duet_set *set)
 	return counts;
 }
 
+/* duet_set_bytes - with its counts, which may be made later */
+static long duet_set_bytes(const struct duet_set *set)
+{
+	u32 n = set->group->n;
+	long table = set->own ? set->n_buckets * sizeof(*set->table) : 0;
+
+	return struct_size(set, dips, n) + struct_size(set->counts, buckets, n) + table;
+}
+
 /* duet_set_of - the group's set with these states; a reference is taken */
-static struct duet_set *duet_set_of(struct duet_group *group,
+static struct duet_set *duet_set_of(struct duet_dev *dd, struct duet_group *group,
 				    const struct duet_dip *dips)
 {
 	struct duet_set *set;
@@ -183,6 +200,7 @@ static struct duet_set *duet_set_of(struct duet_group *group,
 	}
 	hlist_add_head(&set->node, &group->sets);
 	group->refs++;
+	duet_account(duet_pernet(dd->net), duet_set_bytes(set));
 	return set;
 }
 
@@ -198,28 +216,29 @@ struct duet_set *duet_set_get(struct duet_dev *dd, const struct duet_dip *dips,
 		if (duet_group_is(group, hash, dips, n))
 			break;
 	if (!group) {
-		group = duet_group_new(dips, n, hash, extack);
+		group = duet_group_new(dd, dips, n, hash, extack);
 		if (IS_ERR(group))
 			return ERR_CAST(group);
 		hlist_add_head(&group->node, duet_group_head(dd, hash));
 		dd->used.members += n;
 	}
-	set = duet_set_of(group, dips);
+	set = duet_set_of(dd, group, dips);
 	if (IS_ERR(set)) {
 		NL_SET_ERR_MSG(extack, "out of memory for the DIP table");
 		if (!group->refs) {
 			hlist_del(&group->node);
 			dd->used.members -= n;
+			duet_account(duet_pernet(dd->net), -duet_group_bytes(group));
 			duet_group_release(group);
 		}
 	}
 	return set;
 }
 
-struct duet_set *duet_set_restate(const struct duet_set *set,
+struct duet_set *duet_set_restate(struct duet_dev *dd, const struct duet_set *set,
 				  const struct duet_dip *dips)
 {
-	return duet_set_of(set->group, dips);
+	return duet_set_of(dd, set->group, dips);
 }
 
 void duet_set_put(struct duet_dev *dd, struct duet_set *set)
@@ -230,10 +249,12 @@ void duet_set_put(struct duet_dev *dd, struct duet_set *set)
 	if (--set->refs)
 		return;
 	hlist_del(&set->node);
+	duet_account(duet_pernet(dd->net), -duet_set_bytes(set));
 	call_rcu(&set->rcu, duet_set_rcu);
 	if (--group->refs)
 		return;
 	hlist_del(&group->node);
 	dd->used.members -= group->n;
+	duet_account(duet_pernet(dd->net), -duet_group_bytes(group));
 	call_rcu(&group->rcu, duet_group_rcu);
 }

@@ -21,6 +21,7 @@ struct duet_group {
 	u32 hash;
 	u32 n, n_buckets;
 	u16 *base;			/* n_buckets */
+	struct duet_lineup *lineup;	/* lock: the shared one, or NULL; no reference */
 };
 
 extern struct kmem_cache *duet_group_cache;
@@ -56,7 +57,7 @@ struct duet_set {
 struct duet_set *duet_set_get(struct duet_dev *dd, const struct duet_dip *dips,
 			      u32 n, struct netlink_ext_ack *extack);
 /* duet_set_restate - the same group with other states. ERR_PTR(-ENOMEM). */
-struct duet_set *duet_set_restate(const struct duet_set *set,
+struct duet_set *duet_set_restate(struct duet_dev *dd, const struct duet_set *set,
 				  const struct duet_dip *dips);
 /* duet_set_count - made when first asked for: they cost as much as the table.
  * NULL: no memory.

@@ -5,6 +5,7 @@
  */
 #include "vip.h"
 #include "compat.h"
+#include "guest.h"
 #include "netlink.h"
 #include "percpu.h"
 
@@ -68,6 +69,8 @@ static struct duet_tables duet_used_without(struct duet_dev *dd,
 		set = duet_set_locked(dd, rule);
 		if (!--set->refs && !--set->group->refs)
 			used.members -= set->group->n;
+		if (--rule->lineup->refs)
+			continue;
 		for (j = 0; j < set->group->n; j++)
 			if (!--rule->backends[j]->refs &&
 			    !--rule->backends[j]->tunnel->refs)
@@ -80,6 +83,8 @@ static struct duet_tables duet_used_without(struct duet_dev *dd,
 		set = duet_set_locked(dd, rule);
 		if (!set->refs++)
 			set->group->refs++;
+		if (rule->lineup->refs++)
+			continue;
 		for (j = 0; j < set->group->n; j++)
 			if (!rule->backends[j]->refs++)
 				rule->backends[j]->tunnel->refs++;
@@ -170,18 +175,18 @@ static bool duet_rules_equal(const struct duet_dev *dd,
 
 static void duet_rules_rcu(struct rcu_head *rcu)
 {
-	struct duet_rules *rules = container_of(rcu, struct duet_rules, rcu);
-	u32 i;
+	kvfree(container_of(rcu, struct duet_rules, rcu));
+}
 
-	for (i = 0; i < rules->n; i++)
-		kvfree(rules->rule[i].backends);
-	kvfree(rules);
+static long duet_rules_bytes(u32 n)
+{
+	return struct_size((struct duet_rules *)NULL, rule, n);
 }
 
 /* duet_rules_free - after they were unpublished; the last may be half made */
 static void duet_rules_free(struct duet_dev *dd, struct duet_rules *rules)
 {
-	u32 i, j;
+	u32 i;
 
 	if (!rules)
 		return;
@@ -189,27 +194,91 @@ static void duet_rules_free(struct duet_dev *dd, struct duet_rules *rules)
 		struct duet_rule *rule = &rules->rule[i];
 		struct duet_set *set = duet_set_locked(dd, rule);
 
-		for (j = 0; rule->backends && j < set->group->n && rule->backends[j]; j++)
-			duet_backend_put(dd, rule->backends[j]);
+		if (rule->lineup && set->group->lineup == rule->lineup &&
+		    rule->lineup->refs == 1)
+			set->group->lineup = NULL;
+		if (rule->lineup)
+			duet_lineup_put(dd, rule->lineup);
 		duet_set_put(dd, set);
 	}
+	duet_account(duet_pernet(dd->net), -duet_rules_bytes(rules->room));
 	call_rcu(&rules->rcu, duet_rules_rcu);
 }
 
-/* duet_backend_of - the old rule's backend for the DIP, with one more reference */
+/* duet_backend_of - the old rule's backend for the DIP; not one that is shared */
 static struct duet_backend *duet_backend_of(const struct duet_dev *dd,
 					    const struct duet_rule *old,
 					    const struct duet_dip *dip)
 {
-	const struct duet_set *set = old ? duet_set_locked(dd, old) : NULL;
+	const struct duet_set *set;
 	u32 i;
 
-	for (i = 0; set && i < set->group->n; i++) {
-		if (!duet_dip_cmp(&set->dips[i], dip)) {
-			old->backends[i]->refs++;
+	if (!old || old->lineup->shared)
+		return NULL;
+	set = duet_set_locked(dd, old);
+	for (i = 0; i < set->group->n; i++)
+		if (!duet_dip_cmp(&set->dips[i], dip))
 			return old->backends[i];
-		}
+	return NULL;
+}
+
+/* duet_lineup_fill - false: no memory, the lineup has what there was */
+static bool duet_lineup_fill(struct duet_dev *dd, struct duet_lineup *lineup,
+			     const struct duet_rule *old,
+			     const struct duet_set *set, u32 rule)
+{
+	struct duet_backend *backend;
+	u32 i;
+
+	for (i = 0; i < lineup->n; i++) {
+		backend = duet_backend_of(dd, old, &set->dips[i]);
+		if (backend)
+			backend->refs++;
+		else
+			backend = duet_backend_new(dd, set->dips[i].addr, rule);
+		if (!backend)
+			return false;
+		lineup->backend[i] = backend;
+		if (rule)
+			continue;
+		backend->at = i;
+		backend->lineup = lineup;
 	}
+	return true;
+}
+
+/* duet_lineup_fits - has the mux room for backends of the rule's own */
+static bool duet_lineup_fits(const struct duet_dev *dd, const struct duet_rule *old,
+			     const struct duet_set *set)
+{
+	u32 i, n = 0;
+
+	if (!dd->limits.backends)
+		return true;
+	for (i = 0; i < set->group->n; i++)
+		n += !duet_backend_of(dd, old, &set->dips[i]);
+	return !n || dd->used.backends + n <= dd->limits.backends;
+}
+
+/* duet_lineup_shared - the group's, with a reference; NULL: no memory */
+static struct duet_lineup *duet_lineup_shared(struct duet_dev *dd,
+					      const struct duet_set *set)
+{
+	struct duet_lineup *lineup = set->group->lineup;
+
+	if (lineup) {
+		lineup->refs++;
+		return lineup;
+	}
+	lineup = duet_lineup_new(dd, set->group->n);
+	if (!lineup)
+		return NULL;
+	lineup->shared = true;
+	if (duet_lineup_fill(dd, lineup, NULL, set, 0)) {
+		set->group->lineup = lineup;
+		return lineup;
+	}
+	duet_lineup_put(dd, lineup);
 	return NULL;
 }
 
@@ -218,23 +287,24 @@ static int duet_rule_fill(struct duet_dev *dd, struct duet_rule *rule,
 			  const struct duet_rule *old, struct duet_set *set,
 			  struct netlink_ext_ack *extack)
 {
-	u32 i;
+	bool done;
 
 	RCU_INIT_POINTER(rule->set, set);
 	rule->id = old ? old->id : ++dd->last_rule;
-	rule->backends = kvcalloc(set->group->n, sizeof(*rule->backends), GFP_KERNEL_ACCOUNT);
-	for (i = 0; rule->backends && i < set->group->n; i++) {
-		rule->backends[i] = duet_backend_of(dd, old, &set->dips[i]);
-		if (!rule->backends[i])
-			rule->backends[i] = duet_backend_new(dd, set->dips[i].addr,
-							     rule->id);
-		if (!rule->backends[i])
-			break;
+	if (duet_lineup_fits(dd, old, set)) {
+		rule->lineup = duet_lineup_new(dd, set->group->n);
+		done = rule->lineup &&
+		       duet_lineup_fill(dd, rule->lineup, old, set, rule->id);
+	} else {
+		rule->lineup = duet_lineup_shared(dd, set);
+		done = rule->lineup;
 	}
-	if (rule->backends && i == set->group->n)
-		return 0;
-	NL_SET_ERR_MSG(extack, "out of memory for the DIPs");
-	return -ENOMEM;
+	if (!done) {
+		NL_SET_ERR_MSG(extack, "out of memory for the DIPs");
+		return -ENOMEM;
+	}
+	rule->backends = rule->lineup->backend;
+	return 0;
 }
 
 static struct duet_rules *duet_rules_new(struct duet_dev *dd,
@@ -253,6 +323,8 @@ static struct duet_rules *duet_rules_new(struct duet_dev *dd,
 		NL_SET_ERR_MSG(extack, "out of memory for the rules");
 		return ERR_PTR(-ENOMEM);
 	}
+	rules->room = config->n_rules;
+	duet_account(duet_pernet(dd->net), duet_rules_bytes(rules->room));
 	rules->policy = config->policy;
 	keys = &dd->keys[config->policy.key];
 	rules->key = config->policy.kind == DUET_KIND_TIP ? &keys->level2 :
@@ -291,7 +363,7 @@ static void duet_rules_states(const struct duet_dev *dd,
 	for (i = 0; i < rules->n; i++) {
 		const struct duet_set *set = duet_set_locked(dd, &rules->rule[i]);
 
-		for (j = 0; j < set->group->n; j++)
+		for (j = 0; !rules->rule[i].lineup->shared && j < set->group->n; j++)
 			WRITE_ONCE(rules->rule[i].backends[j]->state,
 				   set->dips[j].down);
 	}
@@ -370,6 +442,11 @@ static int duet_check_dips(struct duet_dev *dd,
 	return 0;
 }
 
+static long duet_vip_bytes(void)
+{
+	return sizeof(struct duet_vip) + duet_percpu_stats.size * num_possible_cpus();
+}
+
 static struct duet_vip *duet_vip_new(const struct in6_addr *addr)
 {
 	struct duet_vip *vip = kmem_cache_zalloc(duet_vip_cache, GFP_KERNEL_ACCOUNT);
@@ -421,6 +498,7 @@ int duet_vip_set(struct duet_dev *dd, const struct duet_vip_config *config,
 			NL_SET_ERR_MSG(extack, "out of memory for the VIP");
 			return -ENOMEM;
 		}
+		duet_account(duet_pernet(dd->net), duet_vip_bytes());
 	}
 	rules = duet_rules_new(dd, config, old, extack);
 	if (IS_ERR(rules)) {
@@ -432,6 +510,8 @@ int duet_vip_set(struct duet_dev *dd, const struct duet_vip_config *config,
 	after.rules += duet_acl_entries(rules);
 	after.vips += is_new;
 	ret = duet_check_limits(dd, &config->addr, &before, &after, extack);
+	if (!ret)
+		ret = duet_guest_check(duet_pernet(dd->net), extack);
 	if (ret)
 		goto err_free_rules;
 
@@ -450,8 +530,10 @@ int duet_vip_set(struct duet_dev *dd, const struct duet_vip_config *config,
 err_free_rules:
 	duet_rules_free(dd, rules);
 err_free_vip:
-	if (is_new)
+	if (is_new) {
+		duet_account(duet_pernet(dd->net), -duet_vip_bytes());
 		duet_vip_release(vip);
+	}
 	return ret;
 }
 
@@ -467,6 +549,7 @@ static void duet_vip_remove(struct duet_dev *dd, struct duet_vip *vip)
 	hlist_del_rcu(&vip->node);
 	dd->used.vips--;
 	dd->used.rules -= duet_acl_entries(rules);
+	duet_account(duet_pernet(dd->net), -duet_vip_bytes());
 	duet_rules_free(dd, rules);
 	call_rcu(&vip->rcu, duet_vip_rcu);
 }
@@ -505,7 +588,7 @@ void duet_vip_flush(struct duet_dev *dd)
 /* duet_rule_prepare - rule->next, the set with the DIP in this state, if the
  * rule has the DIP and in another state. 1 if it has it, 0 if not, -ENOMEM.
  */
-static int duet_rule_prepare(const struct duet_dev *dd, struct duet_rule *rule,
+static int duet_rule_prepare(struct duet_dev *dd, struct duet_rule *rule,
 			     const struct in6_addr *dip, u8 state)
 {
 	struct duet_set *set = duet_set_locked(dd, rule), *next;
@@ -525,15 +608,16 @@ static int duet_rule_prepare(const struct duet_dev *dd, struct duet_rule *rule,
 		return -ENOMEM;
 	memcpy(dips, set->dips, set->group->n * sizeof(*dips));
 	dips[i].down = state;
-	next = duet_set_restate(set, dips);
+	next = duet_set_restate(dd, set, dips);
 	kvfree(dips);
 	if (IS_ERR(next))
 		return PTR_ERR(next);
 	rule->next = next;
+	rule->next_at = i;
 	return 1;
 }
 
-static int duet_vip_prepare(const struct duet_dev *dd, struct duet_vip *vip,
+static int duet_vip_prepare(struct duet_dev *dd, struct duet_vip *vip,
 			    const struct in6_addr *dip, u8 state)
 {
 	struct duet_rules *rules = duet_rules_locked(dd, vip);
@@ -557,7 +641,7 @@ static bool duet_vip_commit(struct duet_dev *dd, struct duet_vip *vip,
 {
 	struct duet_rules *rules = duet_rules_locked(dd, vip);
 	bool any = false;
-	u32 i, j;
+	u32 i;
 
 	for (i = 0; i < rules->n; i++) {
 		struct duet_rule *rule = &rules->rule[i];
@@ -572,16 +656,27 @@ static bool duet_vip_commit(struct duet_dev *dd, struct duet_vip *vip,
 			continue;
 		}
 		rcu_assign_pointer(rule->set, next);
-		for (j = 0; j < next->group->n; j++)
-			WRITE_ONCE(rule->backends[j]->state, next->dips[j].down);
+		if (!rule->lineup->shared)
+			WRITE_ONCE(rule->backends[rule->next_at]->state,
+				   next->dips[rule->next_at].down);
 		duet_set_put(dd, set);
 	}
 	return any;
 }
 
+/* duet_dip_check - found, unless what was prepared is more than a guest may have */
+static int duet_dip_check(const struct duet_dev *dd, int found,
+			  struct netlink_ext_ack *extack)
+{
+	int ret = duet_guest_check(duet_pernet(dd->net), extack);
+
+	return ret ?: found;
+}
+
 /* duet_dip_set_all - in every VIP of the mux, or in none */
 static int duet_dip_set_all(struct duet_dev *dd, const struct in6_addr *dip,
-			    u8 state, bool *changed)
+			    u8 state, bool *changed,
+			    struct netlink_ext_ack *extack)
 {
 	struct duet_vip *vip;
 	int ret = 0, found = 0;
@@ -597,6 +692,8 @@ static int duet_dip_set_all(struct duet_dev *dd, const struct in6_addr *dip,
 			found |= ret;
 		}
 	}
+	if (ret >= 0)
+		ret = duet_dip_check(dd, ret, extack);
 	for (i = 0; i < 1 << DUET_VIP_HASH_BITS; i++) {
 		hlist_for_each_entry(vip, &dd->vips[i], node) {
 			if (duet_vip_commit(dd, vip, ret >= 0) && ret >= 0)
@@ -625,14 +722,16 @@ int duet_dip_set(struct duet_dev *dd, const struct in6_addr *addr,
 			return -ENOENT;
 		}
 		ret = duet_vip_prepare(dd, vip, dip, state);
+		if (ret >= 0)
+			ret = duet_dip_check(dd, ret, extack);
 		*changed = duet_vip_commit(dd, vip, ret >= 0) && ret >= 0;
 	} else {
-		ret = duet_dip_set_all(dd, dip, state, changed);
+		ret = duet_dip_set_all(dd, dip, state, changed, extack);
 	}
-	if (ret < 0) {
+	if (ret == -ENOMEM)
 		NL_SET_ERR_MSG(extack, "out of memory for the DIP table");
+	if (ret < 0)
 		return ret;
-	}
 	if (!ret) {
 		DUET_EXTACK_FMT(extack, "%s no DIP %s",
 				addr ? "the VIP has" : "VIPs of the mux have",

@@ -20,7 +20,9 @@ struct duet_rule {
 	u32 id;				/* stays while the VIP has the match */
 	struct duet_set __rcu *set;
 	struct duet_set *next;		/* lock: prepared, to be published */
-	struct duet_backend **backends;	/* set->n, in the order of its DIPs */
+	u32 next_at;			/* lock: the DIP that is another in next */
+	struct duet_lineup *lineup;	/* reference held */
+	struct duet_backend **backends;	/* its: in the order of the set's DIPs */
 };
 
 struct duet_policy {
@@ -34,8 +36,8 @@ struct duet_policy {
 struct duet_rules {
 	struct rcu_head rcu;
 	struct duet_policy policy;
-	u32 n;
 	const struct duet_key *key;	/* of policy.key, of the kind's level */
+	u32 n, room;
 	/* The default rule (any protocol, any port) is the last one, if there
 	 * is one; before it those of a protocol with any port, first those
 	 * with a port: the first that matches is the one.

@@ -368,6 +368,7 @@ static void put_tables(struct nlmsghdr *nlh, const struct duet_tables *t)
 	put_limit(nlh, DUET_A_TABLE_RULES, t->rules);
 	put_limit(nlh, DUET_A_TABLE_MEMBERS, t->members);
 	put_limit(nlh, DUET_A_TABLE_TUNNELS, t->tunnels);
+	put_limit(nlh, DUET_A_TABLE_BACKENDS, t->backends);
 	mnl_attr_nest_end(nlh, nest);
 }
 

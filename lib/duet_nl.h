@@ -22,7 +22,7 @@ void duet_nl_close(struct duet_nl *nl);
 int duet_nl_again(struct duet_nl *nl, struct err *e);
 
 struct duet_tables {
-	uint32_t vips, rules, members, tunnels;
+	uint32_t vips, rules, members, tunnels, backends;
 };
 
 struct duet_port {
@@ -118,6 +118,7 @@ struct duet_kept {
 	struct addr dip;
 	enum duet_flow_state state;
 	uint32_t idle;		/* seconds */
+	bool kept;		/* no longer on probation */
 };
 /* duet_nl_flows - calls back for each flow of vip and dip (NULL: any); one that
  * moves meanwhile may be missed or told twice

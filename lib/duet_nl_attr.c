@@ -127,6 +127,9 @@ static void get_tables(const struct nlattr *nest, struct duet_tables *t)
 		case DUET_A_TABLE_TUNNELS:
 			t->tunnels = mnl_attr_get_u32(attr);
 			break;
+		case DUET_A_TABLE_BACKENDS:
+			t->backends = mnl_attr_get_u32(attr);
+			break;
 		}
 	}
 }

@@ -92,6 +92,9 @@ static int parse_flow(const struct nlmsghdr *nlh, struct duet_kept *kept)
 			case DUET_A_FLOW_IDLE:
 				kept->idle = mnl_attr_get_u32(in);
 				break;
+			case DUET_A_FLOW_KEPT:
+				kept->kept = true;
+				break;
 			}
 			if (ret)
 				return ret;

@@ -15,6 +15,22 @@
 #define DUET_PAPER_MEMBERS	4096	/* ECMP table: DIPs of all sets		*/
 #define DUET_PAPER_TUNNELS	512	/* tunnelling table: distinct DIPs	*/
 
+/* Backends: pairs of a VIP's rule and a DIP that have counters of their own; 0: any
+ * number. Rules beyond share one line of them for each set, so that a set of
+ * many DIPs costs nothing for each further VIP. The preset of each mode.
+ */
+#define DUET_BACKENDS_HMUX	65536
+#define DUET_BACKENDS_SMUX	524288
+
+/* Muxes of a network namespace whose user namespace isn't the initial one, which
+ * an ordinary user makes: their number, and the memory of all they hold. That
+ * of all such namespaces together is bounded as well.
+ */
+#define DUET_GUEST_DEVICES	16
+#define DUET_GUEST_PORTS	64	/* of one of them			*/
+#define DUET_GUEST_MIB		32
+#define DUET_GUESTS_MIB		256
+
 /* A netlink attribute holds 64 KiB, and a VIP with all its DIPs and their
  * counters must fit in one. Larger services take a TIP (paper, section 5).
  */

@@ -249,12 +249,12 @@ class Net:
     def choices(self, packets):
         """The DIP that each of the packets is sent to; key = inner (proto, sport or id)."""
         drain(self.d)
-        result = {}
+        result, sources = {}, {packet[12:16] for packet in packets}
         for start in range(0, len(packets), 50):
             part = packets[start:start + 50]
             for packet in part:
                 self.send(packet)
-            for frame in receive(self.d, is_ipip, seconds=10, count=len(part)):
+            for frame in receive(self.d, lambda f: is_ipip(f) and f[46:50] in sources, seconds=10, count=len(part)):
                 inner = frame[34:]
                 at = 4 if inner[9] == 1 else 0
                 result[(inner[9], struct.unpack("!H", inner[20 + at:22 + at])[0])] = outer_dst(frame)

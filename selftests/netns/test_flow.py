@@ -8,7 +8,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from lib import CLIENT, LOCAL, VIP, Net, check, dip, duet, duet_json, equal, inside, ip4, main, refused, tcp, test, udp, until, verdicts
 
 FIRST = [dip(n) for n in range(1, 5)]
-SYN, ACK, FIN = 0x02, 0x10, 0x11
+SYN, RST, ACK, FIN = 0x02, 0x04, 0x10, 0x11
 
 
 def packets(count, flags=None, start=2000):
@@ -83,16 +83,125 @@ def another_rule():
     equal(duet_json("stats", "mux0")["verdicts"]["encap"]["packets"], 600, "packets")
 
 
+def states():
+    """Flows of the client, by state."""
+    count = {}
+    for flow in duet_json("flow", "show", "mux0"):
+        state = "kept" if flow["kept"] and flow["state"] == "open" else flow["state"]
+        who = state if flow["src"].startswith(CLIENT + ":") else "invented " + state
+        count[who] = count.get(who, 0) + 1
+    return count
+
+
+def establish(net, count=150, flags=ACK, start=2000, between=lambda: None):
+    """Flows that go on until they are kept; where each of them goes."""
+    raw = packets(count, flags, start)
+    if flags is not None:
+        net.choices(packets(count, SYN, start))
+    want = {f"{CLIENT}:{start + n}" for n in range(count)}
+
+    def all_kept():
+        between()
+        where = net.choices(raw)
+        kept = {f["src"] for f in duet_json("flow", "show", "mux0") if f["kept"]}
+        return where if want <= kept else None
+    return until(all_kept, f"{count} flows are kept")
+
+
 @test
 def syn():
-    """a SYN is never bound to what was there before"""
+    """a SYN follows the flow that there is: a retry, a late one, a forged one; also off a draining DIP"""
     net = smux()
-    net.choices(packets(150, ACK))
+    before = net.choices(packets(150, SYN))
     net.vip(FIRST + [dip(n) for n in range(5, 9)])
-    kept = net.choices(packets(150, ACK))
+    equal(net.choices(packets(150, SYN)), before, "SYNs that are sent again after DIPs were added")
+    equal(net.choices(packets(150, ACK)), before, "packets after them")
+    kept = establish(net)
+    equal(kept, before, "the flows later")
+    net.vip(FIRST + [dip(n) for n in range(5, 13)])
+    equal(net.choices(packets(150, SYN)), kept, "SYNs of flows that are alive")
+    equal(net.choices(packets(150, ACK)), kept, "packets after the SYNs")
+    duet("dip", "set", "mux0", dip(2), "drain")
+    check(dip(2) in kept.values(), "no flow is on the DIP that drains: the test shows nothing")
+    equal(net.choices(packets(150, SYN)), kept, "SYNs while a DIP drains")
+    equal(net.choices(packets(150, ACK)), kept, "packets after SYNs while a DIP drains")
+    check(dip(2) not in net.choices(packets(150, SYN, 9000)).values(), "a draining DIP got a new flow")
+    duet("dip", "set", "mux0", dip(2), "down")
+    check(dip(2) not in net.choices(packets(150, SYN)).values(), "a DIP that is down got a SYN")
+
+
+@test
+def forged_end():
+    """FIN and RST, and SYNs after them, end no flow that goes on; one that is over for long makes way for a new one"""
+    net = smux(fin=2)
+    before = establish(net)
+    net.vip(FIRST + [dip(n) for n in range(5, 9)])
+    for flags in (FIN, RST, SYN, FIN, SYN | ACK, ACK):
+        equal(net.choices(packets(150, flags)), before, f"packets with flags {flags:#x} after a FIN")
+    equal(states(), {"closing": 150}, "states after FIN and RST")
+    # silent for longer than fin: whoever sends on is alive, and no SYN moves him then
+    until(lambda: min(f["idle"] for f in duet_json("flow", "show", "mux0")) > 2, "all are silent for fin")
+    equal(net.choices(packets(150, ACK)), before, "flows that go on after a forged FIN")
+    equal(states(), {"kept": 150}, "states when they go on")
+    equal(net.choices(packets(150, SYN)), before, "SYNs of flows that have gone on")
+    # this time they are over
+    net.choices(packets(150, FIN))
+    until(lambda: min(f["idle"] for f in duet_json("flow", "show", "mux0")) > 2, "all are silent for fin")
     anew = net.choices(packets(150, SYN))
-    check(kept != anew, "SYNs went where the old flows are")
-    equal(net.choices(packets(150, ACK)), anew, "packets after the SYN go where it went")
+    check(set(anew.values()) - set(FIRST), "SYNs after the end went by the old table")
+    equal(net.choices(packets(150, ACK)), anew, "packets of the new connections")
+    duet("flow", "flush", "mux0")
+    equal(net.choices(packets(150, ACK)), anew, "what the present table chooses")
+
+
+def invented(first, count, flags):
+    """Two packets of each of count flows from sources that there are not, back to back."""
+    raw = []
+    for n in range(first, first + count):
+        source = f"198.18.{n >> 8 & 255}.{n & 255}"
+        if flags is None:
+            raw += [ip4(source, VIP, 17, udp(source, VIP, 1024 + n % 60000, 53))] * 2
+        else:
+            raw += [ip4(source, VIP, 6, tcp(1024 + n % 60000, 80, f)) for f in (SYN, ACK)]
+    return raw
+
+
+@test
+def flood():
+    """real flows among invented ones, many more than the table holds, get their place and keep it: none moves when a DIP is added"""
+    for flags in (ACK, None):
+        net = smux(max=1024)
+        every = iter(range(0, 1 << 15, 256))
+
+        def flooded(count=1, net=net, flags=flags, every=every):
+            for _ in range(count):
+                for packet in invented(next(every), 256, flags):
+                    net.send(packet)
+        flooded(12)
+        check(flows()["full"] > 1500, f"the flood did not fill the table: {flows()}")
+        before = establish(net, flags=flags, between=flooded)
+        flooded(12)
+        kept = states()
+        equal(kept.get("kept"), 150, f"real flows that are kept: {kept}")
+        check(kept.get("invented kept", 0) < 30, f"invented flows are kept: {kept}")
+        net.vip(FIRST + [dip(5)])
+        flooded(4)
+        equal(net.choices(packets(150, flags)), before, "real flows after a DIP was added")
+
+
+@test
+def crowded():
+    """a table full of flows that were kept and are silent has room for those that go on"""
+    net = smux(max=64, tcp=60)
+    # a few at a time, for those that don't fit push each other out
+    for start in range(7000, 7096, 16):
+        for _ in range(2):
+            net.choices(packets(16, ACK, start))
+            states()
+    check(states().get("kept", 0) >= 40, f"most of the table is kept: {states()}")
+    before = establish(net, 12)
+    net.vip(FIRST + [dip(n) for n in range(5, 9)])
+    equal(net.choices(packets(12, ACK)), before, "the flows that go on")
 
 
 @test
@@ -123,11 +232,10 @@ def drain_and_down():
 
 @test
 def full():
-    """at capacity connections stay, newcomers go by the set's table and are counted; so with the rate limit"""
+    """at capacity connections stay, newcomers are counted, and go by the set's table; so with the rate limit"""
     net = smux(max=8)
     equal(flows()["max"], 8, "size")
-    before = net.choices(packets(8, ACK))
-    net.choices(packets(8, ACK))    # a second packet each: no longer the first to go
+    before = establish(net, 8)
     net.choices(packets(60, ACK, 7000))
     state = flows()
     check(state["full"] >= 60, f"no room is counted: {state}")

@@ -36,7 +36,10 @@
  *	MODE can be changed only while the device has no VIP, KEY and KEY1 only
  *	while no VIP uses them (DUET_A_VIP_KEY). All muxes and hosts of a
  *	deployment choose alike only under equal keys; zeros: not set. LIMITS
- *	below what is in use are refused. MODE loads that mode's preset limits
+ *	below what is in use are refused. Muxes of a network namespace whose user
+ *	namespace isn't the initial one are bounded in number and memory
+ *	(duet/limits.h): what needs more is refused with ENOSPC.
+ *	MODE loads that mode's preset limits
  *	unless LIMITS are there too. FLOWS needs smux mode; another FLOWS_SIZE makes
  *	an empty table. A device with a KEEPALIVE that isn't set again within that
  *	time goes down, and with it every route into it.
@@ -77,7 +80,8 @@
  *
  * DUET_CMD_FLOW_GET	dump
  *	request: device, optionally VIP (ADDR) and DIP (ADDR): only their flows
- *	reply:	 IFINDEX, FLOW, DIP (ADDR). Flows come and go during a dump.
+ *	reply:	 IFINDEX, FLOW, DIP (ADDR). Flows come and go during a dump, and the
+ *		 device may, too: -ENODEV.
  *
  * DUET_CMD_FLOW_FLUSH	do
  *	request: as FLOW_GET. Forgets these flows: their next packets are new.
@@ -226,6 +230,10 @@ enum duet_table_attr {
 	DUET_A_TABLE_RULES,	/* u32, ACL table: rules with a protocol or port */
 	DUET_A_TABLE_MEMBERS,	/* u32, ECMP table: DIPs of all sets */
 	DUET_A_TABLE_TUNNELS,	/* u32, tunnelling table: distinct DIP addresses */
+	DUET_A_TABLE_BACKENDS,	/* u32, pairs of a rule and a DIP with counters of
+				 * their own. Where there is no room for a rule's, it
+				 * isn't refused but shares counters: RULE_SHARED
+				 */
 
 	__DUET_A_TABLE_MAX,
 	DUET_A_TABLE_MAX = __DUET_A_TABLE_MAX - 1
@@ -237,16 +245,23 @@ enum duet_flows_attr {
 	DUET_A_FLOWS_RATE,	/* u32, new entries a second and CPU; 0: any */
 	DUET_A_FLOWS_TIMEOUT_NEW,	/* u32, one packet seen */
 	DUET_A_FLOWS_TIMEOUT_TCP,	/* u32, TCP, more than one */
-	DUET_A_FLOWS_TIMEOUT_FIN,	/* u32, TCP after FIN or RST */
+	DUET_A_FLOWS_TIMEOUT_FIN,	/* u32, after FIN or RST: from then on a SYN
+					 * is of a new flow, and others may have
+					 * the entry. If nobody wants it, a flow
+					 * that was kept stays for TCP or OTHER
+					 */
 	DUET_A_FLOWS_TIMEOUT_OTHER,	/* u32, all but TCP, more than one */
 	DUET_A_FLOWS_USED,	/* u32, entries that are not idle (reply) */
 	DUET_A_FLOWS_BYTES,	/* u64, memory (reply) */
 	DUET_A_FLOWS_HITS,	/* u64, packets that met their entry (reply) */
 	DUET_A_FLOWS_ADDED,	/* u64, entries made (reply) */
-	DUET_A_FLOWS_FULL,	/* u64, packets sent by the set's table alone
-				 * because there was no room (reply)
+	DUET_A_FLOWS_FULL,	/* u64, flows for which no entry was free: one that
+				 * was alive made way, or the packet was sent by
+				 * the set's table alone (reply)
 				 */
-	DUET_A_FLOWS_LIMITED,	/* u64, ... because of RATE (reply) */
+	DUET_A_FLOWS_LIMITED,	/* u64, packets sent by the set's table alone because
+				 * of RATE (reply)
+				 */
 	DUET_A_FLOWS_PAD,
 
 	__DUET_A_FLOWS_MAX,
@@ -308,6 +323,9 @@ enum duet_rule_attr {
 	DUET_A_RULE_BUCKETS,	/* u32, size of the table (reply) */
 	DUET_A_RULE_DIGEST,	/* u64, duet_table_digest(); 0: all down (reply) */
 	DUET_A_RULE_PAD,
+	DUET_A_RULE_SHARED,	/* flag: STATS of the DIPs are of all rules that share
+				 * this set's, for want of room for its own (reply)
+				 */
 
 	__DUET_A_RULE_MAX,
 	DUET_A_RULE_MAX = __DUET_A_RULE_MAX - 1
@@ -326,9 +344,9 @@ enum duet_dip_attr {
 };
 
 enum duet_flow_state {
-	DUET_FLOW_NEW,		/* one packet seen */
+	DUET_FLOW_NEW,		/* one packet seen, or SYNs only */
 	DUET_FLOW_OPEN,		/* more */
-	DUET_FLOW_CLOSING,	/* FIN or RST from the client */
+	DUET_FLOW_CLOSING,	/* FIN or RST from the client; a later packet opens it */
 };
 
 enum duet_flow_attr {
@@ -339,6 +357,11 @@ enum duet_flow_attr {
 	DUET_A_FLOW_DPORT,	/* u16 */
 	DUET_A_FLOW_STATE,	/* u8, enum duet_flow_state (reply) */
 	DUET_A_FLOW_IDLE,	/* u32, seconds since the last packet (reply) */
+	DUET_A_FLOW_KEPT,	/* flag: a packet came some time after the first. Flows
+				 * without are on probation: where there is no
+				 * room, the one of them that is silent for longest
+				 * makes way for a new one (reply)
+				 */
 
 	__DUET_A_FLOW_MAX,
 	DUET_A_FLOW_MAX = __DUET_A_FLOW_MAX - 1
