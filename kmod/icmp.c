@@ -33,6 +33,9 @@ static struct dst_entry *duet_icmp_route(struct duet_dev *dd,
 		rt = ip_route_output_key(dd->net, &fl4);
 		return IS_ERR(rt) ? NULL : &rt->dst;
 	}
+	/* without IPv6 a TIP can still have IPv6 inside */
+	if (!ipv6_mod_enabled())
+		return NULL;
 	duet_tuple_addr(t->src, t->family, &fl6.daddr);
 	dst = ip6_route_output(dd->net, NULL, &fl6);
 	if (!dst->error)
@@ -73,7 +76,7 @@ static void duet_icmp_send(struct duet_dev *dd, const struct sk_buff *skb,
 	if (t->family == 4) {
 		msg->protocol = htons(ETH_P_IP);
 		ip_local_out(dd->net, NULL, msg);
-	} else {
+	} else if (IS_ENABLED(CONFIG_IPV6)) {
 		msg->protocol = htons(ETH_P_IPV6);
 		ip6_local_out(dd->net, NULL, msg);
 	}
@@ -125,10 +128,10 @@ static void duet_icmp_learn(struct duet_dev *dd, struct sk_buff *skb,
 			    const struct duet_outer_error *error, bool v6)
 {
 	skb_pull(skb, error->quoted);
-	if (v6)
+	if (v6 && IS_ENABLED(CONFIG_IPV6))
 		ip6_update_pmtu(skb, dd->net, cpu_to_be32(error->mtu), 0, 0,
 				INVALID_UID);
-	else
+	else if (!v6)
 		ipv4_update_pmtu(skb, dd->net, error->mtu, 0, IPPROTO_IPIP);
 	skb_push(skb, error->quoted);
 }

@@ -341,11 +341,14 @@ void duet_rx_route(struct duet_dev *dd, struct sk_buff *skb)
 	}
 	if (vip && (v6 ? duet_take6(dd, vip, skb) : duet_take4(dd, vip, skb)))
 		return;
-	/* nobody behind us takes it: a route without a VIP, or with no DIP up */
+	/* nobody behind us takes it: a route without a VIP, or with no DIP up.
+	 * skb->cb is the queueing discipline's, so never icmp_send(), which
+	 * reads IP options there.
+	 */
 	duet_count(dd, vip ? DUET_VERDICT_DROP_NO_DIP : DUET_VERDICT_PASS, skb->len);
 	if (v6)
-		icmpv6_send(skb, ICMPV6_DEST_UNREACH, ICMPV6_ADDR_UNREACH, 0);
+		icmpv6_ndo_send(skb, ICMPV6_DEST_UNREACH, ICMPV6_ADDR_UNREACH, 0);
 	else if (skb->protocol == htons(ETH_P_IP))
-		icmp_send(skb, ICMP_DEST_UNREACH, ICMP_HOST_UNREACH, 0);
+		icmp_ndo_send(skb, ICMP_DEST_UNREACH, ICMP_HOST_UNREACH, 0);
 	duet_drop(skb, vip ? DUET_VERDICT_DROP_NO_DIP : DUET_VERDICT_PASS);
 }

@@ -124,8 +124,12 @@ static struct dst_entry *duet_tunnel_lookup6(struct duet_dev *dd,
 		.daddr = tunnel->addr,
 		.saddr = dd->local6,
 	};
-	struct dst_entry *dst = ip6_route_output(dd->net, NULL, &fl);
+	struct dst_entry *dst;
 
+	/* netlink refuses such a tunnel where there is no IPv6 */
+	if (!ipv6_mod_enabled())
+		return NULL;
+	dst = ip6_route_output(dd->net, NULL, &fl);
 	if (dst->error) {
 		dst_release(dst);
 		return NULL;

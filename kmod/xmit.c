@@ -243,7 +243,7 @@ duet_xmit(struct duet_dev *dd, const struct duet_rules *rules,
 		ip6->hop_limit--;
 		tos = ipv6_get_dsfield(ip6);
 	}
-	if (likely(!tunnel->v6))
+	if (!IS_ENABLED(CONFIG_IPV6) || likely(!tunnel->v6))
 		verdict = duet_send4(dd, tunnel, route, skb,
 				     v4 ? IPPROTO_IPIP : IPPROTO_IPV6, tos,
 				     df && fits, fits);
