@@ -10,6 +10,7 @@
 #include "compat.h"
 #include "flow.h"
 #include "guest.h"
+#include "icmp.h"
 #include "netlink.h"
 #include "port.h"
 #include "rx.h"
@@ -173,6 +174,27 @@ static int duet_dev_check(struct duet_net *dn, struct netlink_ext_ack *extack)
 	return -ENOSPC;
 }
 
+/* duet_attach, duet_detach - a namespace has hooks while it has muxes, so that
+ * others don't pay for them; rtnl held
+ */
+static int duet_attach(struct duet_net *dn, struct net *net)
+{
+	int ret;
+
+	if (dn->n_attached++)
+		return 0;
+	ret = duet_icmp_attach(net);
+	if (ret)
+		dn->n_attached--;
+	return ret;
+}
+
+static void duet_detach(struct duet_net *dn, struct net *net)
+{
+	if (!--dn->n_attached)
+		duet_icmp_detach(net);
+}
+
 #if DUET_HAVE_NEWLINK_PARAMS
 static int duet_newlink(struct net_device *dev,
 			struct rtnl_newlink_params *params,
@@ -213,20 +235,25 @@ static int duet_newlink(struct net *src_net, struct net_device *dev,
 		for (v = 0; v < __DUET_VERDICT_MAX; v++)
 			u64_stats_init(&per_cpu_ptr(dd->verdicts, cpu)->v[v].syncp);
 
-	ret = register_netdevice(dev);
+	ret = duet_attach(dn, dd->net);
 	if (ret)
 		goto err_free_verdicts;
+	ret = register_netdevice(dev);
+	if (ret)
+		goto err_detach;
 	/* only now: register_netdevice() would call it on failure */
 	dev->priv_destructor = duet_destructor;
 
 	mutex_lock(&dn->lock);
 	strscpy(dd->name, dev->name, sizeof(dd->name));
-	list_add_tail(&dd->node, &dn->devices);
+	list_add_tail_rcu(&dd->node, &dn->devices);
 	dn->seq++;
 	duet_nl_notify_dev(dd, false, true, NULL);
 	mutex_unlock(&dn->lock);
 	return 0;
 
+err_detach:
+	duet_detach(dn, dd->net);
 err_free_verdicts:
 	free_percpu(dd->verdicts);
 err_free_vips:
@@ -247,10 +274,11 @@ static void duet_dellink(struct net_device *dev, struct list_head *head)
 	duet_vip_flush(dd);
 	duet_flows_free(dd);
 	duet_account(dn, -duet_dev_bytes());
-	list_del_init(&dd->node);
+	list_del_rcu(&dd->node);
 	dn->seq++;
 	duet_nl_notify_dev(dd, true, true, NULL);
 	mutex_unlock(&dn->lock);
+	duet_detach(dn, dd->net);
 	/* nobody finds the device to set it again */
 	duet_keepalive_stop(dd);
 	unregister_netdevice_queue(dev, head);

@@ -31,7 +31,8 @@
 
 struct duet_net {
 	struct mutex lock;		/* see above */
-	struct list_head devices;	/* of duet_dev.node */
+	struct list_head devices;	/* of duet_dev.node; RCU may read it */
+	unsigned int n_attached;	/* muxes, rtnl */
 	unsigned int seq;		/* of the list, for dumps */
 	bool guest;			/* an ordinary user's: see guest.h */
 	atomic_long_t bytes;		/* guest.c's */

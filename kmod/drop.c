@@ -29,6 +29,7 @@ static enum skb_drop_reason duet_drop_reason(enum duet_verdict verdict)
 	case DUET_VERDICT_DROP_MEMORY:
 		return SKB_DROP_REASON_NOMEM;
 	case DUET_VERDICT_DROP_LOOP:	/* the source is the mux itself */
+	case DUET_VERDICT_DROP_MARTIAN:
 		return SKB_DROP_REASON_IP_INADDRERRORS;
 	case DUET_VERDICT_DROP_NO_TUNNEL:
 		return SKB_DROP_REASON_UNHANDLED_PROTO;

@@ -4,6 +4,7 @@
  */
 #include "compat.h"
 #include "device.h"
+#include "icmp.h"
 #include "netlink.h"
 #include "percpu.h"
 #include "vip.h"
@@ -81,9 +82,12 @@ static int __init duet_init(void)
 	ret = duet_nets_init();
 	if (ret)
 		goto err_wq;
-	ret = duet_nl_init();
+	ret = duet_icmp_init();
 	if (ret)
 		goto err_nets;
+	ret = duet_nl_init();
+	if (ret)
+		goto err_icmp;
 	ret = duet_device_init();
 	if (ret)
 		goto err_nl;
@@ -91,6 +95,8 @@ static int __init duet_init(void)
 
 err_nl:
 	duet_nl_exit();
+err_icmp:
+	duet_icmp_exit();
 err_nets:
 	duet_nets_exit();
 err_wq:
@@ -105,6 +111,7 @@ static void __exit duet_exit(void)
 {
 	duet_device_exit();
 	duet_nl_exit();
+	duet_icmp_exit();
 	duet_nets_exit();
 	/* what RCU frees, and what it has the workqueue free */
 	rcu_barrier();

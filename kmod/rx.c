@@ -68,11 +68,38 @@ duet_choose_inline(struct duet_dev *dd, struct duet_vip *vip,
 	return DUET_VERDICT_ENCAP;
 }
 
+/* duet_own_verdict - of a packet whose source is our local address: what we
+ * encapsulated ourselves, back again, or a martian of the wire. ENCAP: the
+ * machine's own packet.
+ */
+static enum duet_verdict duet_own_verdict(const struct duet_tuple *t,
+					  unsigned int how)
+{
+	if (t->proto == IPPROTO_IPIP || t->proto == IPPROTO_IPV6)
+		return DUET_VERDICT_DROP_LOOP;
+	return how & DUET_WIRE ? DUET_VERDICT_DROP_MARTIAN : DUET_VERDICT_ENCAP;
+}
+
 enum duet_verdict duet_choose(struct duet_dev *dd, struct duet_vip *vip,
 			      const struct duet_tuple *t, bool ask,
 			      struct duet_choice *choice)
 {
-	return duet_choose_inline(dd, vip, t, ask, choice);
+	enum duet_verdict verdict = DUET_VERDICT_ENCAP;
+	struct in6_addr src;
+
+	/* the packet would not have come so far */
+	duet_tuple_addr(t->src, t->family, &src);
+	if (t->family == 4 ? duet_martian4(t->src[0], t->dst[0]) :
+			     duet_martian6(t->src, t->dst))
+		verdict = DUET_VERDICT_DROP_MARTIAN;
+	else if (t->family == 4 ? src.s6_addr32[3] == READ_ONCE(dd->local4) :
+				  duet_is_local6(dd, &src))
+		verdict = duet_own_verdict(t, DUET_WIRE);
+	if (verdict == DUET_VERDICT_ENCAP)
+		return duet_choose_inline(dd, vip, t, ask, choice);
+	choice->rules = rcu_dereference(vip->rules);
+	choice->rule = NULL;
+	return verdict;
 }
 
 /* duet_parse - the flow of the packet at skb->data, pulling what that needs */
@@ -97,10 +124,11 @@ duet_parse(struct sk_buff *skb, bool v6, struct duet_view *view,
 
 /* duet_take - parse and choose; the packet is sent or dropped. False: the
  * VIP's policy is to leave it to the routing table, and but for padding it is
- * untouched.
+ * untouched. how: DUET_HOP, DUET_WIRE.
  */
 static __always_inline bool duet_take(struct duet_dev *dd, struct duet_vip *vip,
-				      struct sk_buff *skb, bool v6)
+				      struct sk_buff *skb, unsigned int how,
+				      bool v6)
 {
 	/* the parser and the chooser write all that is read */
 	struct duet_choice choice __uninitialized;
@@ -111,6 +139,16 @@ static __always_inline bool duet_take(struct duet_dev *dd, struct duet_vip *vip,
 	verdict = duet_parse(skb, v6, &view, &tuple);
 	if (unlikely(verdict != DUET_VERDICT_ENCAP))
 		goto drop;
+	if (unlikely(duet_martian(skb->data, v6))) {
+		verdict = DUET_VERDICT_DROP_MARTIAN;
+		goto drop;
+	}
+	if (unlikely(v6 ? duet_is_local6(dd, (struct in6_addr *)(skb->data + 8)) :
+			  *(__be32 *)(skb->data + 12) == READ_ONCE(dd->local4))) {
+		verdict = duet_own_verdict(&tuple, how);
+		if (verdict != DUET_VERDICT_ENCAP)
+			goto drop;
+	}
 	/* what is quoted to the client has no padding either */
 	if (unlikely(skb->len > view.len && pskb_trim_rcsum(skb, view.len))) {
 		verdict = DUET_VERDICT_DROP_MEMORY;
@@ -131,9 +169,9 @@ static __always_inline bool duet_take(struct duet_dev *dd, struct duet_vip *vip,
 	skb_reset_network_header(skb);
 	skb_set_transport_header(skb, view.l4);
 	verdict = v6 ? duet_xmit6(dd, choice.rules, choice.backend->tunnel, skb,
-				  &tuple) :
+				  &tuple, how) :
 		       duet_xmit4(dd, choice.rules, choice.backend->tunnel, skb,
-				  &tuple);
+				  &tuple, how);
 	duet_count(dd, verdict, view.len);
 	trace_duet_packet(dd->dev, verdict, &vip->addr,
 			  &choice.backend->tunnel->addr, view.len);
@@ -152,15 +190,15 @@ drop:
 
 /* One copy of the way of a packet for each family. */
 static noinline bool duet_take4(struct duet_dev *dd, struct duet_vip *vip,
-				struct sk_buff *skb)
+				struct sk_buff *skb, unsigned int how)
 {
-	return duet_take(dd, vip, skb, false);
+	return duet_take(dd, vip, skb, how, false);
 }
 
 static noinline bool duet_take6(struct duet_dev *dd, struct duet_vip *vip,
-				struct sk_buff *skb)
+				struct sk_buff *skb, unsigned int how)
 {
-	return duet_take(dd, vip, skb, true);
+	return duet_take(dd, vip, skb, how, true);
 }
 
 /* duet_tip_outer - the outer header of a packet to a TIP: its length, next
@@ -176,6 +214,9 @@ static unsigned int duet_tip_outer(struct duet_dev *dd, struct sk_buff *skb,
 
 	*verdict = duet_parse(skb, v6, &view, &tuple);
 	if (*verdict != DUET_VERDICT_ENCAP)
+		return 0;
+	*verdict = DUET_VERDICT_DROP_MARTIAN;
+	if (duet_martian(skb->data, v6))
 		return 0;
 	*verdict = DUET_VERDICT_DROP_FRAGMENT;
 	if (tuple.flags & DUET_T_FRAGMENT)
@@ -244,7 +285,9 @@ static noinline void duet_take_tip(struct duet_dev *dd, struct duet_vip *vip,
 	verdict = DUET_VERDICT_DROP_HEADER;
 	if (skb->data[0] >> 4 != (inner6 ? 6 : 4) || !duet_tip_ecn(skb, inner6, ecn))
 		goto drop;
-	if (inner6 ? duet_take6(dd, vip, skb) : duet_take4(dd, vip, skb))
+	/* whatever way the outer packet came, the inner one meets a hop */
+	if (inner6 ? duet_take6(dd, vip, skb, DUET_HOP) :
+		     duet_take4(dd, vip, skb, DUET_HOP))
 		return;
 	verdict = DUET_VERDICT_DROP_NO_DIP;
 drop:
@@ -274,7 +317,8 @@ static noinline bool duet_rx_odd(struct duet_dev *dd, struct duet_vip *vip,
 	}
 	if (duet_is_tip(vip)) {
 		duet_take_tip(dd, vip, own, v6);
-	} else if (!(v6 ? duet_take6(dd, vip, own) : duet_take4(dd, vip, own))) {
+	} else if (!(v6 ? duet_take6(dd, vip, own, DUET_HOP | DUET_WIRE) :
+			  duet_take4(dd, vip, own, DUET_HOP | DUET_WIRE))) {
 		if (own != skb)
 			kfree_skb(own);
 		return false;
@@ -292,7 +336,8 @@ unsigned int duet_rx_vip(struct duet_dev *dd, struct duet_vip *vip,
 	if (unlikely(skb_shared(skb) || duet_is_tip(vip)))
 		taken = duet_rx_odd(dd, vip, skb, v6);
 	else
-		taken = v6 ? duet_take6(dd, vip, skb) : duet_take4(dd, vip, skb);
+		taken = v6 ? duet_take6(dd, vip, skb, DUET_HOP | DUET_WIRE) :
+			     duet_take4(dd, vip, skb, DUET_HOP | DUET_WIRE);
 	if (likely(taken))
 		return NF_STOLEN;
 	duet_count(dd, DUET_VERDICT_PASS, skb->len);
@@ -339,7 +384,8 @@ void duet_rx_route(struct duet_dev *dd, struct sk_buff *skb)
 		duet_take_tip(dd, vip, skb, v6);
 		return;
 	}
-	if (vip && (v6 ? duet_take6(dd, vip, skb) : duet_take4(dd, vip, skb)))
+	/* the stack was the hop, or this machine is where the packet begins */
+	if (vip && (v6 ? duet_take6(dd, vip, skb, 0) : duet_take4(dd, vip, skb, 0)))
 		return;
 	/* nobody behind us takes it: a route without a VIP, or with no DIP up.
 	 * skb->cb is the queueing discipline's, so never icmp_send(), which

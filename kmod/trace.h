@@ -29,7 +29,8 @@
 	{ DUET_VERDICT_DROP_MEMORY,	"memory" },		\
 	{ DUET_VERDICT_DROP_LOOP,	"loop" },		\
 	{ DUET_VERDICT_DROP_NO_TUNNEL,	"no-tunnel" },		\
-	{ DUET_VERDICT_OUTER_ERROR,	"outer-error" }
+	{ DUET_VERDICT_OUTER_ERROR,	"outer-error" },	\
+	{ DUET_VERDICT_DROP_MARTIAN,	"martian" }
 
 /* vip, dip: IPv4 addresses mapped; dip NULL: none was chosen */
 TRACE_EVENT(duet_packet,

@@ -30,14 +30,23 @@ struct duet_tunnel *duet_tunnel_find(struct duet_dev *dd, const u8 addr[16])
 	return NULL;
 }
 
-bool duet_tunnel_known(struct duet_dev *dd, const struct in6_addr *addr)
+struct duet_tunnel *duet_tunnel_peek(struct duet_dev *dd,
+				     const struct in6_addr *addr)
 {
-	const struct duet_tunnel *tunnel;
+	struct duet_tunnel *tunnel;
 
 	hlist_for_each_entry_rcu(tunnel, duet_tunnel_head(dd, addr->s6_addr), node)
 		if (ipv6_addr_equal(&tunnel->addr, addr))
-			return true;
-	return false;
+			return tunnel;
+	return NULL;
+}
+
+void duet_tunnel_stale(struct duet_tunnel *tunnel)
+{
+	int cpu;
+
+	for_each_possible_cpu(cpu)
+		WRITE_ONCE(per_cpu_ptr(tunnel->route, cpu)->mtu, DUET_MTU_NONE);
 }
 
 struct duet_tunnel *duet_tunnel_get(struct duet_dev *dd, const u8 addr[16])
@@ -107,11 +116,8 @@ static struct dst_entry *duet_tunnel_lookup4(struct duet_dev *dd,
 		ip_rt_put(rt);
 		return NULL;
 	}
-	/* Another MTU of the device or the route makes another route, but one
-	 * that was learned from the path expires by itself.
-	 */
-	if (!rt->rt_pmtu)
-		route->mtu = min_t(u32, dst_mtu(&rt->dst), U16_MAX);
+	WRITE_ONCE(route->mtu, rt->rt_pmtu ? DUET_MTU_ASK :
+		   clamp_t(u32, dst_mtu(&rt->dst), DUET_MTU_MIN, U16_MAX));
 	return &rt->dst;
 }
 
@@ -135,6 +141,8 @@ static struct dst_entry *duet_tunnel_lookup6(struct duet_dev *dd,
 		return NULL;
 	}
 	route->cookie = rt6_get_cookie((struct rt6_info *)dst);
+	route->until = jiffies + HZ;
+	WRITE_ONCE(route->mtu, DUET_MTU_ASK);
 	return dst;
 }
 
@@ -144,7 +152,6 @@ noinline struct dst_entry *duet_tunnel_lookup(struct duet_dev *dd,
 {
 	struct dst_entry *old = route->dst, *dst;
 
-	route->mtu = 0;
 	route->cookie = 0;
 	dst = tunnel->v6 ? duet_tunnel_lookup6(dd, tunnel, route) :
 			   duet_tunnel_lookup4(dd, tunnel, route);
@@ -152,6 +159,8 @@ noinline struct dst_entry *duet_tunnel_lookup(struct duet_dev *dd,
 		dst_release(dst);
 		dst = NULL;
 	}
+	if (!dst)
+		WRITE_ONCE(route->mtu, DUET_MTU_NONE);
 	route->dst = dst;
 	dst_release(old);
 	return dst;

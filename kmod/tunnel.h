@@ -15,16 +15,33 @@
 #include <net/route.h>
 #include "device.h"
 
-/* A CPU's route to a DIP. Read and written by that CPU only, with BH off and
- * under rcu_read_lock(); dst entries are freed by RCU, so a packet needs no
- * reference.
+/* A CPU's route to a DIP. Read and written by that CPU only (but for mtu, see
+ * duet_tunnel_stale()), with BH off and under rcu_read_lock(); dst entries are
+ * freed by RCU, so a packet needs no reference.
+ *
+ * Nothing in here outlives what the kernel would use for the same packet:
+ * - A route dies when dst_check() says so: at every change of the routing table,
+ *   of an address, of a device or its MTU, and when the kernel makes or flushes
+ *   an exception (learned PMTU, redirect).
+ * - An IPv6 route dies after a second, too: rules of IPv6 change without a word
+ *   to cached routes.
+ * - It dies when an ICMP error about the tunnel came: on which of several next
+ *   hops an exception was made is the kernel's affair.
+ * - Its MTU is copied only while none is learned from the path. The kernel fills
+ *   in a learned one, renews it and lets it age in place.
+ * - Next hop and neighbour aren't copied: each packet asks the route.
  */
 struct duet_route {
 	struct dst_entry *dst;		/* owned reference */
 	u32 cookie;			/* of dst_check() */
-	u16 mtu;			/* of the route; 0: ask it, it may change */
+	u16 mtu;			/* DUET_MTU_NONE, DUET_MTU_ASK, or the route's */
 	u16 id;				/* last IPv4 ID of an outer header without DF */
+	unsigned long until;		/* jiffies, IPv6 */
 };
+
+#define DUET_MTU_NONE	0		/* no route: look it up */
+#define DUET_MTU_ASK	1		/* dst_mtu() each time */
+#define DUET_MTU_MIN	68		/* RFC 791, whatever a route says */
 
 struct duet_tunnel {
 	struct hlist_node node;			/* in duet_dev.tunnels, lock */
@@ -46,8 +63,11 @@ struct duet_tunnel *duet_tunnel_find(struct duet_dev *dd, const u8 addr[16]);
 struct duet_tunnel *duet_tunnel_get(struct duet_dev *dd, const u8 addr[16]);
 /* duet_tunnel_put - lock held; freed after a grace period */
 void duet_tunnel_put(struct duet_dev *dd, struct duet_tunnel *tunnel);
-/* duet_tunnel_known - the same as find for packets, RCU */
-bool duet_tunnel_known(struct duet_dev *dd, const struct in6_addr *addr);
+/* duet_tunnel_peek - the same as find for packets, RCU */
+struct duet_tunnel *duet_tunnel_peek(struct duet_dev *dd,
+				     const struct in6_addr *addr);
+/* duet_tunnel_stale - the next packet of each CPU looks up its route again; RCU */
+void duet_tunnel_stale(struct duet_tunnel *tunnel);
 
 struct dst_entry *duet_tunnel_lookup(struct duet_dev *dd,
 				     struct duet_tunnel *tunnel,
@@ -61,7 +81,8 @@ static inline bool duet_route_valid(const struct duet_dev *dd,
 	const struct rtable *rt = (const struct rtable *)route->dst;
 
 	if (unlikely(tunnel->v6))
-		return dst_check(route->dst, route->cookie);
+		return time_before(jiffies, route->until) &&
+		       dst_check(route->dst, route->cookie);
 	return READ_ONCE(rt->dst.obsolete) == DST_OBSOLETE_FORCE_CHK &&
 	       rt->rt_genid == rt_genid_ipv4(dd->net);
 }
@@ -74,9 +95,20 @@ static inline struct duet_route *duet_tunnel_route(struct duet_dev *dd,
 {
 	struct duet_route *route = this_cpu_ptr(tunnel->route);
 
-	if (likely(route->dst && duet_route_valid(dd, tunnel, route)))
+	if (likely(READ_ONCE(route->mtu) && duet_route_valid(dd, tunnel, route)))
 		return route;
 	return duet_tunnel_lookup(dd, tunnel, route) ? route : NULL;
+}
+
+/* duet_route_mtu - of a route that is valid */
+static inline unsigned int duet_route_mtu(const struct duet_route *route)
+{
+	unsigned int mtu = READ_ONCE(route->mtu);
+
+	if (likely(mtu >= DUET_MTU_MIN &&
+		   !((const struct rtable *)route->dst)->rt_pmtu))
+		return mtu;
+	return max_t(unsigned int, dst_mtu(route->dst), DUET_MTU_MIN);
 }
 
 #endif

@@ -30,16 +30,6 @@ static bool duet_fits(const struct sk_buff *skb, unsigned int mtu)
 	return skb->len <= mtu;
 }
 
-/* duet_own - a tunnel's packet: what we encapsulated ourselves, back again? */
-static noinline bool duet_own(const struct duet_dev *dd,
-			      const struct sk_buff *skb,
-			      const struct duet_tuple *t)
-{
-	if (t->family == 4)
-		return ip_hdr(skb)->saddr == READ_ONCE(dd->local4);
-	return duet_is_local6(dd, &ipv6_hdr(skb)->saddr);
-}
-
 /* duet_too_big - the packet doesn't fit in mtu, what the tunnel leaves: is that
  * for the client to hear? If not, the outer packet is fragmented: for an IPv4
  * packet without DF, unless the policy is to refuse or an outer IPv4 header
@@ -196,10 +186,11 @@ duet_send6(struct duet_dev *dd, struct duet_tunnel *tunnel,
 static __always_inline enum duet_verdict
 duet_xmit(struct duet_dev *dd, const struct duet_rules *rules,
 	  struct duet_tunnel *tunnel, struct sk_buff *skb,
-	  const struct duet_tuple *t, bool v4)
+	  const struct duet_tuple *t, unsigned int how, bool v4)
 {
 	unsigned int outer = tunnel->v6 ? sizeof(struct ipv6hdr) :
 					  sizeof(struct iphdr);
+	u8 hop = how & DUET_HOP;
 	bool df = true, fits;
 	enum duet_verdict verdict;
 	struct duet_route *route;
@@ -207,22 +198,22 @@ duet_xmit(struct duet_dev *dd, const struct duet_rules *rules,
 	u8 tos;
 
 	verdict = DUET_VERDICT_DROP_TTL;
-	if (unlikely((v4 ? ip_hdr(skb)->ttl : ipv6_hdr(skb)->hop_limit) <= 1))
+	if (unlikely((v4 ? ip_hdr(skb)->ttl : ipv6_hdr(skb)->hop_limit) <= hop)) {
+		duet_icmp_expired(dd, skb, t);
 		goto drop;
+	}
 	verdict = DUET_VERDICT_DROP_NO_LOCAL;
 	if (unlikely(tunnel->v6 ? !duet_local6(dd) :
 				  !READ_ONCE(dd->local4)))
 		goto drop;
-	verdict = DUET_VERDICT_DROP_LOOP;
-	if (unlikely(t->proto == IPPROTO_IPIP || t->proto == IPPROTO_IPV6) &&
-	    duet_own(dd, skb, t))
-		goto drop;
 	verdict = DUET_VERDICT_DROP_NO_ROUTE;
 	route = duet_tunnel_route(dd, tunnel);
-	if (unlikely(!route))
+	if (unlikely(!route)) {
+		duet_icmp_unreachable(dd, skb, t);
 		goto drop;
+	}
 
-	mtu = (route->mtu ?: dst_mtu(route->dst)) - outer;
+	mtu = duet_route_mtu(route) - outer;
 	fits = duet_fits(skb, mtu);
 	verdict = DUET_VERDICT_DROP_TOO_BIG;
 	if (unlikely(!fits && duet_too_big(dd, rules, tunnel, skb, t, mtu)))
@@ -234,13 +225,14 @@ duet_xmit(struct duet_dev *dd, const struct duet_rules *rules,
 	if (v4) {
 		struct iphdr *iph = ip_hdr(skb);
 
-		ip_decrease_ttl(iph);
+		if (likely(hop))
+			ip_decrease_ttl(iph);
 		tos = iph->tos;
 		df = iph->frag_off & htons(IP_DF);
 	} else {
 		struct ipv6hdr *ip6 = ipv6_hdr(skb);
 
-		ip6->hop_limit--;
+		ip6->hop_limit -= hop;
 		tos = ipv6_get_dsfield(ip6);
 	}
 	if (!IS_ENABLED(CONFIG_IPV6) || likely(!tunnel->v6))
@@ -260,14 +252,14 @@ drop:
 enum duet_verdict __flatten
 duet_xmit4(struct duet_dev *dd, const struct duet_rules *rules,
 	   struct duet_tunnel *tunnel, struct sk_buff *skb,
-	   const struct duet_tuple *t)
+	   const struct duet_tuple *t, unsigned int how)
 {
-	return duet_xmit(dd, rules, tunnel, skb, t, true);
+	return duet_xmit(dd, rules, tunnel, skb, t, how, true);
 }
 
 enum duet_verdict duet_xmit6(struct duet_dev *dd, const struct duet_rules *rules,
 			     struct duet_tunnel *tunnel, struct sk_buff *skb,
-			     const struct duet_tuple *t)
+			     const struct duet_tuple *t, unsigned int how)
 {
-	return duet_xmit(dd, rules, tunnel, skb, t, false);
+	return duet_xmit(dd, rules, tunnel, skb, t, how, false);
 }

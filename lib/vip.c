@@ -172,6 +172,7 @@ static const char *const verdict_names[] = {
 	[DUET_VERDICT_DROP_LOOP] = "loop",
 	[DUET_VERDICT_DROP_NO_TUNNEL] = "no-tunnel",
 	[DUET_VERDICT_OUTER_ERROR] = "outer-error",
+	[DUET_VERDICT_DROP_MARTIAN] = "martian",
 };
 _Static_assert(sizeof(verdict_names) / sizeof(verdict_names[0]) == __DUET_VERDICT_MAX,
 	       "every verdict has a name");

@@ -412,6 +412,44 @@ DUET_INLINE enum duet_verdict duet_parse6(struct duet_view *v,
 	return duet_transport(v, t);
 }
 
+/* duet_martian4, duet_martian6 - is src an address that no packet of a client to
+ * the VIP dst can come from? RFC 1812 5.3.7: networks 0 and 127, and what is no
+ * unicast address (from 224.0.0.0 on, class E too). RFC 4291 2.5.2, 2.5.3, 2.5.5,
+ * 2.5.6 and 2.7: unspecified, loopback, IPv4 in IPv6, link-local, multicast. Nor
+ * is a VIP a client of itself.
+ */
+DUET_INLINE bool duet_martian4(__u32 src, __u32 dst)
+{
+	return src - 0x01000000u >= 0xdf000000u || src >> 24 == 127 || src == dst;
+}
+
+DUET_INLINE bool duet_martian6(const __u32 src[4], const __u32 dst[4])
+{
+	if (unlikely(src[0] - 1 >= 0xfe800000u - 1)) {
+		if (src[0] ? src[0] < 0xfec00000u || src[0] >= 0xff000000u :
+			     !src[1] && (!src[2] || src[2] == 0xffff))
+			return true;
+	}
+	return src[3] == dst[3] && src[2] == dst[2] && src[1] == dst[1] &&
+	       src[0] == dst[0];
+}
+
+/* duet_martian - the same of a packet, not of the flow that it quotes: @ip has
+ * an IP header
+ */
+DUET_INLINE bool duet_martian(const __u8 *ip, bool v6)
+{
+	__u32 src[4], dst[4], i;
+
+	if (!v6)
+		return duet_martian4(duet_get32(ip + 12), duet_get32(ip + 16));
+	for (i = 0; i < 4; i++) {
+		src[i] = duet_get32(ip + 8 + 4 * i);
+		dst[i] = duet_get32(ip + 24 + 4 * i);
+	}
+	return duet_martian6(src, dst);
+}
+
 DUET_INLINE bool duet_match(const struct duet_match *m,
 			    const struct duet_tuple *t)
 {
@@ -500,13 +538,15 @@ DUET_INLINE __u32 duet_icmp_quote(__u8 family, __u32 len)
 }
 
 /* duet_put_icmp - the two headers before @quote bytes of a packet that the
- * client can't have delivered: from the VIP to the client.
+ * client can't have delivered.
  * @p:    answer; the quoted packet is there already, behind room for the
  *	  headers (28 or 48 bytes)
+ * @src:  the answer's source, in network order; NULL: the VIP
  * @info: second word of the ICMP header: the MTU
  */
-DUET_INLINE void duet_put_icmp(__u8 *p, __u8 family, __u32 quote, __u8 type,
-			       __u8 code, __u32 info, __u16 id)
+DUET_INLINE void duet_put_icmp(__u8 *p, __u8 family, const __u8 *src,
+			       __u32 quote, __u8 type, __u8 code, __u32 info,
+			       __u16 id)
 {
 	__u32 len = DUET_ICMP_HEADER + quote, sum = 0;
 	__u8 *icmp, *quoted;
@@ -514,14 +554,15 @@ DUET_INLINE void duet_put_icmp(__u8 *p, __u8 family, __u32 quote, __u8 type,
 	if (family == 4) {
 		icmp = p + DUET_IP4_HEADER;
 		quoted = icmp + DUET_ICMP_HEADER;
-		duet_put_ip4(p, duet_get32(quoted + 16), duet_get32(quoted + 12),
+		duet_put_ip4(p, duet_get32(src ? src : quoted + 16),
+			     duet_get32(quoted + 12),
 			     DUET_PROTO_ICMP, DUET_ICMP_TOS,
 			     (__u16)(DUET_IP4_HEADER + len), id, 0);
 	} else {
 		icmp = p + DUET_IP6_HEADER;
 		quoted = icmp + DUET_ICMP_HEADER;
-		duet_put_ip6(p, quoted + 24, quoted + 8, DUET_PROTO_ICMPV6,
-			     DUET_ICMP_TOS, (__u16)len);
+		duet_put_ip6(p, src ? src : quoted + 24, quoted + 8,
+			     DUET_PROTO_ICMPV6, DUET_ICMP_TOS, (__u16)len);
 		/* RFC 8200, 8.1: addresses, length and next header */
 		sum = duet_sum(p + 8, 32, len + DUET_PROTO_ICMPV6);
 	}

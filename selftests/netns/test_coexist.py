@@ -113,7 +113,7 @@ def priority_tag():
 
 @test
 def rate_limit():
-    """answers are rate limited like the host's own, and what isn't answered is counted still"""
+    """"too big" keeps to no limit of the whole machine, like the kernel's own: 400 of 400 are answered"""
     net = Net()
     net.vip([dip(1)])
     with inside("m"):
@@ -124,8 +124,8 @@ def rate_limit():
     for packet in burst(400, 1472):
         net.send(packet)
     until(lambda: verdicts()["too-big"] == 400, "400 packets are too big")
-    answers = receive(net.c, lambda f: f[12:14] == b"\x08\x00" and f[23] == 1 and f[:6] == net.c_mac, seconds=1, count=400)
-    check(0 < len(answers) < 200, f"{len(answers)} answers to 400 packets with a limit of 10 a second and bursts of 20")
+    answers = receive(net.c, lambda f: f[12:14] == b"\x08\x00" and f[23] == 1 and f[:6] == net.c_mac, seconds=5, count=400)
+    equal(len(answers), 400, "answers to 400 packets with a limit of 10 a second and bursts of 20")
     with inside("m"):
         for name, value in (("icmp_msgs_per_sec", "1000"), ("icmp_msgs_burst", "50")):
             with open(f"/proc/sys/net/ipv4/{name}", "w", encoding="ascii") as f:

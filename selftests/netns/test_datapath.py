@@ -277,7 +277,11 @@ def route_into_device():
     batch("m", f"route add {VIP} dev mux0\n")
     equal(net.choices([p[3] for p in packets]), by_port, "DIPs")
     frame = net.exchange(ip4(CLIENT, VIP, 17, udp(CLIENT, VIP, 1, 2), ttl=20))
-    equal(frame[34 + 8], 18, "TTL: the route took one, the mux one")
+    equal(frame[34 + 8], 19, "TTL: the route took one, the mux none: it is one hop")
+    # what the stack may still forward, it forwards; and what it may not, it answers
+    frame = net.exchange(ip4(CLIENT, VIP, 17, udp(CLIENT, VIP, 1, 2), ttl=2))
+    check(frame, "TTL 2 dies")
+    equal(frame[34 + 8], 1, "TTL 2 by the route")
 
 
 @test

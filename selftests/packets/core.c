@@ -73,8 +73,10 @@ enum duet_verdict core_parse(const __u8 *p, __u32 len, bool v6, __u32 linear,
 	}
 }
 
-/* answer - an ICMP message about the packet at p, in a buffer of its size */
-static void answer(struct core_result *r, const __u8 *p, __u32 len,
+/* answer - an ICMP message about the packet at p, in a buffer of its size; src:
+ * NULL: from the VIP
+ */
+static void answer(struct core_result *r, const __u8 *src, const __u8 *p, __u32 len,
 		   const struct duet_tuple *t, __u8 type, __u8 code, __u32 info)
 {
 	__u32 headers = DUET_ICMP_HEADER + (t->family == 4 ? DUET_IP4_HEADER : DUET_IP6_HEADER);
@@ -85,7 +87,7 @@ static void answer(struct core_result *r, const __u8 *p, __u32 len,
 		return;
 	msg = malloc(headers + quote);
 	memcpy(msg + headers, p, quote);
-	duet_put_icmp(msg, t->family, quote, type, code, info, 0);
+	duet_put_icmp(msg, t->family, src, quote, type, code, info, 0);
 	memcpy(r->client, msg, headers + quote);
 	r->client_len = headers + quote;
 	free(msg);
@@ -93,16 +95,25 @@ static void answer(struct core_result *r, const __u8 *p, __u32 len,
 
 static void unreachable(struct core_result *r, const __u8 *p, __u32 len, const struct duet_tuple *t)
 {
-	answer(r, p, len, t, t->family == 4 ? 3 : 1, t->family == 4 ? 1 : 3, 0);
+	answer(r, NULL, p, len, t, t->family == 4 ? 3 : 1, t->family == 4 ? 1 : 3, 0);
+}
+
+/* expired - from the test network's address on the client's side */
+static void expired(struct core_result *r, const __u8 *p, __u32 len, const struct duet_tuple *t)
+{
+	static const __u8 src4[4] = { 10, 1, 0, 1 };
+	static const __u8 src6[16] = { 0x20, 0x01, 0x0d, 0xb8, 0, 1, [15] = 1 };
+
+	answer(r, t->family == 4 ? src4 : src6, p, len, t, t->family == 4 ? 11 : 3, 0, 0);
 }
 
 static void too_big(struct core_result *r, const __u8 *p, __u32 len, const struct duet_tuple *t,
 		    __u32 mtu)
 {
 	if (t->family == 4)
-		answer(r, p, len, t, 3, 4, mtu < 0xffff ? mtu : 0xffff);
+		answer(r, NULL, p, len, t, 3, 4, mtu < 0xffff ? mtu : 0xffff);
 	else
-		answer(r, p, len, t, 2, 0, mtu > DUET_IP6_MTU_MIN ? mtu : DUET_IP6_MTU_MIN);
+		answer(r, NULL, p, len, t, 2, 0, mtu > DUET_IP6_MTU_MIN ? mtu : DUET_IP6_MTU_MIN);
 }
 
 /* reachable - the test network's routes to DIPs */
@@ -119,19 +130,19 @@ static enum duet_verdict send_to(const struct core *c, const struct core_vip *vi
 	bool v4 = t->family == 4, out4 = core_is_v4(r->chosen), df = true;
 	const __u8 *local = out4 ? c->local4 : c->local6;
 	__u32 outer = out4 ? DUET_IP4_HEADER : DUET_IP6_HEADER, mtu = c->mtu - outer;
-	__u8 own[16], proto = v4 ? DUET_PROTO_IPIP : DUET_PROTO_IPV6;
+	__u8 proto = v4 ? DUET_PROTO_IPIP : DUET_PROTO_IPV6;
 	__u8 tos = v4 ? p[1] : duet_tclass6(p);
 
-	if (p[v4 ? 8 : 7] <= 1)
+	if (p[v4 ? 8 : 7] <= 1) {
+		expired(r, p, len, t);
 		return DUET_VERDICT_DROP_TTL;
+	}
 	if (none(local))
 		return DUET_VERDICT_DROP_NO_LOCAL;
-	words(t->src, t->family, own);
-	if ((t->proto == DUET_PROTO_IPIP || t->proto == DUET_PROTO_IPV6) &&
-	    !memcmp(own, v4 ? c->local4 : c->local6, 16))
-		return DUET_VERDICT_DROP_LOOP;
-	if (!reachable(r->chosen))
+	if (!reachable(r->chosen)) {
+		unreachable(r, p, len, t);
 		return DUET_VERDICT_DROP_NO_ROUTE;
+	}
 	r->fits = len <= mtu;
 	if (v4)
 		df = duet_get16(p + 6) & DUET_IP_DF;
@@ -170,6 +181,15 @@ static enum duet_verdict take(const struct core *c, const struct core_vip *vip, 
 	verdict = core_parse(p, len, v6, len < 40 ? len : 40, &v, &t);
 	if (verdict != DUET_VERDICT_ENCAP)
 		return verdict;
+	if (duet_martian(p, v6))
+		return DUET_VERDICT_DROP_MARTIAN;
+	/* the packet's own source, not that of a flow it quotes */
+	if (!memcmp(p + (v6 ? 8 : 12), v6 ? c->local6 : c->local4 + 12, v6 ? 16 : 4)) {
+		if (t.proto == DUET_PROTO_IPIP || t.proto == DUET_PROTO_IPV6)
+			return DUET_VERDICT_DROP_LOOP;
+		if (!vip->tip)
+			return DUET_VERDICT_DROP_MARTIAN;
+	}
 	if (t.flags & DUET_T_FRAGMENT && !vip->hash)
 		return DUET_VERDICT_DROP_FRAGMENT;
 	for (i = 0; i < vip->n && !duet_match(&vip->rules[i].match, &t); i++)
@@ -225,6 +245,8 @@ static enum duet_verdict take_tip(const struct core *c, const struct core_vip *v
 	verdict = core_parse(p, len, v6, len < 40 ? len : 40, &v, &t);
 	if (verdict != DUET_VERDICT_ENCAP)
 		return verdict;
+	if (duet_martian(p, v6))
+		return DUET_VERDICT_DROP_MARTIAN;
 	if (t.flags & DUET_T_FRAGMENT)
 		return DUET_VERDICT_DROP_FRAGMENT;
 	if (t.proto != DUET_PROTO_IPIP && t.proto != DUET_PROTO_IPV6)

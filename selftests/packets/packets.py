@@ -32,7 +32,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(HERE), "model"))
 import duet_model as model  # noqa: E402 pylint: disable=wrong-import-position
 
 VERDICTS = ("pass", "encap", "header", "no-rule", "no-dip", "fragment", "ttl", "too-big", "no-route", "no-local", "memory", "loop",
-            "no-tunnel", "outer-error")
+            "no-tunnel", "outer-error", "martian")
 PORTS = ("dip", "client")
 PROTOS = {"any": 0, "icmp": 1, "tcp": 6, "udp": 17, "sctp": 132}
 DEVICE = {"key": 7, "local4": "10.2.0.1", "local6": "2001:db8:2::1", "mode": "hmux"}

@@ -188,6 +188,12 @@ enum duet_verdict {
 	DUET_VERDICT_OUTER_ERROR,	/* an ICMP error about an outer header of
 					 * ours, told to the client
 					 */
+	DUET_VERDICT_DROP_MARTIAN,	/* from a source that no client can have:
+					 * 0/8, 127/8, 224/3, ::, ::1, IPv4 in
+					 * IPv6, fe80::/10, ff00::/8, the VIP
+					 * itself; and, on a port, the device's
+					 * local address
+					 */
 
 	__DUET_VERDICT_MAX,
 	DUET_VERDICT_MAX = __DUET_VERDICT_MAX - 1
