@@ -113,6 +113,9 @@ static int duet_parse_locals(struct nlattr **attrs, struct duet_dev_config *c,
 	}
 	if (attrs[DUET_A_LOCAL6]) {
 		c->local6 = nla_get_in6_addr(attrs[DUET_A_LOCAL6]);
+		if (!ipv6_addr_any(&c->local6) &&
+		    !duet_has_ipv6(attrs[DUET_A_LOCAL6], "local address", extack))
+			return -EAFNOSUPPORT;
 		if (!ipv6_addr_any(&c->local6) && !duet_addr6_routable(&c->local6)) {
 			NL_SET_ERR_MSG_ATTR(extack, attrs[DUET_A_LOCAL6],
 					    "local address is no unicast address that can be routed");

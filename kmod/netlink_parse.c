@@ -71,6 +71,20 @@ bool duet_addr6_routable(const struct in6_addr *addr)
 	       !(type & (IPV6_ADDR_LOOPBACK | IPV6_ADDR_LINKLOCAL));
 }
 
+/* duet_has_ipv6 - nothing of IPv6 is configured where the kernel has none: its
+ * routing tables aren't there, and the data path doesn't ask
+ */
+bool duet_has_ipv6(const struct nlattr *attr, const char *what,
+		   struct netlink_ext_ack *extack)
+{
+	if (ipv6_mod_enabled())
+		return true;
+	DUET_EXTACK_FMT(extack, "%s: IPv6 is off in this kernel (CONFIG_IPV6, ipv6.disable=1)",
+			what);
+	NL_SET_BAD_ATTR(extack, attr);
+	return false;
+}
+
 int duet_parse_addr(const struct nlattr *attr, const char *what,
 		    struct in6_addr *addr, struct netlink_ext_ack *extack)
 {
@@ -91,6 +105,8 @@ int duet_parse_addr(const struct nlattr *attr, const char *what,
 		ipv6_addr_set_v4mapped(v4, addr);
 		return 0;
 	}
+	if (nla_len(attr) == 16 && !duet_has_ipv6(attr, what, extack))
+		return -EAFNOSUPPORT;
 	if (nla_len(attr) == 16) {
 		*addr = nla_get_in6_addr(attr);
 		if (duet_addr6_routable(addr))

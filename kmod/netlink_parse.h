@@ -27,6 +27,9 @@ static inline int duet_parse_nest(struct nlattr *tb[], int max,
 
 /* duet_addr6_routable - unicast, and of more than one link */
 bool duet_addr6_routable(const struct in6_addr *addr);
+/* duet_has_ipv6 - false: refused with a sentence that `what` begins */
+bool duet_has_ipv6(const struct nlattr *attr, const char *what,
+		   struct netlink_ext_ack *extack);
 /* attr may be NULL: refused; `what` begins the sentence */
 int duet_parse_addr(const struct nlattr *attr, const char *what,
 		    struct in6_addr *addr, struct netlink_ext_ack *extack);
