@@ -63,7 +63,6 @@ struct search {
 	struct decap_addr client;	/* key of `clients` */
 	__u32 range;			/* the next one */
 	__u32 table, fields, first, size, at, left;	/* of the one walked */
-	struct duet_key key;
 	__u32 port;			/* found; 0: none */
 };
 
@@ -71,7 +70,6 @@ static __always_inline void next_range(struct search *s, const struct snat_sourc
 {
 	s->table = r->table;
 	s->fields = r->fields;
-	s->key = source->key;
 	s->first = r->first;
 	s->size = r->last - r->first + 1;
 	s->left = s->size;
@@ -84,10 +82,13 @@ static long next_port(__u32 i, struct search *s)
 	struct snat_source *source;
 	void *table;
 
+	/* looked up each time: the key would take 32 bytes of two frames of the stack */
+	source = bpf_map_lookup_elem(&clients, &s->client);
+	if (!source)
+		return 1;
 	if (!s->left) {
-		source = bpf_map_lookup_elem(&clients, &s->client);
 		key = s->range++;
-		if (!source || key >= SNAT_RANGES || key >= source->ranges)
+		if (key >= SNAT_RANGES || key >= source->ranges)
 			return 1;
 		if (source->range[key].proto == s->t.proto)
 			next_range(s, source, &source->range[key]);
@@ -102,7 +103,7 @@ static long next_port(__u32 i, struct search *s)
 	buckets = bpf_map_lookup_elem(table, &zero);
 	if (!buckets)
 		return 1;
-	key = 1 + duet_bucket(duet_tuple_hash(&s->t, s->fields, &s->key), *buckets);
+	key = 1 + duet_bucket(duet_tuple_hash(&s->t, s->fields, &source->key), *buckets);
 	ours = bpf_map_lookup_elem(table, &key);
 	if (!ours || !*ours)
 		return 0;
