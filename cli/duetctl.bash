@@ -44,7 +44,7 @@ _duetctl()
 	0:*) words=$commands ;;
 	1:vip) words="list show delete" ;;
 	1:dip|1:switch|1:link) words=list ;;
-	1:mux|1:host) words="list show" ;;
+	1:mux|1:host) words="list show unfence" ;;
 	1:snat) words=show ;;
 	1:token) words="list add delete" ;;
 	1:drain|1:undrain) words="switch rack smux" ;;
@@ -52,8 +52,8 @@ _duetctl()
 	1:move|2:vip\ show|2:vip\ delete) words=$(_duetctl_names vip vip) ;;
 	2:trace\ *) words=$(_duetctl_names vip vip) ;;
 	2:move\ *) words="smux $(_duetctl_names switch name)" ;;
-	2:mux\ show) words=$(_duetctl_names mux name) ;;
-	2:host\ show) words=$(_duetctl_names host name) ;;
+	2:mux\ show|2:mux\ unfence) words=$(_duetctl_names mux name) ;;
+	2:host\ show|2:host\ unfence) words=$(_duetctl_names host name) ;;
 	2:*drain\ smux) words=$(_duetctl_names mux name | grep -vxFf <(_duetctl_names switch name)) ;;
 	2:*drain\ switch) words=$(_duetctl_names switch name) ;;
 	2:*drain\ rack) words=$(_duetctl_names switch name) ;;

@@ -22,6 +22,7 @@ static const char usage_text[] =
 	"  switch list | link list     the fabric, and how full its tables are\n"
 	"  mux list | mux show MUX     the mux agents\n"
 	"  host list | host show HOST  the host agents\n"
+	"  mux unfence MUX | host unfence HOST   it forgets which controller it obeyed, and obeys this\n"
 	"  traffic                     what each VIP receives\n"
 	"  snat show                   ports of connections that hosts open as a VIP\n"
 	"  topology                    switches and links as in topology.dot\n"
@@ -89,8 +90,10 @@ static const struct command {
 	{ "link", "list", show_links },
 	{ "mux", "list", show_muxes },
 	{ "mux", "show", show_mux, 1, 1, "a mux" },
+	{ "mux", "unfence", change_unfence_mux, 1, 1, "a mux" },
 	{ "host", "list", show_hosts },
 	{ "host", "show", show_host, 1, 1, "a host" },
+	{ "host", "unfence", change_unfence_host, 1, 1, "a host" },
 	{ "traffic", NULL, show_traffic },
 	{ "snat", "show", show_snat },
 	{ "topology", NULL, show_topology },

@@ -135,6 +135,8 @@ CTL_COMMAND(change_move);
 CTL_COMMAND(change_delete);
 CTL_COMMAND(change_drain);
 CTL_COMMAND(change_undrain);
+CTL_COMMAND(change_unfence_mux);
+CTL_COMMAND(change_unfence_host);
 CTL_COMMAND(change_stop);
 CTL_COMMAND(change_resume);
 CTL_COMMAND(change_abort);

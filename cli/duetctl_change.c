@@ -169,6 +169,20 @@ CTL_COMMAND(change_undrain)
 	return drain(c, "DELETE", args, "it is in use again");
 }
 
+CTL_COMMAND(change_unfence_mux)
+{
+	char path[256];
+
+	return done(c, "DELETE", ctl_path(path, sizeof(path), "/v1/muxes/%s/fence", args[0]), NULL, "it obeys this controller from now on");
+}
+
+CTL_COMMAND(change_unfence_host)
+{
+	char path[256];
+
+	return done(c, "DELETE", ctl_path(path, sizeof(path), "/v1/hosts/%s/fence", args[0]), NULL, "it obeys this controller from now on");
+}
+
 CTL_COMMAND(change_stop)
 {
 	return done(c, "PUT", "/v1/control", json_pack("{s:b}", "stop", 1),

@@ -137,6 +137,7 @@ struct http_result {
 	unsigned int status;
 	json_t *body;		/* borrowed; NULL if none or not JSON */
 	const char *error;	/* transport error or problem detail; NULL if 2xx */
+	const char *broken;	/* the same as error where an answer came that can't be one: too large, no JSON; status 0 */
 	unsigned int usec;	/* how long it took */
 };
 
@@ -155,6 +156,10 @@ struct http_call *http_call(struct http_client *client, const char *method, cons
 struct http_call *http_call_text(struct http_client *client, const char *method, const char *url,
 				 const char *body, const char *const *headers, unsigned int timeout_ms,
 				 void (*done)(const struct http_result *result, void *ctx), void *ctx);
+/* http_call_budget - bytes and JSON values that the answer may have, at once after http_call(); call may be NULL. A
+ * large answer is parsed and freed in a thread.
+ */
+void http_call_budget(struct http_call *call, size_t bytes, size_t values);
 void http_cancel(struct http_call *call);
 
 /* http_local - a request of the program to its own server: target is path and query, escaped as in a URL; body

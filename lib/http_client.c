@@ -7,7 +7,9 @@
  */
 #include "http.h"
 #include "clock.h"
+#include "json_budget.h"
 #include "log.h"
+#include "worker.h"
 
 #include <curl/curl.h>
 #include <errno.h>
@@ -25,8 +27,12 @@
 			 * close those to 1,800 muxes after every question
 			 */
 
+#define APART	(64u << 10)	/* bytes of an answer that is parsed, and freed, in a thread */
+#define NODES_MAX (16u << 20)	/* values of an answer, if its caller says no less */
+
 struct http_client {
 	sd_event *loop;
+	struct worker *worker;
 	sd_event_source *timer, *io;
 	int epoll;
 	CURLM *multi;
@@ -45,8 +51,13 @@ struct http_call {
 	char *request;
 	char *data;
 	size_t len, room;
+	size_t max, nodes;		/* of the answer */
+	json_t *body;			/* the answer, parsed */
+	unsigned int status, usec;
 	bool too_large;
 	bool large;			/* what it sends */
+	bool parsing;			/* the thread has it */
+	char broken[128];		/* how the answer breaks the contract; "": it doesn't */
 	char error[CURL_ERROR_SIZE];
 	void (*done)(const struct http_result *result, void *ctx);
 	void *ctx;
@@ -81,37 +92,119 @@ static void call_free(struct http_call *call)
 	free(call);
 }
 
-static void call_finish(struct http_call *call, CURLcode code)
+/* What the thread does: one of the two. */
+struct apart {
+	struct http_call *call;		/* its answer is to be parsed */
+	json_t *body;			/* it is to be freed */
+};
+
+static void parse(struct http_call *call);
+static void complete(struct http_call *call, const char *error);
+
+static void apart_work(void *ctx)
 {
-	struct http_result result = {};
-	json_t *body = NULL;
-	curl_off_t usec = 0;
-	long status = 0;
+	struct apart *a = ctx;
+
+	if (a->call)
+		parse(a->call);
+	json_decref(a->body);
+}
+
+static void apart_done(void *ctx)
+{
+	struct apart *a = ctx;
+
+	if (a->call) {
+		a->call->parsing = false;
+		complete(a->call, NULL);
+	}
+	free(a);
+}
+
+/* apart_drop - the client stops: calls are freed with the others */
+static void apart_drop(void *ctx)
+{
+	free(ctx);
+}
+
+static bool apart(struct http_client *client, struct http_call *call, json_t *body)
+{
+	struct apart *a = malloc(sizeof(*a));
+
+	if (!a)
+		return false;
+	*a = (struct apart){ call, body };
+	if (!worker_do(client->worker, apart_work, apart_done, a))
+		return true;
+	free(a);
+	return false;
+}
+
+/* complete - status, body and error are there */
+static void complete(struct http_call *call, const char *error)
+{
+	struct http_client *client = call->client;
+	struct http_result result = { .status = call->status, .usec = call->usec, .error = error, .body = call->body };
+	json_t *body = call->body;
+	bool large = call->len > APART;
 	char text[256];
 
-	curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
-	curl_easy_getinfo(call->easy, CURLINFO_TOTAL_TIME_T, &usec);
-	result.usec = usec;
-	if (code != CURLE_OK || call->too_large) {
-		result.error = call->too_large ? "the answer is too large" :
-			       call->error[0] ? call->error : curl_easy_strerror(code);
-	} else {
-		result.status = status;
-		if (call->len)
-			body = json_loadb(call->data, call->len, 0, NULL);
-		result.body = body;
-		if (status < 200 || status > 299) {
-			result.error = json_string_value(json_object_get(body, "detail"));
-			if (!result.error) {
-				snprintf(text, sizeof(text), "HTTP status %ld", status);
-				result.error = text;
-			}
+	if (call->broken[0]) {
+		result.status = 0;
+		result.error = result.broken = call->broken;
+	} else if (!error && (call->status < 200 || call->status > 299)) {
+		result.error = json_string_value(json_object_get(body, "detail"));
+		if (!result.error) {
+			snprintf(text, sizeof(text), "HTTP status %u", call->status);
+			result.error = text;
 		}
 	}
 	if (call->done)
 		call->done(&result, call->ctx);
-	json_decref(body);
 	call_free(call);
+	if (!large || !body || !apart(client, NULL, body))
+		json_decref(body);
+}
+
+static void parse(struct http_call *call)
+{
+	json_error_t error;
+	int ret = json_budget(call->data, call->len, call->nodes);
+
+	if (ret == -ELOOP)
+		snprintf(call->broken, sizeof(call->broken), "its answer is nested deeper than %d", JSON_DEPTH_MAX);
+	else if (ret)
+		snprintf(call->broken, sizeof(call->broken), "its answer has more than %zu values", call->nodes);
+	else
+		call->body = json_loadb(call->data, call->len, 0, &error);
+	/* an error page of somebody in between is no broken peer */
+	if (!ret && !call->body && call->status / 100 == 2)
+		snprintf(call->broken, sizeof(call->broken), "its answer is not JSON: line %d, column %d: %.60s", error.line, error.column,
+			 error.text);
+}
+
+static void call_finish(struct http_call *call, CURLcode code)
+{
+	curl_off_t usec = 0;
+	long status = 0;
+
+	curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
+	curl_easy_getinfo(call->easy, CURLINFO_TOTAL_TIME_T, &usec);
+	call->usec = usec;
+	if (call->too_large) {
+		snprintf(call->broken, sizeof(call->broken), "its answer is larger than %zu bytes", call->max);
+		complete(call, NULL);
+	} else if (code != CURLE_OK) {
+		complete(call, call->error[0] ? call->error : curl_easy_strerror(code));
+	} else {
+		call->status = status;
+		call->parsing = call->len > APART && apart(call->client, call, NULL);
+		if (call->parsing)
+			return;
+		if (call->len)
+			parse(call);
+		complete(call, NULL);
+	}
 }
 
 static void reap(struct http_client *client)
@@ -223,7 +316,7 @@ int http_client_start(sd_event *loop, struct http_client **out)
 {
 	struct http_client *client = calloc(1, sizeof(*client));
 
-	if (!client || curl_global_init(CURL_GLOBAL_DEFAULT))
+	if (!client || curl_global_init(CURL_GLOBAL_DEFAULT) || worker_start(loop, &client->worker) < 0)
 		goto err_free;
 	client->loop = loop;
 	client->epoll = epoll_create1(EPOLL_CLOEXEC);
@@ -250,6 +343,8 @@ err_multi:
 err_epoll:
 	close(client->epoll);
 err_free:
+	if (client)
+		worker_stop(client->worker, apart_drop);
 	free(client);
 	return -ENOMEM;
 }
@@ -259,6 +354,7 @@ void http_client_stop(struct http_client *client)
 	if (!client)
 		return;
 	client->stopping = true;
+	worker_stop(client->worker, apart_drop);
 	while (client->calls)
 		call_free(client->calls);
 	while (client->n_idle)
@@ -333,7 +429,7 @@ static size_t on_data(char *data, size_t size, size_t n, void *ctx)
 	size_t len = size * n, room = call->room ? call->room : 4096;
 	char *more;
 
-	if (call->len + len > DUET_HTTP_BODY_MAX) {
+	if (call->len + len > call->max) {
 		call->too_large = true;
 		return 0;
 	}
@@ -362,6 +458,8 @@ static struct http_call *call_new(struct http_client *client, const char *method
 	if (!call)
 		goto err_text;
 	call->client = client;
+	call->max = DUET_HTTP_BODY_MAX;
+	call->nodes = NODES_MAX;
 	call->done = done;
 	call->ctx = ctx;
 	call->easy = easy_get(client);
@@ -435,8 +533,20 @@ struct http_call *http_call(struct http_client *client, const char *method, cons
 	return lost ? NULL : call_new(client, method, url, text, NULL, timeout_ms, done, ctx);
 }
 
+void http_call_budget(struct http_call *call, size_t bytes, size_t values)
+{
+	if (!call)
+		return;
+	call->max = bytes < DUET_HTTP_BODY_MAX ? bytes : DUET_HTTP_BODY_MAX;
+	call->nodes = values;
+}
+
 void http_cancel(struct http_call *call)
 {
-	if (call)
+	if (!call)
+		return;
+	if (call->parsing)	/* the thread has it: it ends unheard */
+		call->done = NULL;
+	else
 		call_free(call);
 }

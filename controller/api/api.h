@@ -126,6 +126,8 @@ API_HANDLER(api_wave_abort);
 API_HANDLER(api_tokens_get);
 API_HANDLER(api_token_put);
 API_HANDLER(api_token_delete);
+API_HANDLER(api_mux_unfence);
+API_HANDLER(api_host_unfence);
 API_HANDLER(api_export_get);
 API_HANDLER(api_backup_post);
 /* trace.c, snat.c */

@@ -257,6 +257,28 @@ void api_token_delete(struct http_request *req, json_t *body, void *ctx)
 	http_reply(req, 200, json_pack("{s:s}", "deleted", name));
 }
 
+void api_mux_unfence(struct http_request *req, json_t *body, void *ctx)
+{
+	struct updater *u = updater_of(ctx);
+	struct mux *m = mux_find(u, http_segment(req, 0));
+
+	if (m)
+		fence_remove(u, req, m->name, m->url, false);
+	else
+		http_problem(req, 404, NULL, "there is no mux %.63s", http_segment(req, 0));
+}
+
+void api_host_unfence(struct http_request *req, json_t *body, void *ctx)
+{
+	struct updater *u = updater_of(ctx);
+	struct host *h = host_find(u, http_segment(req, 0));
+
+	if (h)
+		fence_remove(u, req, h->name, h->url, true);
+	else
+		http_problem(req, 404, NULL, "there is no host %.63s", http_segment(req, 0));
+}
+
 void api_export_get(struct http_request *req, json_t *body, void *ctx)
 {
 	json_t *dump = store_export(updater_of(ctx)->store, false);

@@ -110,7 +110,7 @@ static void mux_faults(struct updater *u, json_t *faults)
 		const char *vip;
 		json_t *why;
 
-		if (state == MUX_UNREACHABLE || state == MUX_FENCED || m->why[0])
+		if (state == MUX_UNREACHABLE || state >= MUX_FENCED || m->why[0])
 			api_fault(faults, "mux %s is %s: %s", m->name, mux_state_name(state), m->why);
 		json_object_foreach(m->refused, vip, why)
 			api_fault(faults, "mux %s refuses VIP %s: %s", m->name, vip, json_string_value(why));
@@ -167,7 +167,7 @@ static void place_faults(struct updater *u, json_t *faults)
 }
 
 struct counts {
-	unsigned int on_hmux, moving, muxes[MUX_FENCED + 1], told, silent, dips, down;
+	unsigned int on_hmux, moving, muxes[MUX_QUARANTINED + 1], told, silent, dips, down;
 };
 
 static struct counts count(const struct updater *u)
@@ -217,6 +217,8 @@ void api_status_get(struct http_request *req, json_t *body, void *ctx)
 		"name", ctl->conf.name, "version", DUET_VERSION, "epoch", (json_int_t)u->epoch,
 		"generation", (json_int_t)u->generation, "key-fingerprint", key_fingerprint(&u->keys[u->key], print),
 		"aggregate", ctl->conf.aggregate_text, "configured", u->configured);
+	if (u->raised_from)
+		json_object_set_new(o, "epoch-raised-from", json_integer(u->raised_from));
 	json_object_set_new(o, "vips", json_pack("{s:i, s:i, s:i, s:i}",
 		"total", u->n_vips, "on-hmux", c.on_hmux, "on-smux", u->n_vips - c.on_hmux, "moving", c.moving));
 	json_object_set_new(o, "moves", json_pack("{s:i, s:i, s:f, s:f, s:f}", "under-way", u->n_active,
@@ -226,7 +228,7 @@ void api_status_get(struct http_request *req, json_t *body, void *ctx)
 	json_object_set_new(o, "muxes", json_pack("{s:i, s:i, s:i, s:i, s:i}", "total", u->n_muxes,
 		"in-sync", c.muxes[MUX_IN_SYNC],
 		"syncing", c.muxes[MUX_SYNCING] + c.muxes[MUX_UNKNOWN],
-		"unreachable", c.muxes[MUX_UNREACHABLE],
+		"unreachable", c.muxes[MUX_UNREACHABLE] + c.muxes[MUX_QUARANTINED],
 		"refusing", c.muxes[MUX_REFUSING] + c.muxes[MUX_FENCED]));
 	json_object_set_new(o, "hosts", json_pack("{s:i, s:i, s:i}",
 		"total", u->n_hosts, "told", c.told, "silent", c.silent));
@@ -273,7 +275,7 @@ void api_metrics_get(struct http_request *req, json_t *body, void *ctx)
 		metrics_add(m, u->transit_mbps, "what", "transit", NULL);
 		metrics_add(m, u->smux_mbps, "what", "capacity", NULL);
 		metrics_family(m, "duet_controller_muxes", "gauge", "Mux agents by state");
-		for (state = MUX_UNKNOWN; state <= MUX_FENCED; state++)
+		for (state = MUX_UNKNOWN; state <= MUX_QUARANTINED; state++)
 			metrics_add(m, c.muxes[state], "state", mux_state_name(state), NULL);
 		metrics_family(m, "duet_controller_hosts", "gauge", "Host agents by state");
 		metrics_add(m, c.told, "state", "told", NULL);

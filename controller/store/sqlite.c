@@ -180,6 +180,13 @@ out:
 	return ret;
 }
 
+static int64_t file_of(const struct store *s)
+{
+	struct stat st;
+
+	return stat(s->name, &st) ? 0 : (int64_t)((st.st_ino ^ (uint64_t)st.st_dev << 40) & INT64_MAX);
+}
+
 static void close_db(struct store *s)
 {
 	struct sqlite *q = db_of(s);
@@ -194,7 +201,7 @@ static void close_db(struct store *s)
 }
 
 static const struct store_ops ops = {
-	.commit = commit, .scan = scan, .get = get, .backup = backup, .close = close_db,
+	.commit = commit, .scan = scan, .get = get, .backup = backup, .file = file_of, .close = close_db,
 };
 
 static int version_of(struct store *s, int64_t *version, struct err *e)

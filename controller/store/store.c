@@ -166,14 +166,31 @@ static int set_now(struct store *s, const char *key, int64_t value)
 	return store_commit(s);
 }
 
-int store_epoch(struct store *s, uint64_t *epoch)
+/* moved - is the file another than the one that was written last: a copy of that */
+static bool moved(struct store *s)
+{
+	int64_t was = 0;
+
+	if (!s->ops->file)
+		return false;
+	return !store_get(s, STORE_FILE, &was) && was != s->ops->file(s);
+}
+
+int store_epoch(struct store *s, uint64_t *epoch, bool *behind)
 {
 	bool by_revision = s->ops->revision;
-	int64_t value = 0;
+	int64_t value = 0, copy = 0, was = 0;
 	int ret = store_get(s, "epoch", &value);
 
 	if (ret && ret != -ENOENT)
 		return ret;
+	store_get(s, STORE_COPY, &copy);
+	store_get(s, STORE_BEHIND, &was);
+	if (!copy && moved(s)) {
+		log_notice("store %s: it is a copy of another file", s->name);
+		copy = 1;
+	}
+	*behind = ret == -ENOENT || copy || was;
 	/* A new store begins with the time: agents that served an earlier store's
 	 * controller must not refuse this one as older. In etcd that is the base
 	 * on which the revision of the leader's key counts.
@@ -183,7 +200,22 @@ int store_epoch(struct store *s, uint64_t *epoch)
 	else if (!by_revision)
 		value++;
 	*epoch = value + (by_revision ? s->ops->revision(s) : 0);
+	store_begin(s);
+	store_set(s, STORE_BEHIND, *behind);
+	store_set(s, STORE_COPY, copy);
+	if (s->ops->file)
+		store_set(s, STORE_FILE, s->ops->file(s));
+	if (store_commit(s))
+		return -EIO;
 	return !ret && by_revision ? 0 : set_now(s, "epoch", value);
+}
+
+void store_epoch_raise(struct store *s, uint64_t by)
+{
+	int64_t value = 0;
+
+	store_get(s, "epoch", &value);
+	store_set(s, "epoch", value + by);
 }
 
 /* Meta holds numbers: a key is two of them. */

@@ -19,6 +19,9 @@ struct store;
  * Who has learnt what there was to learn sets it to 0.
  */
 #define STORE_COPY "copy"
+/* Meta: agents may obey a later epoch than the store's, and ours goes above that (updater/fence.c); 0: all obey ours */
+#define STORE_BEHIND "behind"
+#define STORE_FILE "file"	/* which file it was in: in another it is a copy */
 
 /* struct store_conf - spec: "FILE", or "etcd:URL,URL..." (then the leader's key
  * and its create revision are what every write is fenced by; revision 0: only
@@ -50,8 +53,11 @@ bool store_open_transaction(const struct store *store);
 /* store_trouble - why the last commit failed; "" if it didn't */
 const char *store_trouble(const struct store *store);
 
-/* store_epoch - the next incarnation's number, kept before it is returned */
-int store_epoch(struct store *store, uint64_t *epoch);
+/* store_epoch - the next incarnation's number, kept before it is returned. behind: the store is a copy, or new: agents
+ * may obey a later one
+ */
+int store_epoch(struct store *store, uint64_t *epoch, bool *behind);
+void store_epoch_raise(struct store *store, uint64_t by);	/* inside a transaction */
 /* store_keys - the keys of the deployment's hash; none: not set yet */
 int store_keys(struct store *store, struct secret keys[DUET_KEYS]);
 /* store_key_set - on disk before it returns, outside of a transaction */

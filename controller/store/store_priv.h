@@ -29,6 +29,7 @@ struct store_ops {
 	int (*backup)(struct store *s, const char *file, struct err *e);
 	/* etcd: the revision that makes this incarnation's epoch; NULL: counted in meta */
 	uint64_t (*revision)(const struct store *s);
+	int64_t (*file)(const struct store *s);	/* which file it is; NULL: it is in none */
 	void (*close)(struct store *s);
 };
 

@@ -46,6 +46,7 @@ void hosts_next(struct updater *u)
 static void pushed(const struct http_result *r, void *ctx)
 {
 	struct host *h = ctx;
+	char why[sizeof(h->why)];
 
 	h->push = NULL;
 	h->u->pushing_hosts--;
@@ -64,13 +65,16 @@ static void pushed(const struct http_result *r, void *ctx)
 		moves_run(h->u);
 		return;
 	}
+	snprintf(why, sizeof(why), "%s", r->error ? r->error : "no answer");
 	if (r->status == 409 && get_u64(r->body, "epoch", 0) == h->u->epoch &&
-	    get_u64(r->body, "generation", 0) >= h->u->generation)
-		h->u->generation = get_u64(r->body, "generation", 0);
+	    get_u64(r->body, "generation", 0) >= h->u->generation &&
+	    !fence_generation(h->u, get_u64(r->body, "generation", 0)))
+		snprintf(why, sizeof(why), "it holds a generation that is no controller's: duetctl host unfence");
+	if (r->status == 409 && get_u64(r->body, "epoch", 0) > h->u->epoch)
+		fence_epoch(h->u, h->name, get_u64(r->body, "epoch", 0), why, sizeof(why));
 	if (!h->why[0])
-		store_event(h->u->store, "host-not-told", h->name, "%s",
-			    r->error ? r->error : "no answer");
-	snprintf(h->why, sizeof(h->why), "%s", r->error ? r->error : "no answer");
+		store_event(h->u->store, "host-not-told", h->name, "%s", why);
+	snprintf(h->why, sizeof(h->why), "%s", why);
 	if (!h->lost_ms) {
 		h->lost_ms = mono_ms();
 		snat_acked(h->u, h);
@@ -105,6 +109,7 @@ void host_kick(struct host *h)
 	fault("host-sent");
 	h->push = state ? http_call_text(h->u->ctl->client, "PUT", url, state, NULL, PUSH_TIMEOUT_MS, pushed, h) : NULL;
 	free(state);
+	http_call_budget(h->push, 1u << 20, 64u << 10);
 	if (!h->push)
 		h->dirty = true;
 	else

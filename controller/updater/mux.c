@@ -28,12 +28,19 @@
 #define REFUSED_POLLS	10 /* a refused VIP is offered again every so many polls */
 #define OVERTAKEN_MAX	3
 #define MANY		64
+#define POLL_BAD_MS	10000 /* one that answered what can't be an answer is looked at so rarely */
+/* bytes and JSON values of an answer: a few, and so many more for each VIP */
+#define ANSWER_BYTES	(1u << 20)
+#define ANSWER_VALUES	(64u << 10)
+#define ANSWER_VIP_BYTES 4096
+#define ANSWER_VIP_VALUES 512
 #define FULL_ABOVE	64 /* so many VIPs to tell: tell everything at once */
 #define FULL_BYTES	(64u << 20) /* of whole states under way, above which no more are sent: an SMux's has tens of MB */
 
 static const char *const names[] = {
 	[MUX_UNKNOWN] = "unknown", [MUX_UNREACHABLE] = "unreachable", [MUX_SYNCING] = "syncing",
 	[MUX_IN_SYNC] = "in-sync", [MUX_REFUSING] = "refusing",	      [MUX_FENCED] = "fenced",
+	[MUX_QUARANTINED] = "quarantined",
 };
 
 const char *mux_state_name(enum mux_state state)
@@ -45,6 +52,8 @@ enum mux_state mux_state(const struct mux *m)
 {
 	if (m->fenced)
 		return MUX_FENCED;
+	if (m->quarantined)
+		return MUX_QUARANTINED;
 	if (m->lost_ms)
 		return MUX_UNREACHABLE;
 	if (!m->heard_ms)
@@ -109,7 +118,8 @@ static void failed(struct mux *m, bool answered, const char *why)
 	if (!answered && !m->lost_ms) {
 		m->lost_ms = mono_ms();
 		m->u->n_lost++;
-		store_event(m->u->store, "mux-lost", m->name, "%s", why);
+		if (!m->quarantined)
+			store_event(m->u->store, "mux-lost", m->name, "%s", why);
 		release(m);	/* what it may never take keeps nobody waiting */
 	}
 	snprintf(m->why, sizeof(m->why), "%s", why);
@@ -120,8 +130,27 @@ static void failed(struct mux *m, bool answered, const char *why)
 	once(m->u->ctl->loop, &m->retry, m->backoff_ms, retry, m);
 }
 
+/* budget - what a mux may answer, so that none holds the loop or fills the memory */
+static struct http_call *budget(const struct mux *m, struct http_call *call)
+{
+	http_call_budget(call, ANSWER_BYTES + (size_t)m->u->n_vips * ANSWER_VIP_BYTES,
+			 ANSWER_VALUES + (size_t)m->u->n_vips * ANSWER_VIP_VALUES);
+	return call;
+}
+
+/* quarantine - it answered what can't be an answer; a good one ends that. DIPs' deaths are still sent. */
+static void quarantine(struct mux *m, const char *why)
+{
+	if (!m->quarantined)
+		store_event(m->u->store, "mux-quarantined", m->name, "%s", why);
+	m->quarantined = true;
+	failed(m, false, why);
+}
+
 static void heard(struct mux *m)
 {
+	if (m->quarantined)
+		return;	/* until its status is one */
 	if (m->lost_ms) {
 		store_event(m->u->store, "mux-found", m->name, "it answers again");
 		m->u->n_lost--;
@@ -132,8 +161,22 @@ static void heard(struct mux *m)
 
 static void succeeded(struct mux *m)
 {
-	m->why[0] = 0;
+	if (!m->quarantined && !m->fenced)
+		m->why[0] = 0;
 	m->backoff_ms = 0;
+}
+
+/* fenced - it obeys this epoch, later than ours; unless ours can be made later it is left alone */
+static void fenced(struct mux *m, uint64_t epoch)
+{
+	char why[sizeof(m->why)];
+
+	if (fence_epoch(m->u, m->name, epoch, why, sizeof(why)))
+		return;
+	if (!m->fenced)
+		store_event(m->u->store, "fenced", m->name, "%s", why);
+	m->fenced = true;
+	snprintf(m->why, sizeof(m->why), "%s", why);
 }
 
 /* outdated - 409: the agent holds something later than what it was sent */
@@ -144,12 +187,7 @@ static void outdated(struct mux *m, const struct http_result *r)
 
 	if (epoch > m->u->epoch) {
 		m->full = true;
-		if (!m->fenced)
-			store_event(
-				m->u->store, "fenced", m->name,
-				"it obeys a controller of epoch %llu, this one has %llu: it is left alone",
-				(unsigned long long)epoch, (unsigned long long)m->u->epoch);
-		m->fenced = true;
+		fenced(m, epoch);
 		return;
 	}
 	/* of this epoch: an urgent one overtook it, and it is simply sent again;
@@ -157,9 +195,9 @@ static void outdated(struct mux *m, const struct http_result *r)
 	 */
 	if (generation <= m->u->generation)
 		return;
-	m->u->generation = generation;
 	m->full = true;
-	failed(m, true, r->error ? r->error : "409");
+	failed(m, true, fence_generation(m->u, generation) ? (r->error ? r->error : "409") :
+	       "it holds a generation that is no controller's: duetctl mux unfence");
 }
 
 static void refuse(struct mux *m, const char *vip, const char *why)
@@ -272,6 +310,7 @@ static void push_full(struct mux *m)
 	m->push = state ? http_call_text(m->u->ctl->client, "PUT", url, state, NULL,
 					 FULL_TIMEOUT_MS + (m->push_bytes >> 20) * FULL_MS_PER_MB, pushed_full, m) : NULL;
 	free(state);
+	budget(m, m->push);
 	if (!m->push) {
 		m->full = true;
 		full_over(m);
@@ -293,13 +332,13 @@ static struct http_call *send_vip(struct mux *m, const char *text,
 	if (hold == HOLD_NOT) {
 		snprintf(url, sizeof(url), "%s/v1/vips/%s?epoch=%llu&generation=%llu", m->url, text,
 			 (unsigned long long)m->u->epoch, (unsigned long long)m->acked);
-		return http_call(m->u->ctl->client, "DELETE", url, NULL, PUSH_TIMEOUT_MS, done, m);
+		return budget(m, http_call(m->u->ctl->client, "DELETE", url, NULL, PUSH_TIMEOUT_MS, done, m));
 	}
 	body = desired_vip_text(m->u, v, hold, m->acked);
 	snprintf(url, sizeof(url), "%s/v1/vips/%s", m->url, text);
 	call = body ? http_call_text(m->u->ctl->client, "PUT", url, body, NULL, PUSH_TIMEOUT_MS, done, m) : NULL;
 	free(body);
-	return call;
+	return budget(m, call);
 }
 
 static void push_vip(struct mux *m, const char *text)
@@ -409,6 +448,14 @@ static void check_status(struct mux *m, json_t *status)
 		store_event(m->u->store, "mux-restarted", m->name,
 			    "a new instance, it gets its state again");
 	snprintf(m->instance, sizeof(m->instance), "%s", instance);
+	if (epoch > m->u->epoch)
+		fenced(m, epoch);
+	else if (m->fenced) {	/* its fence was removed */
+		m->fenced = false;
+		m->why[0] = 0;
+		m->full = true;
+		mux_kick(m);
+	}
 	/* an answer that a push overtook says nothing about it */
 	if (m->push || m->rush || m->poll_pushes != m->pushes || m->fenced || !stale)
 		return;
@@ -416,11 +463,26 @@ static void check_status(struct mux *m, json_t *status)
 	mux_kick(m);
 }
 
+static bool status_good(json_t *body)
+{
+	return json_is_object(body) && json_is_string(json_object_get(body, "instance")) &&
+	       json_is_integer(json_object_get(body, "epoch")) && json_is_integer(json_object_get(body, "generation"));
+}
+
 static void polled(const struct http_result *r, void *ctx)
 {
 	struct mux *m = ctx;
 
 	m->poll = NULL;
+	if (r->broken || (r->status == 200 && !status_good(r->body))) {
+		quarantine(m, r->broken ? r->broken : "its answer is not the status of a mux agent");
+		moves_run(m->u);
+		return;
+	}
+	if (m->quarantined && r->status == 200) {
+		m->quarantined = false;
+		store_event(m->u->store, "mux-released", m->name, "its answers are good again");
+	}
 	if (r->status != 200 || !json_is_object(r->body)) {
 		if (!r->status && !m->lost_ms)
 			failed(m, false, r->error ? r->error : "no answer");
@@ -433,11 +495,12 @@ static void polled(const struct http_result *r, void *ctx)
 		m->waiting = false;
 		m->backoff_ms = 0;
 	}
-	if (!m->waiting) /* what a failed push said stays until it succeeds */
+	if (!m->waiting && !m->fenced) /* what a failed push said stays until it succeeds */
 		m->why[0] = 0;
 	heard(m);
 	mux_told(m, r->body);
 	check_status(m, r->body);
+	fence_look(m->u);
 	if (json_object_size(m->refused) && !(++m->polls % REFUSED_POLLS))
 		offer_again(m);
 	mux_kick(m);
@@ -455,6 +518,9 @@ static void tables_told(const struct http_result *r, void *ctx)
 	struct mux *m = ctx;
 
 	m->ask = NULL;
+	if (r->broken) {
+		quarantine(m, r->broken);
+	}
 	if (r->status != 200 || !json_is_object(r->body))
 		return;	/* asked for again with the next look */
 	mux_told(m, r->body);
@@ -473,11 +539,11 @@ static void ask_tables(struct mux *m)
 {
 	char url[320];
 
-	if (m->ask || m->told_ms)
+	if (m->ask || m->told_ms || m->quarantined)
 		return;
 	snprintf(url, sizeof(url), "%s/v1/status?vips=digest", m->url);
 	m->ask_pushes = pushes_seen(m);
-	m->ask = http_call(m->u->ctl->client, "GET", url, NULL, TABLES_TIMEOUT_MS, tables_told, m);
+	m->ask = budget(m, http_call(m->u->ctl->client, "GET", url, NULL, TABLES_TIMEOUT_MS, tables_told, m));
 }
 
 void mux_tables(struct mux *m)
@@ -494,12 +560,13 @@ void mux_look(struct mux *m)
 
 	if (apart(m) && m->heard_ms)
 		ask_tables(m);
-	if (m->poll)
+	if (m->poll || (m->quarantined && mono_ms() - m->looked_ms < POLL_BAD_MS))
 		return;
+	m->looked_ms = mono_ms();
 	/* all its VIPs only when they may have changed: on an SMux they are many */
 	snprintf(url, sizeof(url), "%s/v1/status?vips=%s", m->url, m->told_ms || apart(m) ? "none" : "digest");
 	m->poll_pushes = pushes_seen(m);
-	m->poll = http_call(m->u->ctl->client, "GET", url, NULL, POLL_TIMEOUT_MS, polled, m);
+	m->poll = budget(m, http_call(m->u->ctl->client, "GET", url, NULL, POLL_TIMEOUT_MS, polled, m));
 }
 
 /* poll_ms - until the next look: soon where one is lost, but where many are, it may be that this controller
@@ -509,6 +576,8 @@ static unsigned int poll_ms(const struct mux *m)
 {
 	unsigned int ms = m->u->n_muxes * 1000 / POLLS_PER_S;
 
+	if (m->quarantined)
+		return POLL_BAD_MS;
 	if (m->lost_ms && m->u->n_lost < MANY)
 		return POLL_LOST_MS;
 	return ms > POLL_MS ? ms : POLL_MS;

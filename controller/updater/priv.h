@@ -44,7 +44,8 @@ struct uvip {
 	uint64_t fresh_ms;	/* mono_ms() when it was added; 0: its hosts know it, or have had time to: see vip_fresh() */
 };
 
-enum mux_state { MUX_UNKNOWN, MUX_UNREACHABLE, MUX_SYNCING, MUX_IN_SYNC, MUX_REFUSING, MUX_FENCED };
+enum mux_state { MUX_UNKNOWN, MUX_UNREACHABLE, MUX_SYNCING, MUX_IN_SYNC, MUX_REFUSING, MUX_FENCED,
+		 MUX_QUARANTINED };
 
 struct mux {
 	struct updater *u;
@@ -59,7 +60,9 @@ struct mux {
 	uint64_t heard_ms;		/* mono_ms() of its last answer */
 	uint64_t lost_ms;		/* mono_ms() since when it doesn't answer; 0: it does */
 	char why[256];			/* what went wrong last; "" if nothing */
-	bool fenced;			/* it obeys a controller with a later epoch */
+	bool fenced;			/* it obeys a controller with a later epoch: why says which */
+	bool quarantined;		/* it answered what can't be an answer: looked at rarely, until that is good */
+	uint64_t looked_ms;		/* mono_ms() of the last poll */
 	/* pushing: one request at a time, so that generations arrive in order */
 	bool full;			/* it needs the whole state */
 	bool wanted;			/* something is to be pushed when the store has kept it */
@@ -168,6 +171,8 @@ struct updater {
 	struct controller *ctl;
 	struct store *store;
 	uint64_t epoch, generation;
+	bool behind;			/* the store is known to be older than what agents obey, perhaps: fence.c */
+	uint64_t raised_from;		/* the epoch before it was raised, or 0 */
 	struct secret keys[DUET_KEYS];	/* of the deployment's hash */
 	unsigned int key;		/* which of them VIPs choose by */
 	bool configured;		/* there has been a configuration: agents may be told */
@@ -307,6 +312,15 @@ const char *mux_state_name(enum mux_state state);
 bool mux_clean(const struct mux *m, const struct uvip *v);
 const char *mux_refusal(const struct mux *m, const struct uvip *v);	/* or NULL */
 bool mux_lost(const struct mux *m);	/* doesn't answer for SILENT_MS */
+
+/* fence.c */
+/* fence_epoch - an agent obeys this epoch: true if ours is, or now was made, at least as late; else why not */
+bool fence_epoch(struct updater *u, const char *agent, uint64_t epoch, char *why, size_t size);
+/* fence_generation - an agent holds this generation of our epoch: ours is as late now; false: it can't be one */
+bool fence_generation(struct updater *u, uint64_t generation);
+void fence_look(struct updater *u);	/* after a status: do all muxes obey this controller now */
+/* fence_remove - the agent forgets whom it obeyed, and is sent its state; answers the request */
+void fence_remove(struct updater *u, struct http_request *req, const char *name, const char *url, bool host);
 
 /* muxstate.c: what muxes say of themselves */
 void mux_told(struct mux *m, json_t *status);	/* a GET /v1/status, any form */

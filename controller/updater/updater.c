@@ -281,7 +281,7 @@ int updater_start(struct controller *ctl, struct err *e)
 	ret = store_open(&conf, &u->store, e);
 	if (ret)
 		goto err_stop;
-	ret = store_epoch(u->store, &u->epoch);
+	ret = store_epoch(u->store, &u->epoch, &u->behind);
 	if (ret) {
 		err_set(e, ret, "store %s: the epoch can't be stored%s%s", ctl->conf.store,
 			*store_trouble(u->store) ? ": " : "", store_trouble(u->store));

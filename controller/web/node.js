@@ -5,12 +5,12 @@ import { BOX, CARD } from "./layout.js";
 
 const TABLES = [["vips", "host"], ["members", "ECMP"], ["tunnels", "tunnel"], ["rules", "ACL"]];
 const SHOWN_VIPS = 2;
-const MARKS = { unreachable: "✕", fenced: "✕", syncing: "…", unknown: "…", refusing: "!" };
+const MARKS = { unreachable: "✕", fenced: "✕", quarantined: "✕", syncing: "…", unknown: "…", refusing: "!" };
 
 /* what is wrong in short; "" when nothing is */
 const STATES = {
 	"in-sync": "", syncing: "syncing", unknown: "not heard yet", unreachable: "unreachable",
-	refusing: "refuses VIPs", fenced: "fenced", "no-agent": "no agent",
+	refusing: "refuses VIPs", fenced: "fenced", quarantined: "quarantined", "no-agent": "no agent",
 };
 
 /* fit - cut to a width; of a switch's name the end tells more than the beginning */

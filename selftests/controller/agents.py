@@ -84,6 +84,13 @@ class Agent:
     def reset(self):
         self.dead = False
 
+    def unfenced(self, method, path):
+        """DELETE /v1/fence: whoever commands next is obeyed"""
+        if (method, path) != ("DELETE", "/v1/fence"):
+            return False
+        self.epoch = self.generation = 0
+        return True
+
     def stale(self, epoch, generation):
         if (epoch, generation) < (self.epoch, self.generation):
             return 409, {"title": "stale", "status": 409, "detail": "older than what is held", "epoch": self.epoch,
@@ -149,6 +156,8 @@ class Mux(Agent):
         if self.dead:
             raise ConnectionAbortedError
         with self.watch.lock:
+            if self.unfenced(method, path):
+                return 200, {}
             answer = self.locked(method, path, body, query)
             if method != "GET":
                 self.puts.append((time.monotonic(), method, path, body))
@@ -201,6 +210,8 @@ class Host(Agent):
     def handle(self, method, path, body, query):
         if self.dead:
             raise ConnectionAbortedError
+        if self.unfenced(method, path):
+            return 200, {}
         if method == "PUT" and path == "/v1/state":
             self.asked += 1
             if self.slow:

@@ -106,7 +106,7 @@ class TrustLab(Lab):
     def states(self, address):
         """states of a DIP, as all muxes that hold a VIP of it have it"""
         with self.watch.lock:
-            return {s for m in self.mux.values() for v in m.vips for a, s in dip_states(m, v).items() if a == address}
+            return {s for m in self.mux.values() if m.server for v in m.vips for a, s in dip_states(m, v).items() if a == address}
 
 
 class Health:
