@@ -44,7 +44,8 @@ static const char usage_text[] =
 	"  settings [NAME=VALUE...]    how many moves at once, assignments by themselves, ...\n"
 	"  events [-n N] [--watch]     the last events; with --watch those to come too\n"
 	"  audit [-n N]                who changed what\n"
-	"  token list | token add NAME agent|read|operate|admin | token delete NAME\n"
+	"  token list | token add NAME agent|read|operate|admin [DAYS]\n"
+	"  token delete NAME\n"
 	"  backup NAME                 a copy of the store beside it\n"
 	"  genkey                      print a new key of the hash, for key-file; asks no controller\n"
 	"\n"
@@ -120,7 +121,7 @@ static const struct command {
 	{ "events", NULL, show_events },
 	{ "audit", NULL, show_audit },
 	{ "token", "list", token_list },
-	{ "token", "add", token_add, 2, 2, "a name and agent, read, operate or admin" },
+	{ "token", "add", token_add, 2, 3, "a name, agent, read, operate or admin, and perhaps after how many days it expires" },
 	{ "token", "delete", token_delete, 1, 1, "a token's name" },
 	{ "backup", NULL, change_backup, 1, 1, "a file's name" },
 	{ "genkey", NULL, genkey },

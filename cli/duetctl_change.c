@@ -272,9 +272,19 @@ CTL_COMMAND(token_list)
 
 CTL_COMMAND(token_add)
 {
-	char path[256];
+	json_t *body = json_pack("{s:s}", "role", args[1]);
+	char path[256], *end = NULL;
+	long days = n > 2 ? strtol(args[2], &end, 10) : 0;
 
-	return say(c, "PUT", ctl_path(path, sizeof(path), "/v1/tokens/%s", args[0]), json_pack("{s:s}", "role", args[1]), "token");
+	if (n > 2) {
+		if (*end || end == args[2]) {
+			fprintf(stderr, "duetctl: %s is no number of days\n", args[2]);
+			json_decref(body);
+			return CTL_USAGE;
+		}
+		json_object_set_new(body, "days", json_integer(days));
+	}
+	return say(c, "PUT", ctl_path(path, sizeof(path), "/v1/tokens/%s", args[0]), body, "token");
 }
 
 CTL_COMMAND(token_delete)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* duetctl's connection to the controller: one request after the other. */
 #include "duetctl.h"
+#include "out.h"
 
 #include <curl/curl.h>
 #include <poll.h>
@@ -116,6 +117,8 @@ int ctl_call(const struct ctl *c, const char *method, const char *path, json_t *
 	}
 	curl_easy_getinfo(handle, CURLINFO_RESPONSE_CODE, &status);
 	json = reply.len ? json_loads(reply.data, 0, NULL) : NULL;
+	if (!c->json || status / 100 != 2)	/* as JSON it is escaped by JSON's own rules */
+		out_safe(json);
 	if (status / 100 != 2) {
 		ret = refused(c, method, path, status, json);
 		goto out;
@@ -236,7 +239,7 @@ int ctl_stream(const struct ctl *c, const char *path, const char *last, bool (*g
 	code = curl_easy_perform(handle);
 	curl_easy_getinfo(handle, CURLINFO_RESPONSE_CODE, &status);
 	if (code == CURLE_OK && status / 100 != 2)
-		problem = json_loads(p.refusal.data ? p.refusal.data : "", 0, NULL);
+		problem = out_safe(json_loads(p.refusal.data ? p.refusal.data : "", 0, NULL));
 	if (code == CURLE_OK && status / 100 == 5) { /* a standby whose leader has gone: it may be back */
 		snprintf(error, sizeof(error), "%s", text_of(problem, "detail"));
 		*why = error;

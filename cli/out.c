@@ -3,6 +3,7 @@
  * Output of the command line tools.
  */
 #include "out.h"
+#include "text.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -76,6 +77,47 @@ struct table *table_new(const char *heading, ...)
 	return table_of(headings, n);
 }
 
+char *out_shown(char *text)
+{
+	size_t size = 4 * strlen(text) + 1;
+	char *shown;
+
+	if (text_is_shown(text))
+		return text;
+	shown = malloc(size + 4);
+	if (!shown)
+		out_of_memory();
+	text_shown(shown, size + 4, text);
+	free(text);
+	return shown;
+}
+
+json_t *out_safe(json_t *json)
+{
+	json_t *item;
+	const char *key;
+	void *next;
+	size_t i;
+
+	if (json_is_string(json) && !text_is_shown(json_string_value(json))) {
+		char *text = strdup(json_string_value(json));
+
+		if (!text)
+			out_of_memory();
+		text = out_shown(text);
+		json_string_set(json, text);
+		free(text);
+	}
+	json_array_foreach(json, i, item)
+		out_safe(item);
+	json_object_foreach_safe(json, next, key, item) {
+		out_safe(item);
+		if (!text_is_shown(key))	/* no key of ours, and nobody prints it by name */
+			json_object_del(json, key);
+	}
+	return json;
+}
+
 void table_cell(struct table *t, const char *fmt, ...)
 {
 	va_list ap;
@@ -85,7 +127,7 @@ void table_cell(struct table *t, const char *fmt, ...)
 	if (vasprintf(&text, fmt, ap) < 0)
 		out_of_memory();
 	va_end(ap);
-	add(t, text);
+	add(t, out_shown(text));
 }
 
 void table_print(struct table *t)

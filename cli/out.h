@@ -21,4 +21,10 @@ void table_cell(struct table *t, const char *fmt, ...) __attribute__((format(pri
 /* table_print - print and release */
 void table_print(struct table *t);
 
+/* What comes from outside may have control characters in it, which a terminal would obey. */
+/* out_shown - text with such escaped (lib/text.h); text is malloc'd, and freed or returned */
+char *out_shown(char *text);
+/* out_safe - the same of all strings in there, in place; returns json */
+json_t *out_safe(json_t *json);
+
 #endif

@@ -32,6 +32,7 @@ struct config {
 	char *aggregate_text, *aggregate6_text;
 	char *key_file;
 	char *seed;	/* of an older version: refused */
+	char *hosts;		/* names that the controller is called by, besides its addresses */
 };
 
 #endif

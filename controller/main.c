@@ -49,6 +49,7 @@ static const struct conf_key keys[] = {
 	KEY("agents", CONF_STR, agents),
 	KEY("metrics", CONF_STR, metrics),
 	KEY("part_secret", CONF_STR, part_secret),
+	KEY("hosts", CONF_STR, hosts),
 	KEY("connections", CONF_UINT, http.connections, .max = 1000000, .fallback = "0"),
 };
 #define N_KEYS (sizeof(keys) / sizeof(*keys))

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Log lines on stderr, one event a line, written in one write so that several
- * daemons can share a file.
+ * daemons can share a file. Names and reasons from outside are in them: whatever
+ * could end a line or move a cursor is escaped here.
  */
 #include "log.h"
+#include "text.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -57,7 +59,7 @@ void log_init(const char *program)
 
 void log_line(enum log_level level, const char *fmt, ...)
 {
-	char line[1024];
+	char line[1024], text[1024];
 	struct timespec now;
 	struct tm tm;
 	va_list ap;
@@ -77,10 +79,10 @@ void log_line(enum log_level level, const char *fmt, ...)
 			     names[level]);
 	}
 	va_start(ap, fmt);
-	n += vsnprintf(line + n, sizeof(line) - n, fmt, ap);
+	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	if (n > (int)sizeof(line) - 2)
-		n = sizeof(line) - 2;
+	text_shown(line + n, sizeof(line) - n - 1, text);
+	n += strlen(line + n);
 	line[n++] = '\n';
 	if (write(STDERR_FILENO, line, n) < 0)
 		return;	/* nowhere left to say so */

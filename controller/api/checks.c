@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "fields.h"
+#include "text.h"
 #include "probe.h"
 
 static const char *const members[] = { "vip", "name", "traffic", "rules", "status", "fragments", "oversize",
@@ -121,8 +122,8 @@ static int check_whole(const struct updater *u, json_t *json, const struct addr 
 		return err_set(e, -EINVAL,
 			       "%s is outside the aggregate %s, which the SMuxes announce", where,
 			       v4 ? u->ctl->conf.aggregate_text : u->ctl->conf.aggregate6_text);
-	if (json_object_get(json, "name") && !get_str(json, "name", NULL))
-		return err_set(e, -EINVAL, "%s: its \"name\" is a string", where);
+	if (json_object_get(json, "name") && !name_good(get_str(json, "name", "")))
+		return err_set(e, -EINVAL, "%s: its \"name\" is no name: " NAME_RULE, where);
 	if (fields_known(json, members, where, e))
 		return -EINVAL;
 	return check_traffic(u, json_object_get(json, "traffic"), where, e);

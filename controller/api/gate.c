@@ -106,6 +106,8 @@ void gate(struct http_request *req, json_t *body, void *ctx)
 	struct controller *ctl = ctx;
 	const struct gate_route *r = route_of(ctl, req);
 
+	if (!browser_good(ctl, req, body))
+		return;
 	if (!r)
 		http_problem(req, 404, NULL, "there is no %s here", http_path(req));
 	else if (gate_relays(r) && !ctl->updater)

@@ -21,6 +21,9 @@ bool gate_relays(const struct gate_route *r);
 /* the handler of every route; ctx is the controller */
 void gate(struct http_request *req, json_t *body, void *ctx);
 
+/* browser_good - no page of others makes a browser send this; else it has been answered. browser.c */
+bool browser_good(const struct controller *ctl, struct http_request *req, bool body);
+
 /* gate_who - the identity of the peer, for the audit; borrowed until the answer */
 const char *gate_who(struct http_request *req, struct controller *ctl);
 

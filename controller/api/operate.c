@@ -9,6 +9,10 @@
 
 #include "api.h"
 #include "gate.h"
+#include "log.h"
+#include "text.h"
+
+#define DAYS_MAX 3650
 
 static struct updater *updater_of(void *ctx)
 {
@@ -204,8 +208,9 @@ void api_tokens_get(struct http_request *req, json_t *body, void *ctx)
 	const char *name;
 
 	json_object_foreach(updater_of(ctx)->tokens, name, t)
-		json_array_append_new(list, json_pack("{s:s, s:s, s:I}", "name", name, "role", get_str(t, "role", ""),
-						      "created-ms", (json_int_t)get_u64(t, "created-ms", 0)));
+		json_array_append_new(list, json_pack("{s:s, s:s, s:I, s:O*}", "name", name, "role", get_str(t, "role", ""),
+						      "created-ms", (json_int_t)get_u64(t, "created-ms", 0), "expires-ms",
+						      json_object_get(t, "expires-ms")));
 	http_reply(req, 200, json_pack("{s:o}", "tokens", list));
 }
 
@@ -213,14 +218,23 @@ void api_token_put(struct http_request *req, json_t *body, void *ctx)
 {
 	struct updater *u = updater_of(ctx);
 	const char *name = http_segment(req, 0), *role = get_str(body, "role", "");
+	json_t *days = json_object_get(body, "days");
 	unsigned char random[24];
 	char token[64], hex[65];
 	enum right right;
 	unsigned int i;
 	json_t *t;
 
-	if (right_parse(role, &right) || strlen(name) >= NAME_SIZE) {
-		http_problem(req, 422, NULL, "a token has a short name, and a \"role\": agent, read, operate or admin");
+	if (right_parse(role, &right)) {
+		http_problem(req, 422, NULL, "a token has a \"role\": agent, read, operate or admin");
+		return;
+	}
+	if (!name_good(name)) {
+		http_problem(req, 422, NULL, "a token's name has " NAME_RULE);
+		return;
+	}
+	if (days && !(json_is_integer(days) && json_integer_value(days) >= 1 && json_integer_value(days) <= DAYS_MAX)) {
+		http_problem(req, 422, NULL, "a token's \"days\" are from 1 to %d; without them it never expires", DAYS_MAX);
 		return;
 	}
 	if (getrandom(random, sizeof(random), 0) != sizeof(random)) {
@@ -231,6 +245,8 @@ void api_token_put(struct http_request *req, json_t *body, void *ctx)
 		snprintf(token + 2 * i, 3, "%02x", random[i]);
 	auth_hash(token, hex);
 	t = json_pack("{s:s, s:s, s:I}", "sha256", hex, "role", role, "created-ms", (json_int_t)wall_ms());
+	if (days)
+		json_object_set_new(t, "expires-ms", json_integer(wall_ms() + json_integer_value(days) * 86400000));
 	updater_begin(u);
 	store_set_put(u->store, STORE_TOKENS, name, json_incref(t));
 	if (kept(u, req, name)) {
@@ -238,6 +254,25 @@ void api_token_put(struct http_request *req, json_t *body, void *ctx)
 		http_reply(req, 201, json_pack("{s:s, s:s, s:s}", "name", name, "role", role, "token", token));
 	}
 	json_decref(t);
+}
+
+void tokens_expire(struct updater *u)
+{
+	uint64_t now = wall_ms();
+	const char *name;
+	json_t *t;
+	void *next;
+
+	json_object_foreach_safe(u->tokens, next, name, t) {
+		if (get_u64(t, "expires-ms", UINT64_MAX) > now)
+			continue;
+		updater_begin(u);
+		store_set_put(u->store, STORE_TOKENS, name, NULL);
+		store_event(u->store, "token-expired", name, "it was a token for %s", get_str(t, "role", ""));
+		if (updater_commit(u))
+			log_err("token %s has expired, and the store can't forget it", name);
+		json_object_del(u->tokens, name);
+	}
 }
 
 void api_token_delete(struct http_request *req, json_t *body, void *ctx)
@@ -295,15 +330,17 @@ void api_backup_post(struct http_request *req, json_t *body, void *ctx)
 	const char *name = get_str(body, "name", "");
 	char dir[512], file[1024];
 	struct err e;
+	int ret;
 
-	if (!*name || strchr(name, '/') || *name == '.') {
-		http_problem(req, 422, NULL, "a backup has a \"name\", of a file beside the store");
+	if (!name_good(name)) {
+		http_problem(req, 422, NULL, "a backup has a \"name\", of a file beside the store: " NAME_RULE);
 		return;
 	}
 	snprintf(dir, sizeof(dir), "%s", ctl->conf.store);
 	snprintf(file, sizeof(file), "%s/%.255s", dirname(dir), name);
-	if (store_backup(ctl->updater->store, file, &e))
-		http_problem(req, store_is_etcd(ctl->conf.store) ? 409 : 507, NULL, "%s", e.text);
+	ret = store_backup(ctl->updater->store, file, &e);
+	if (ret)
+		http_problem(req, ret == -EEXIST || store_is_etcd(ctl->conf.store) ? 409 : 507, NULL, "%s", e.text);
 	else
 		http_reply(req, 201, json_pack("{s:s}", "file", file));
 }

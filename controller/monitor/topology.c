@@ -13,6 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "text.h"
+
 static const char *const roles[] = {
 	[TOPO_BORDER] = "border", [TOPO_CORE] = "core", [TOPO_AGG] = "agg", [TOPO_TOR] = "tor",
 	[TOPO_SMUX] = "smux",	  [TOPO_SERVER] = "server",
@@ -144,9 +146,8 @@ static int read_node(const char *file, Agnode_t *n, struct topo_node *node, stru
 	const char *key, *address, *capacity = attr(n, "capacity");
 	char *end;
 
-	if (strlen(name) >= NAME_SIZE || !*name || strpbrk(name, "/? \t\n") ||
-	    !strcmp(name, SMUX) || !strcmp(name, "internet"))
-		return err_set(e, -EINVAL, "%s: \"%.80s\" can't be the name of a node", file, name);
+	if (!name_good(name) || !strcmp(name, SMUX) || !strcmp(name, "internet"))
+		return err_set(e, -EINVAL, "%s: \"%.80s\" can't be the name of a node: " NAME_RULE, file, name);
 	snprintf(node->name, sizeof(node->name), "%s", name);
 	if (read_role(file, n, &node->role, e))
 		return -EINVAL;

@@ -6,11 +6,13 @@
 #include "store_priv.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "log.h"
 
@@ -141,19 +143,17 @@ static int get(struct store *s, enum table table, const char *key, char **value,
 	return ret;
 }
 
-/* open_private - a store holds the key of the deployment: a new file is its owner's alone, and of
- * one that is there already others get nothing from now on
- */
-static int open_private(const char *file, sqlite3 **db)
+/* private_file - make it for us alone, or take what others had of it: the deployment's key is in it */
+static int private_file(const char *file, int flags, struct err *e)
 {
-	mode_t mask = umask(077);
+	int fd = open(file, O_RDWR | O_CREAT | O_CLOEXEC | flags, 0600), ret = 0;
 	struct stat st;
-	int ret;
 
-	if (!stat(file, &st) && st.st_mode & 07)
-		chmod(file, st.st_mode & 0770);
-	ret = sqlite3_open(file, db);
-	umask(mask);
+	if (fd < 0)
+		return err_set(e, -errno, errno == EEXIST ? "%s: there is such a file already; it is left as it is" : "%s: %m", file);
+	if (!fstat(fd, &st) && (st.st_mode & 07) && S_ISREG(st.st_mode) && fchmod(fd, st.st_mode & 0770))
+		ret = err_set(e, -errno, "%s: others may read it, and that can't be changed: %m", file);
+	close(fd);
 	return ret;
 }
 
@@ -161,9 +161,12 @@ static int backup(struct store *s, const char *file, struct err *e)
 {
 	sqlite3_backup *b;
 	sqlite3 *to = NULL;
-	int ret = -EIO;
+	int ret = private_file(file, O_EXCL, e);
 
-	if (open_private(file, &to) != SQLITE_OK) {
+	if (ret)
+		return ret;
+	ret = -EIO;
+	if (sqlite3_open(file, &to) != SQLITE_OK) {
 		err_set(e, ret, "%s: %s", file, to ? sqlite3_errmsg(to) : "out of memory");
 		goto out;
 	}
@@ -290,7 +293,10 @@ int sqlite_open(struct store *s, const struct store_conf *conf, struct err *e)
 		return err_set(e, -ENOMEM, "store %s: out of memory", s->name);
 	s->impl = q;
 	s->ops = &ops;
-	if (open_private(conf->spec, &q->db) != SQLITE_OK) {
+	ret = private_file(conf->spec, 0, &why);
+	if (ret)
+		return err_set(e, ret, "store %s", why.text);
+	if (sqlite3_open(conf->spec, &q->db) != SQLITE_OK) {
 		failed(s, &why);
 		return err_set(e, -EIO, "store %s: %s", s->name, why.text);
 	}

@@ -395,6 +395,7 @@ bool drained_dip(const struct updater *u, const struct uvip *v, const char *dip)
 void streams_start(struct updater *u);
 void streams_stop(struct updater *u);
 void load_stop(struct updater *u);	/* api/fabric.c */
+void tokens_expire(struct updater *u);	/* api/operate.c */
 void assign_schedule(struct updater *u);
 void assign_soon(struct updater *u, const char *why);
 

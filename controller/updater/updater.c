@@ -216,6 +216,7 @@ static int tick(sd_event_source *s, uint64_t usec, void *ctx)
 	struct updater *u = ctx;
 
 	store_flush(u->store);
+	tokens_expire(u);
 	return once(u->ctl->loop, &u->tick_timer, TICK_MS, tick, u);
 }
 
@@ -306,6 +307,7 @@ int updater_start(struct controller *ctl, struct err *e)
 		goto err_stop;
 	streams_start(u);
 	u->tokens = store_set_all(u->store, STORE_TOKENS);
+	tokens_expire(u);
 	once(ctl->loop, &u->tick_timer, TICK_MS, tick, u);
 	assign_schedule(u);
 	store_event(u->store, "started", ctl->conf.name, "epoch %llu, %u VIPs",

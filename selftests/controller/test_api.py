@@ -178,7 +178,7 @@ def lost_updates(tap, lab):
 
 def stream(tap, lab):
     s = socket.create_connection(("127.0.0.1", lab.port), 10)
-    s.sendall(b"GET /v1/events HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n")
+    s.sendall(b"GET /v1/events HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n")
     s.settimeout(10)
     got = s.recv(4096)
     lab.move("203.0.113.3", "tor1")

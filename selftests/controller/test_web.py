@@ -8,6 +8,7 @@ usage: test_web.py [--shots DIR]    pictures to look at, instead of the test
 """
 import os
 import signal
+import sqlite3
 import sys
 import urllib.error
 import urllib.request
@@ -235,8 +236,15 @@ def configured(lab):
     """eight VIPs, some of them large, where the engine puts them"""
     lab.start()
     vips = [vip(n, DIPS[(n - 1) % 6:(n - 1) % 6 + 3], 4200 - 400 * n, {"internet": 0.7, f"tor{n % 4 + 1}": 0.3}) for n in range(1, 8)]
-    vips[6]["name"] = HOSTILE
     lab.put("/v1/config", {"vips": vips})
+    lab.settled()
+    lab.kill()	# a name that no API takes, of a store of before that
+    db = sqlite3.connect(lab.place.path("store.sqlite"))
+    for table in ("vip", "event"):
+        db.execute(f"UPDATE {table} SET value = replace(value, 'web7', ?)", (HOSTILE,))
+    db.commit()
+    db.close()
+    lab.start()
     lab.settled()
     lab.post("/v1/assign")
     lab.settled()

@@ -57,7 +57,7 @@ class TrustLab(Lab):
         self.sock = place.path("ctl.sock")
         self.conf = place.write("controller.conf",
                                 f"[controller]\nname=test\nlisten=127.0.0.1:{self.port} unix:{self.sock}\nstore={place.path('store.sqlite')}\n"
-                                f"topology={self.dot}\naggregate=203.0.113.0/24\nauth=required\nadmins=alice\nreaders=eve\n"
+                                f"topology={self.dot}\naggregate=203.0.113.0/24\nauth=required\nadmins=alice,uid:{os.geteuid()}\nreaders=eve\n"
                                 f"agents={','.join(list(self.host) + ['core1'])}\n{self.certificates.keys('ctl')}{extra}")
         self.callers, self.seq = {}, {}
 
