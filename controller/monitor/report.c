@@ -31,6 +31,7 @@
 #define BUDGET_MAX  2000
 #define BUDGET_PER_S 400
 #define PIECES_UNIT 64
+#define STRANGE_UNIT 4
 
 /* url_address - the address in an agent's URL; -EINVAL: it has a name, or is a socket */
 static int url_address(const char *url, struct addr *a)
@@ -168,6 +169,8 @@ json_t *report_dips(struct mhost *h, json_t *dips)
 	if (foreign)
 		offend(h->monitor, h->node->name, OFFEND_DIP, "%u DIPs in its report aren't its own, which is %s: left out", foreign,
 		       text);
+	if (h->strict)	/* the next such report is refused before it costs anything */
+		h->budget = fmax(h->budget - (double)strange / STRANGE_UNIT, -BUDGET_MAX);
 	if (strange && h->strict && h->settled)
 		offend(h->monitor, h->node->name, OFFEND_VIP, "%u DIPs in its report are of VIPs that have none there: left out", strange);
 	return out;
