@@ -225,7 +225,8 @@ def replaced_under_load():
         stop.set()
         sender.join()
     until(lambda: verdicts()["encap"] == sent[0], f"all {sent[0]} packets encapsulated; {verdicts()}")
-    equal({k for k, v in verdicts().items() if v and k not in ("encap", "pass")}, set(), "drops")
+    # nobody takes packets out of tunnels at these DIPs, and their kernel says so
+    equal({k for k, v in verdicts().items() if v and k not in ("encap", "pass", "outer-error")}, set(), "drops")
     frames, seen = receive(net.d, is_ipip, seconds=5, count=sent[0]), {}
     for frame in frames:
         seen.setdefault(struct.unpack("!H", frame[54:56])[0], set()).add(outer_dst(frame))
