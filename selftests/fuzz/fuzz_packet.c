@@ -61,9 +61,10 @@ static void good_answer(const __u8 *p, __u32 len)
 	if (!v4)
 		sum = duet_sum(p + 8, 32, len - at + DUET_PROTO_ICMPV6);
 	must(!duet_fold(duet_sum(p + at, len - at, sum)));
-	/* from whom the quoted packet was for, to whom it came from */
+	/* from whom the quoted packet was for, to whom it came from; where its time ran out, from the mux */
 	must(q[0] >> 4 == (v4 ? 4 : 6));
-	must(!memcmp(p + (v4 ? 12 : 8), q + (v4 ? 16 : 24), v4 ? 4 : 16));
+	must(p[at] == (v4 ? 11 : 3) ||
+	     !memcmp(p + (v4 ? 12 : 8), q + (v4 ? 16 : 24), v4 ? 4 : 16));
 	must(!memcmp(p + (v4 ? 16 : 24), q + (v4 ? 12 : 8), v4 ? 4 : 16));
 	must(v4 ? p[16] && p[16] != 127 && p[16] < 224 : p[24] != 0xff);
 	if (v4 && q[9] == DUET_PROTO_ICMP && (q[0] & 15) == 5)

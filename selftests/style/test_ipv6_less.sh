@@ -12,7 +12,7 @@ done
 echo 1..2
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-tar cf - Kbuild kmod/*.[ch] include/duet/*.h include/uapi/linux/*.h | tar xf - -C "$work"
+tar cf - Kbuild kmod/*.[ch] kmod/probe.sh include/duet/*.h include/uapi/linux/*.h | tar xf - -C "$work"
 grep -ohE 'CONFIG_(IPV6|INET6)\w*' "$build/include/generated/autoconf.h" | sed 's/^/#undef /' >"$work/less.h"
 log=$(nice make -s -C "$(realpath "$build")" M="$work" KCFLAGS="-include $work/less.h" modules 2>&1 | grep -v 'BTF generation')
 failed=0
