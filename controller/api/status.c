@@ -217,6 +217,7 @@ void api_status_get(struct http_request *req, json_t *body, void *ctx)
 		"name", ctl->conf.name, "version", DUET_VERSION, "epoch", (json_int_t)u->epoch,
 		"generation", (json_int_t)u->generation, "key-fingerprint", key_fingerprint(&u->keys[u->key], print),
 		"aggregate", ctl->conf.aggregate_text, "configured", u->configured);
+	json_object_set_new(o, "behind", json_boolean(u->behind));
 	if (u->raised_from)
 		json_object_set_new(o, "epoch-raised-from", json_integer(u->raised_from));
 	json_object_set_new(o, "vips", json_pack("{s:i, s:i, s:i, s:i}",

@@ -31,6 +31,7 @@ def powerful(tap, lab, what):
     tap.ok(until(lambda: all("203.0.113.9" in lab.mux[f"smux{s}"].vips for s in (1, 2, 3)), 10), "and take a new VIP")
     lab.as_delete("/v1/vips/203.0.113.9")
     lab.settled()
+    tap.ok(until(lambda: not lab.get("/v1/status")["behind"], 10), "with all muxes heard to obey it, its store isn't behind any more", lab.get("/v1/status"))
 
 
 class FenceLab(Lab):
