@@ -81,7 +81,7 @@ def rest(ns, port, method, path, body=None):
         connection.connect()
     try:
         data = body if isinstance(body, (str, type(None))) else json.dumps(body)
-        connection.request(method, path, data)
+        connection.request(method, path, data, {} if data is None else {"Content-Type": "application/json"})
         answer = connection.getresponse()
         text = answer.read().decode()
         try:

@@ -135,7 +135,7 @@ class World:
         if body is None and method in ("PUT", "POST"):
             body = "{}"
         try:
-            connection.request(method, path, body, headers or {})
+            connection.request(method, path, body, {**({} if body is None else {"Content-Type": "application/json"}), **(headers or {})})
             answer = connection.getresponse()
             return answer.status, answer.read(65536).decode("utf-8", "replace")
         finally:
