@@ -50,8 +50,11 @@ nothing()	# PREFIX - no namespace, no folder, no program
 	! compgen -G "/run/netns/$1*" >"$log" && ! compgen -G "/run/$1*" >>"$log" && ! pgrep -af "/run/$1" >>"$log"
 }
 
+mkdir -p "/run/${a}lab/ctl" && echo old | tee "/run/${a}lab/lab.json" >"/run/${a}lab/ctl/old.sqlite"
 "$lab" --prefix "$a" --servers 8 up >"$log" 2>&1
 ok $? "up with 8 servers"
+[ ! -e "/run/${a}lab/ctl/old.sqlite" ]
+ok $? "without the files of one that was killed"
 "$lab" --prefix "$b" --servers 4 up >"$log" 2>&1
 ok $? "a second one beside it, under another prefix"
 says "is up already" "$lab" --prefix "$a" up

@@ -134,6 +134,18 @@ class Testbed:
             raise Failed(f"another scripts/lab works with the prefix {self.prefix} at this moment") from None
         if not down and self.leftovers():
             raise Failed(f"a testbed with the prefix {self.prefix} is up already: scripts/lab down")
+        if not down:
+            self._forget()
+
+    def _forget(self):
+        """remove the files of a testbed that was killed: its store would be the new one's"""
+        rtnl.libc.umount2(f"{self.run}/bpf".encode(), rtnl.MNT_DETACH)
+        with os.scandir(self.run) as entries:
+            for entry in list(entries):
+                if entry.is_dir(follow_symlinks=False):
+                    shutil.rmtree(entry.path)
+                elif entry.name != "lock":
+                    os.unlink(entry.path)
 
     def leftovers(self):
         """names of namespaces with our prefix"""
