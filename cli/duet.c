@@ -25,7 +25,7 @@ static void usage(FILE *out)
 			fprintf(out, "  duet %s%s%s %s\n", c->object, c->verb ? " " : "",
 				c->verb ?: "", c->usage);
 	fputs("  -j, --json  print JSON      exit: 0 done, 1 refused, 2 usage\n"
-	      "  a device is made by `ip link add NAME type duet` and `ip link set NAME up`\n", out);
+	      "  a device is set up by `ip link set NAME up` and deleted by `ip link del NAME`\n", out);
 }
 
 int cli_open(struct cli *cli, struct err *e)

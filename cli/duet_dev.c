@@ -327,6 +327,18 @@ static int dev_set(struct cli *cli, int n, char **args)
 	return EXIT_OK;
 }
 
+static int dev_add(struct cli *cli, int n, char **args)
+{
+	enum duet_mode mode = DUET_MODE_HMUX;
+	struct err e;
+
+	if ((n != 1 && n != 3) || (n == 3 && strcmp(args[1], "mode")))
+		return cli_usage("dev add NAME [mode hmux|smux]");
+	if (n == 3 && mode_parse(args[2], &mode))
+		return cli_usage("a mode is hmux or smux, not \"%s\"", args[2]);
+	return duet_nl_dev_add(args[0], mode, &e) ? cli_refused(&e, NULL) : EXIT_OK;
+}
+
 static int port_change(struct cli *cli, int n, char **args, bool add)
 {
 	struct err e;
@@ -386,6 +398,7 @@ static int stats(struct cli *cli, int n, char **args)
 
 const struct command dev_commands[] = {
 	{ "dev", "show", dev_show, "[DEV [key|key1]]" },
+	{ "dev", "add", dev_add, "NAME [mode hmux|smux]" },
 	{ "dev", "set", dev_set, "DEV [mode hmux|smux] [key FILE|-|HEX32|none] [key1 FILE|-|HEX32|none] [local ADDR|none] [keepalive MS] [limits [vips N] [rules N] [members N] [tunnels N] [backends N]] [flows [max N] [rate N] [new S] [tcp S] [fin S] [other S]]" },
 	{ "port", "add", port_add, "DEV PORT ..." },
 	{ "port", "del", port_del, "DEV PORT ..." },

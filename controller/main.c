@@ -125,6 +125,13 @@ static int part_url(struct controller *ctl, const char *file, enum role part, co
 	return 0;
 }
 
+static int check_aggregate(const char *file, const char *key, const char *text, const struct prefix *p, struct err *e)
+{
+	const char *why = prefix_not_hosts(p);
+
+	return why ? err_set(e, -EINVAL, "%s: [controller] %s = %s can't hold VIPs: it is %s", file, key, text, why) : 0;
+}
+
 static int config_read(struct controller *ctl, const struct daemon_opts *opts, struct err *e)
 {
 	struct config *conf = &ctl->conf;
@@ -162,6 +169,9 @@ static int config_read(struct controller *ctl, const struct daemon_opts *opts, s
 			opts->config, conf->aggregate6_text);
 		goto err_free;
 	}
+	if ((conf->aggregate_text && check_aggregate(opts->config, "aggregate", conf->aggregate_text, &conf->aggregate, e)) ||
+	    (conf->aggregate6_text && check_aggregate(opts->config, "aggregate6", conf->aggregate6_text, &conf->aggregate6, e)))
+		goto err_free;
 	/* each part needs only those it talks to: the monitor the updater, the updater both others */
 	if (((ctl->roles & ROLE_UPDATER) &&
 	     (part_url(ctl, opts->config, ROLE_MONITOR, "monitor", conf->monitor, ctl->monitor_url,
@@ -197,7 +207,7 @@ static int check(struct controller *ctl, struct err *e)
 		return -EINVAL;
 	if (!(ctl->roles & ROLE_MONITOR))
 		return 0;
-	ret = topology_read(ctl->conf.topology, &topo, e);
+	ret = topology_load(ctl, &topo, e);
 	if (!ret)
 		topology_free(&topo);
 	return ret;

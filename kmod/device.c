@@ -9,6 +9,7 @@
 #include "backend.h"
 #include "compat.h"
 #include "flow.h"
+#include "guard.h"
 #include "guest.h"
 #include "icmp.h"
 #include "netlink.h"
@@ -20,6 +21,8 @@
 #include <linux/ip.h>
 #include <linux/ipv6.h>
 #include <linux/module.h>
+#include <net/addrconf.h>
+#include <net/ip_tunnels.h>
 #include <net/rtnetlink.h>
 
 static unsigned int duet_net_id __read_mostly;
@@ -131,6 +134,8 @@ static void duet_setup(struct net_device *dev)
 	dev->netdev_ops = &duet_netdev_ops;
 	SET_NETDEV_DEVTYPE(dev, &duet_type);
 	dev->type = ARPHRD_NONE;
+	/* the protocol of a packet of AF_PACKET that doesn't name it */
+	dev->header_ops = &ip_tunnel_header_ops;
 	dev->flags = IFF_NOARP;
 	dev->priv_flags |= IFF_NO_QUEUE;
 	dev->hard_header_len = 0;
@@ -195,18 +200,90 @@ static void duet_detach(struct duet_net *dn, struct net *net)
 		duet_icmp_detach(net);
 }
 
+static const struct nla_policy duet_link_policy[IFLA_DUET_MAX + 1] = {
+	[IFLA_DUET_MODE]   = NLA_POLICY_MAX(NLA_U32, DUET_MODE_SMUX),
+	[IFLA_DUET_LOCAL4] = { .type = NLA_REJECT },
+	[IFLA_DUET_LOCAL6] = { .type = NLA_REJECT },
+	[IFLA_DUET_PORTS]  = { .type = NLA_REJECT },
+	[IFLA_DUET_VIPS]   = { .type = NLA_REJECT },
+};
+
+static int duet_validate(struct nlattr *tb[], struct nlattr *data[],
+			 struct netlink_ext_ack *extack)
+{
+	if (tb[IFLA_ADDRESS]) {
+		NL_SET_ERR_MSG_ATTR(extack, tb[IFLA_ADDRESS],
+				    "a mux has no link-layer address");
+		return -EINVAL;
+	}
+	return 0;
+}
+
+static int duet_changelink(struct net_device *dev, struct nlattr *tb[],
+			   struct nlattr *data[], struct netlink_ext_ack *extack)
+{
+	NL_SET_ERR_MSG(extack, "a mux is changed by the duet netlink family: duet dev set");
+	return -EOPNOTSUPP;
+}
+
+static size_t duet_link_size(const struct net_device *dev)
+{
+	return 3 * nla_total_size(sizeof(u32)) +
+	       nla_total_size(sizeof(struct in_addr)) +
+	       nla_total_size(sizeof(struct in6_addr));
+}
+
+/* Anybody may read links, so nothing secret is here. Called under rtnl, which
+ * doesn't keep the configuration still.
+ */
+static int duet_fill_link(struct sk_buff *skb, const struct net_device *dev)
+{
+	const struct duet_dev *dd = netdev_priv(dev);
+	__be32 local4 = READ_ONCE(dd->local4);
+	const struct in6_addr *local6;
+	int ret = 0;
+
+	if (nla_put_u32(skb, IFLA_DUET_MODE, READ_ONCE(dd->mode)) ||
+	    (local4 && nla_put_in_addr(skb, IFLA_DUET_LOCAL4, local4)) ||
+	    nla_put_u32(skb, IFLA_DUET_PORTS, READ_ONCE(dd->n_ports)) ||
+	    nla_put_u32(skb, IFLA_DUET_VIPS, READ_ONCE(dd->used.vips)))
+		return -EMSGSIZE;
+	rcu_read_lock();
+	local6 = duet_local6(dd);
+	if (local6)
+		ret = nla_put_in6_addr(skb, IFLA_DUET_LOCAL6, local6);
+	rcu_read_unlock();
+	return ret;
+}
+
+/* duet_no_address - a mux is no host: IPv6 gives it no address of its own, so
+ * nothing is sent into it by itself
+ */
+static void duet_no_address(struct net_device *dev)
+{
+#if IS_ENABLED(CONFIG_IPV6)
+	struct inet6_dev *in6_dev = __in6_dev_get(dev);
+
+	if (in6_dev)
+		in6_dev->cnf.addr_gen_mode = IN6_ADDR_GEN_MODE_NONE;
+#endif
+}
+
 #if DUET_HAVE_NEWLINK_PARAMS
 static int duet_newlink(struct net_device *dev,
 			struct rtnl_newlink_params *params,
 			struct netlink_ext_ack *extack)
+{
+	struct nlattr **data = params->data;
 #else
 static int duet_newlink(struct net *src_net, struct net_device *dev,
 			struct nlattr *tb[], struct nlattr *data[],
 			struct netlink_ext_ack *extack)
-#endif
 {
+#endif
 	struct duet_dev *dd = netdev_priv(dev);
 	struct duet_net *dn = duet_pernet(dev_net(dev));
+	struct duet_flows *flows = NULL;
 	int cpu, v, ret;
 
 	duet_account(dn, duet_dev_bytes());
@@ -220,7 +297,8 @@ static int duet_newlink(struct net *src_net, struct net_device *dev,
 	INIT_LIST_HEAD(&dd->node);
 	ida_init(&dd->slot_ids);
 	duet_keepalive_init(dd);
-	dd->mode = DUET_MODE_HMUX;
+	dd->mode = data && data[IFLA_DUET_MODE] ?
+		   nla_get_u32(data[IFLA_DUET_MODE]) : DUET_MODE_HMUX;
 	dd->limits = *duet_dev_preset(dd->mode);
 	dd->flow_config = duet_flow_default;
 
@@ -235,17 +313,27 @@ static int duet_newlink(struct net *src_net, struct net_device *dev,
 		for (v = 0; v < __DUET_VERDICT_MAX; v++)
 			u64_stats_init(&per_cpu_ptr(dd->verdicts, cpu)->v[v].syncp);
 
+	if (dd->mode == DUET_MODE_SMUX) {
+		flows = duet_flows_new(dn, dd->flow_config.max, extack);
+		ret = PTR_ERR_OR_ZERO(flows);
+		if (ret)
+			goto err_free_verdicts;
+	}
+
 	ret = duet_attach(dn, dd->net);
 	if (ret)
-		goto err_free_verdicts;
+		goto err_discard_flows;
 	ret = register_netdevice(dev);
 	if (ret)
 		goto err_detach;
 	/* only now: register_netdevice() would call it on failure */
 	dev->priv_destructor = duet_destructor;
+	duet_no_address(dev);
 
 	mutex_lock(&dn->lock);
 	strscpy(dd->name, dev->name, sizeof(dd->name));
+	if (flows)
+		duet_flows_set(dd, &dd->flow_config, flows);
 	list_add_tail_rcu(&dd->node, &dn->devices);
 	dn->seq++;
 	duet_nl_notify_dev(dd, false, true, NULL);
@@ -254,6 +342,8 @@ static int duet_newlink(struct net *src_net, struct net_device *dev,
 
 err_detach:
 	duet_detach(dn, dd->net);
+err_discard_flows:
+	duet_flows_discard(dn, flows);
 err_free_verdicts:
 	free_percpu(dd->verdicts);
 err_free_vips:
@@ -285,11 +375,17 @@ static void duet_dellink(struct net_device *dev, struct list_head *head)
 }
 
 struct rtnl_link_ops duet_link_ops __read_mostly = {
-	.kind	   = "duet",
-	.priv_size = sizeof(struct duet_dev),
-	.setup	   = duet_setup,
-	.newlink   = duet_newlink,
-	.dellink   = duet_dellink,
+	.kind	    = "duet",
+	.maxtype    = IFLA_DUET_MAX,
+	.policy	    = duet_link_policy,
+	.priv_size  = sizeof(struct duet_dev),
+	.setup	    = duet_setup,
+	.validate   = duet_validate,
+	.newlink    = duet_newlink,
+	.changelink = duet_changelink,
+	.dellink    = duet_dellink,
+	.get_size   = duet_link_size,
+	.fill_info  = duet_fill_link,
 };
 
 /* duet_dev_renamed - names of netdevs change under rtnl, and are read without: so
@@ -306,6 +402,22 @@ static void duet_dev_renamed(struct duet_dev *dd, const struct net_device *dev)
 			strscpy(port->name, dev->name, sizeof(port->name));
 }
 
+/* duet_netdev_upper - a port that became a member of a bridge would get nothing
+ * any more, without a word
+ */
+static int duet_netdev_upper(struct duet_net *dn, struct net_device *dev,
+			     struct netdev_notifier_changeupper_info *info)
+{
+	int ret;
+
+	if (!info->master || !info->linking)
+		return NOTIFY_DONE;
+	mutex_lock(&dn->lock);
+	ret = duet_port_joins(dn, dev, info->upper_dev, info->info.extack);
+	mutex_unlock(&dn->lock);
+	return notifier_from_errno(ret);
+}
+
 /* Netdevs that leave their namespace stop being ports. */
 static int duet_netdev_event(struct notifier_block *nb, unsigned long event,
 			     void *ptr)
@@ -314,6 +426,8 @@ static int duet_netdev_event(struct notifier_block *nb, unsigned long event,
 	struct duet_net *dn = duet_pernet(dev_net(dev));
 	struct duet_dev *dd;
 
+	if (event == NETDEV_PRECHANGEUPPER)
+		return duet_netdev_upper(dn, dev, ptr);
 	if (event != NETDEV_UNREGISTER && event != NETDEV_CHANGENAME)
 		return NOTIFY_DONE;
 	mutex_lock(&dn->lock);
@@ -375,14 +489,24 @@ int duet_device_init(void)
 	ret = register_netdevice_notifier(&duet_notifier);
 	if (ret)
 		return ret;
+	ret = duet_guard_init();
+	if (ret)
+		goto err_notifier;
 	ret = rtnl_link_register(&duet_link_ops);
 	if (ret)
-		unregister_netdevice_notifier(&duet_notifier);
+		goto err_guard;
+	return 0;
+
+err_guard:
+	duet_guard_exit();
+err_notifier:
+	unregister_netdevice_notifier(&duet_notifier);
 	return ret;
 }
 
 void duet_device_exit(void)
 {
 	rtnl_link_unregister(&duet_link_ops);
+	duet_guard_exit();
 	unregister_netdevice_notifier(&duet_notifier);
 }

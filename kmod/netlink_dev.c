@@ -4,6 +4,7 @@
  */
 #include "netlink.h"
 #include "compat.h"
+#include "guard.h"
 #include "netlink_get.h"
 #include "netlink_parse.h"
 #include "vip.h"
@@ -98,31 +99,38 @@ static int duet_parse_keys(struct duet_dev *dd, struct nlattr **attrs,
 	return 0;
 }
 
-static int duet_parse_locals(struct nlattr **attrs, struct duet_dev_config *c,
+/* duet_parse_local - *addr: as it is; all zero: none */
+static int duet_parse_local(struct duet_dev *dd, const struct nlattr *attr,
+			    struct in6_addr *addr, struct netlink_ext_ack *extack)
+{
+	struct in6_addr was = *addr;
+	int ret;
+
+	if (!attr)
+		return 0;
+	memset(addr, 0, sizeof(*addr));
+	if (!memcmp(nla_data(attr), addr, nla_len(attr)))
+		return 0;
+	ret = duet_parse_addr(attr, "local address", addr, extack);
+	if (ret || ipv6_addr_equal(addr, &was))
+		return ret;
+	ret = duet_guard_local(dd, addr, extack);
+	if (ret)
+		NL_SET_BAD_ATTR(extack, attr);
+	return ret;
+}
+
+static int duet_parse_locals(struct duet_dev *dd, struct nlattr **attrs,
+			     struct duet_dev_config *c,
 			     struct netlink_ext_ack *extack)
 {
-	if (attrs[DUET_A_LOCAL4]) {
-		c->local4 = nla_get_in_addr(attrs[DUET_A_LOCAL4]);
-		if (c->local4 &&
-		    (ipv4_is_multicast(c->local4) || ipv4_is_zeronet(c->local4) ||
-		     ipv4_is_loopback(c->local4) || ipv4_is_lbcast(c->local4))) {
-			NL_SET_ERR_MSG_ATTR(extack, attrs[DUET_A_LOCAL4],
-					    "local address is no unicast address of a host");
-			return -EINVAL;
-		}
-	}
-	if (attrs[DUET_A_LOCAL6]) {
-		c->local6 = nla_get_in6_addr(attrs[DUET_A_LOCAL6]);
-		if (!ipv6_addr_any(&c->local6) &&
-		    !duet_has_ipv6(attrs[DUET_A_LOCAL6], "local address", extack))
-			return -EAFNOSUPPORT;
-		if (!ipv6_addr_any(&c->local6) && !duet_addr6_routable(&c->local6)) {
-			NL_SET_ERR_MSG_ATTR(extack, attrs[DUET_A_LOCAL6],
-					    "local address is no unicast address that can be routed");
-			return -EINVAL;
-		}
-	}
-	return 0;
+	struct in6_addr mapped;
+	int ret;
+
+	ipv6_addr_set_v4mapped(c->local4, &mapped);
+	ret = duet_parse_local(dd, attrs[DUET_A_LOCAL4], &mapped, extack);
+	c->local4 = mapped.s6_addr32[3];
+	return ret ?: duet_parse_local(dd, attrs[DUET_A_LOCAL6], &c->local6, extack);
 }
 
 static int duet_parse_dev(struct duet_dev *dd, struct nlattr **attrs,
@@ -140,7 +148,7 @@ static int duet_parse_dev(struct duet_dev *dd, struct nlattr **attrs,
 	ret = duet_parse_keys(dd, attrs, c, extack);
 	if (ret)
 		return ret;
-	ret = duet_parse_locals(attrs, c, extack);
+	ret = duet_parse_locals(dd, attrs, c, extack);
 	if (ret)
 		return ret;
 	if (c->mode != dd->mode) {
@@ -259,7 +267,7 @@ again:
 			flows = NULL;
 		}
 	}
-	dd->mode = c.mode;
+	WRITE_ONCE(dd->mode, c.mode);
 	dd->limits = c.limits;
 	dd->flow_config = c.flows;
 	duet_set_keys(dd, c.keys);

@@ -6,6 +6,7 @@
 #include "netlink_parse.h"
 #include "compat.h"
 
+#include <duet/address.h>
 #include <linux/sort.h>
 #include <net/ipv6.h>
 
@@ -63,19 +64,11 @@ const struct nla_policy duet_flow_policy[DUET_A_FLOW_MAX + 1] = {
 	[DUET_A_FLOW_DPORT] = { .type = NLA_U16 },
 };
 
-bool duet_addr6_routable(const struct in6_addr *addr)
-{
-	int type = ipv6_addr_type(addr);
-
-	return type & IPV6_ADDR_UNICAST && !ipv6_addr_v4mapped(addr) &&
-	       !(type & (IPV6_ADDR_LOOPBACK | IPV6_ADDR_LINKLOCAL));
-}
-
 /* duet_has_ipv6 - nothing of IPv6 is configured where the kernel has none: its
  * routing tables aren't there, and the data path doesn't ask
  */
-bool duet_has_ipv6(const struct nlattr *attr, const char *what,
-		   struct netlink_ext_ack *extack)
+static bool duet_has_ipv6(const struct nlattr *attr, const char *what,
+			  struct netlink_ext_ack *extack)
 {
 	if (ipv6_mod_enabled())
 		return true;
@@ -88,36 +81,35 @@ bool duet_has_ipv6(const struct nlattr *attr, const char *what,
 int duet_parse_addr(const struct nlattr *attr, const char *what,
 		    struct in6_addr *addr, struct netlink_ext_ack *extack)
 {
+	char text[DUET_ADDR_TEXT];
+	const char *class;
+
 	if (!attr) {
 		DUET_EXTACK_FMT(extack, "%s: no address", what);
 		return -EINVAL;
 	}
 	if (nla_len(attr) == 4) {
-		__be32 v4 = nla_get_in_addr(attr);
-
-		if (ipv4_is_zeronet(v4) || ipv4_is_multicast(v4) ||
-		    ipv4_is_loopback(v4) || ipv4_is_lbcast(v4)) {
-			DUET_EXTACK_FMT(extack, "%s %pI4 is no unicast address of a host",
-					what, &v4);
-			NL_SET_BAD_ATTR(extack, attr);
-			return -EINVAL;
-		}
-		ipv6_addr_set_v4mapped(v4, addr);
-		return 0;
-	}
-	if (nla_len(attr) == 16 && !duet_has_ipv6(attr, what, extack))
-		return -EAFNOSUPPORT;
-	if (nla_len(attr) == 16) {
+		ipv6_addr_set_v4mapped(nla_get_in_addr(attr), addr);
+	} else if (nla_len(attr) == 16) {
+		if (!duet_has_ipv6(attr, what, extack))
+			return -EAFNOSUPPORT;
 		*addr = nla_get_in6_addr(attr);
-		if (duet_addr6_routable(addr))
-			return 0;
-		DUET_EXTACK_FMT(extack, "%s %pI6c is no unicast address that can be routed",
-				what, addr);
-		NL_SET_BAD_ATTR(extack, attr);
-		return -EINVAL;
+		if (ipv6_addr_v4mapped(addr)) {
+			DUET_EXTACK_FMT(extack, "%s %pI6c: an IPv4 address is given in 4 bytes",
+					what, addr);
+			goto err_attr;
+		}
+	} else {
+		DUET_EXTACK_FMT(extack, "%s: an address is 4 or 16 bytes, not %d",
+				what, nla_len(attr));
+		goto err_attr;
 	}
-	DUET_EXTACK_FMT(extack, "%s: an address is 4 or 16 bytes, not %d", what,
-			nla_len(attr));
+	class = duet_addr_class_text(duet_addr_class(addr->s6_addr));
+	if (!class)
+		return 0;
+	DUET_EXTACK_FMT(extack, "%s %s is %s", what, duet_addr_text(text, addr),
+			class);
+err_attr:
 	NL_SET_BAD_ATTR(extack, attr);
 	return -EINVAL;
 }

@@ -25,12 +25,9 @@ static inline int duet_parse_nest(struct nlattr *tb[], int max,
 	return nla_parse_nested(tb, max, nest, NULL, extack);
 }
 
-/* duet_addr6_routable - unicast, and of more than one link */
-bool duet_addr6_routable(const struct in6_addr *addr);
-/* duet_has_ipv6 - false: refused with a sentence that `what` begins */
-bool duet_has_ipv6(const struct nlattr *attr, const char *what,
-		   struct netlink_ext_ack *extack);
-/* attr may be NULL: refused; `what` begins the sentence */
+/* duet_parse_addr - of a host (duet/address.h). attr may be NULL: refused; `what`
+ * begins the sentence.
+ */
 int duet_parse_addr(const struct nlattr *attr, const char *what,
 		    struct in6_addr *addr, struct netlink_ext_ack *extack);
 int duet_parse_vip_addr(const struct nlattr *nest, struct in6_addr *addr,

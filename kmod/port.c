@@ -1,7 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Ports: netdevs whose ingress hook feeds a mux. The hook sits before routing,
- * bridging and bonding, so a switch port is taken as it is.
+ * Ports: netdevs whose ingress hook feeds a mux, before routing.
+ *
+ * The hook of a netdev sees what arrives for that netdev's own MAC address. A
+ * member of a bridge, bond or team has, for it, the wrong one: frames for the
+ * bridge's address come by any member, and a bond's idle member gets copies. So
+ * only the device that has the IP address is a port, and its members can't be.
+ * A macvlan (VRRP) beside the port's own address is a port of its own.
  */
 #include "port.h"
 #include "compat.h"
@@ -62,12 +67,37 @@ static struct duet_port *duet_port_find(struct duet_dev *dd, u32 ifindex)
 	return NULL;
 }
 
-int duet_port_add(struct duet_net *dn, struct duet_dev *dd,
-		  struct net_device *dev, struct netlink_ext_ack *extack)
+/* duet_port_master - the netdev that takes what arrives on dev, NULL: dev does.
+ * rtnl held.
+ */
+static const struct net_device *duet_port_master(struct net_device *dev)
 {
+	struct net_device *master = netdev_master_upper_dev_get(dev);
+
+	/* a VRF takes nothing away: its member has the IP address */
+	return master && !netif_is_l3_master(master) ? master : NULL;
+}
+
+/* duet_port_macvlan - a macvlan above dev that is no port of dd, or NULL. rtnl
+ * and duet_net->lock held.
+ */
+static const struct net_device *duet_port_macvlan(struct duet_dev *dd,
+						  struct net_device *dev)
+{
+	struct net_device *upper;
+	struct list_head *iter;
+
+	netdev_for_each_upper_dev_rcu(dev, upper, iter)
+		if (netif_is_macvlan(upper) && !duet_port_find(dd, upper->ifindex))
+			return upper;
+	return NULL;
+}
+
+static int duet_port_check(struct duet_net *dn, struct duet_dev *dd,
+			   struct net_device *dev, struct netlink_ext_ack *extack)
+{
+	const struct net_device *master;
 	struct duet_dev *other;
-	struct duet_port *port;
-	int ret;
 
 	ASSERT_RTNL();
 	if (dev->rtnl_link_ops == &duet_link_ops) {
@@ -76,6 +106,12 @@ int duet_port_add(struct duet_net *dn, struct duet_dev *dd,
 	}
 	if (dev->flags & IFF_LOOPBACK) {
 		NL_SET_ERR_MSG(extack, "the loopback device can't be a port");
+		return -EINVAL;
+	}
+	master = duet_port_master(dev);
+	if (master) {
+		DUET_EXTACK_FMT(extack, "%s is a member of %s: make %s the port",
+				dev->name, master->name, master->name);
 		return -EINVAL;
 	}
 	list_for_each_entry(other, &dn->devices, node) {
@@ -93,7 +129,19 @@ int duet_port_add(struct duet_net *dn, struct duet_dev *dd,
 		NL_SET_ERR_MSG(extack, "the mux has as many ports as it can");
 		return -ENOSPC;
 	}
+	return 0;
+}
 
+int duet_port_add(struct duet_net *dn, struct duet_dev *dd,
+		  struct net_device *dev, struct netlink_ext_ack *extack)
+{
+	const struct net_device *macvlan;
+	struct duet_port *port;
+	int ret;
+
+	ret = duet_port_check(dn, dd, dev, extack);
+	if (ret)
+		return ret;
 	port = kzalloc(sizeof(*port), GFP_KERNEL_ACCOUNT);
 	if (!port) {
 		NL_SET_ERR_MSG(extack, "out of memory for the port");
@@ -114,16 +162,25 @@ int duet_port_add(struct duet_net *dn, struct duet_dev *dd,
 		return ret;
 	}
 	netdev_hold(dev, &port->tracker, GFP_KERNEL);
+	/* what hardware merged can't be sent on as the packets it was */
+	dev_disable_lro(dev);
 	list_add_tail(&port->node, &dd->ports);
-	dd->n_ports++;
+	WRITE_ONCE(dd->n_ports, dd->n_ports + 1);
 	duet_dev_changed(dd);
+	/* a warning: the port is there */
+	rcu_read_lock();
+	macvlan = duet_port_macvlan(dd, dev);
+	if (macvlan)
+		DUET_EXTACK_FMT(extack, "%s: packets for %s's MAC address need it as a port, too",
+				dev->name, macvlan->name);
+	rcu_read_unlock();
 	return 0;
 }
 
 static void duet_port_remove(struct duet_dev *dd, struct duet_port *port)
 {
 	list_del(&port->node);
-	dd->n_ports--;
+	WRITE_ONCE(dd->n_ports, dd->n_ports - 1);
 	nf_unregister_net_hook(dd->net, &port->ops);
 	netdev_put(port->dev, &port->tracker);
 	kfree_rcu(port, rcu);
@@ -163,4 +220,22 @@ bool duet_port_gone(struct duet_dev *dd, const struct net_device *dev)
 		return false;
 	duet_port_remove(dd, port);
 	return true;
+}
+
+int duet_port_joins(struct duet_net *dn, struct net_device *dev,
+		    const struct net_device *master,
+		    struct netlink_ext_ack *extack)
+{
+	struct duet_dev *dd;
+
+	if (netif_is_l3_master(master))
+		return 0;
+	list_for_each_entry(dd, &dn->devices, node) {
+		if (!duet_port_find(dd, dev->ifindex))
+			continue;
+		DUET_EXTACK_FMT(extack, "%s is a port of %s: make %s its port first",
+				dev->name, dd->name, master->name);
+		return -EBUSY;
+	}
+	return 0;
 }

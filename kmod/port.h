@@ -25,6 +25,10 @@ int duet_port_del(struct duet_dev *dd, u32 ifindex,
  * of any of them when it returns.
  */
 void duet_port_flush(struct duet_dev *dd);
+/* duet_port_joins - may dev become a member of master; rtnl and lock held */
+int duet_port_joins(struct duet_net *dn, struct net_device *dev,
+		    const struct net_device *master,
+		    struct netlink_ext_ack *extack);
 /* duet_port_gone - a netdev leaves the namespace; lock held */
 bool duet_port_gone(struct duet_dev *dd, const struct net_device *dev);
 

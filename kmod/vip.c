@@ -5,6 +5,7 @@
  */
 #include "vip.h"
 #include "compat.h"
+#include "guard.h"
 #include "guest.h"
 #include "netlink.h"
 #include "percpu.h"
@@ -430,6 +431,11 @@ static int duet_check_dips(struct duet_dev *dd,
 					duet_addr_text(text, &dip));
 			return -EINVAL;
 		}
+		if (!duet_tunnel_find(dd, dip.s6_addr)) {
+			ret = duet_guard_dip(dd, &dip, extack);
+			if (ret)
+				return ret;
+		}
 		ret = duet_check_drain(dd, config->dips[i].down, extack);
 		if (ret)
 			return ret;
@@ -439,7 +445,7 @@ static int duet_check_dips(struct duet_dev *dd,
 				duet_addr_text(text, &config->addr));
 		return -EINVAL;
 	}
-	return 0;
+	return is_new ? duet_guard_vip(dd, &config->addr, extack) : 0;
 }
 
 static long duet_vip_bytes(void)

@@ -219,6 +219,10 @@ duet_xmit(struct duet_dev *dd, const struct duet_rules *rules,
 	if (unlikely(!fits && duet_too_big(dd, rules, tunnel, skb, t, mtu)))
 		goto drop;
 
+	/* merged by hardware on a device below that began to after it became a port */
+	verdict = DUET_VERDICT_DROP_HEADER;
+	if (unlikely(skb_is_gso(skb) && skb_warn_if_lro(skb)))
+		goto drop;
 	verdict = DUET_VERDICT_DROP_MEMORY;
 	if (unlikely(skb_cow_head(skb, LL_RESERVED_SPACE(route->dst->dev) + outer)))
 		goto drop;

@@ -5,6 +5,7 @@
 #include "addr.h"
 
 #include <arpa/inet.h>
+#include <duet/address.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -43,6 +44,16 @@ bool addr_is_none(const struct addr *a)
 	static const struct addr none;
 
 	return !memcmp(a, &none, sizeof(none));
+}
+
+const char *addr_not_host(const struct addr *a)
+{
+	return duet_addr_class_text(duet_addr_class(a->b));
+}
+
+const char *addr_host_parse(const char *s, struct addr *a)
+{
+	return addr_parse(s, a) ? "not an address" : addr_not_host(a);
 }
 
 int addr_cmp(const struct addr *a, const struct addr *b)
@@ -135,6 +146,27 @@ bool prefix_holds(const struct prefix *p, const struct addr *a)
 {
 	return addr_is_v4(&p->addr) == addr_is_v4(a) &&
 	       bits_equal(p->addr.b, a->b, prefix_bits(p));
+}
+
+const char *prefix_not_hosts(const struct prefix *p)
+{
+	/* the classes that lie in the midst of a /8; of all others an end of p is one */
+	static const struct addr inside[] = {
+		{ { [10] = 0xff, 0xff, 169, 254 } },
+		{ { 0xfe, 0x80 } },
+	};
+	struct addr last = p->addr;
+	const char *why = addr_not_host(&p->addr);
+	unsigned int i;
+
+	if (p->len < 8)
+		return "wider than a /8";
+	for (i = prefix_bits(p); i < 128; i++)
+		last.b[i / 8] |= 0x80 >> (i % 8);
+	why = why ? why : addr_not_host(&last);
+	for (i = 0; !why && i < 2; i++)
+		why = prefix_holds(p, &inside[i]) ? addr_not_host(&inside[i]) : NULL;
+	return why;
 }
 
 int addr_port_parse(const char *s, struct addr *a, uint16_t *port)

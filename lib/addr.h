@@ -20,6 +20,12 @@ int addr_parse(const char *s, struct addr *a);
 const char *addr_str(const struct addr *a, char *buf);
 bool addr_is_v4(const struct addr *a);
 bool addr_is_none(const struct addr *a);
+/* addr_not_host - why no machine can be reached at a, to follow "it is"; NULL: one can
+ * (include/duet/address.h has the classes)
+ */
+const char *addr_not_host(const struct addr *a);
+/* addr_host_parse - addr_parse() of what a machine can be reached at; NULL, or why it isn't */
+const char *addr_host_parse(const char *s, struct addr *a);
 int addr_cmp(const struct addr *a, const struct addr *b);
 /* addr_raw - the 4 or 16 bytes as netlink wants them, *len set */
 const void *addr_raw(const struct addr *a, size_t *len);
@@ -36,6 +42,10 @@ int prefix_parse(const char *s, struct prefix *p);
 /* host_prefix - a/32 or a/128 */
 struct prefix host_prefix(const struct addr *a);
 bool prefix_holds(const struct prefix *p, const struct addr *a);
+/* prefix_not_hosts - why p can't be a prefix of VIPs: it is, or has in it, what no
+ * machine can be reached at; NULL: it can
+ */
+const char *prefix_not_hosts(const struct prefix *p);
 
 /* "10.250.0.1:8470", "[2001:db8::1]:8470" */
 int addr_port_parse(const char *s, struct addr *a, uint16_t *port);

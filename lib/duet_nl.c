@@ -5,6 +5,7 @@
  * duet_nl_events.c.
  */
 #include "duet_nl_priv.h"
+#include "log.h"
 
 #include <errno.h>
 #include <linux/genetlink.h>
@@ -36,9 +37,9 @@ static void nl_socket_size(int fd, int size)
 		setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
 }
 
-struct mnl_socket *nl_socket(void)
+struct mnl_socket *nl_socket(int protocol)
 {
-	struct mnl_socket *s = mnl_socket_open2(NETLINK_GENERIC, SOCK_CLOEXEC);
+	struct mnl_socket *s = mnl_socket_open2(protocol, SOCK_CLOEXEC);
 
 	if (!s)
 		return NULL;
@@ -91,6 +92,7 @@ static int nl_done(const struct nlmsghdr *nlh, char *why, size_t size)
 {
 	int error = *(const int *)mnl_nlmsg_get_payload(nlh);
 
+	why[0] = '\0';
 	if (error >= 0)
 		return 0;
 	nl_sentence(nlh, sizeof(error), error, why, size);
@@ -125,6 +127,8 @@ static int nl_answer(struct duet_nl *nl, uint32_t seq, mnl_cb_t cb, void *ctx, s
 								      nl_error(nlh, why, sizeof(why));
 				if (ret)
 					return err_set(e, ret, "%s", why);
+				if (why[0])	/* done, with a warning */
+					log_warn("%s", why);
 				if (bad)
 					return err_set(e, bad, "can't read the kernel's answer: %s", strerror(-bad));
 				return interrupted ? err_set(e, -EINTR, "changes went on while it was read") : 0;
@@ -245,7 +249,7 @@ int duet_nl_open(struct duet_nl **out, struct err *e)
 		err_set(e, ret, "no memory");
 		goto err_free;
 	}
-	nl->s = nl_socket();
+	nl->s = nl_socket(NETLINK_GENERIC);
 	if (!nl->s) {
 		ret = err_set(e, -errno, "can't open a netlink socket: %s", strerror(errno));
 		goto err_free;

@@ -71,6 +71,8 @@ int duet_nl_dev_dump(struct duet_nl *nl, struct duet_dev **devs, unsigned int *n
 #define DUET_LIMIT_KEEP	UINT32_MAX	/* in limits and flows: leave this one as it is */
 /* duet_nl_dev_set - the members of *dev that `what` names */
 int duet_nl_dev_set(struct duet_nl *nl, const char *dev, unsigned int what, const struct duet_dev *values, struct err *e);
+/* duet_nl_dev_add - make a mux; it is down yet. duet_nl_link.c */
+int duet_nl_dev_add(const char *dev, enum duet_mode mode, struct err *e);
 int duet_nl_port(struct duet_nl *nl, const char *dev, const char *port, bool add, struct err *e);
 
 int duet_nl_vip_set(struct duet_nl *nl, const char *dev, const struct vip *vip, struct err *e);

@@ -21,7 +21,7 @@ int duet_nl_events_fd(struct duet_nl *nl, struct err *e)
 		nl->event_buf = malloc(DUET_NL_BUF);
 	if (!nl->event_buf)
 		return err_set(e, -ENOMEM, "no memory");
-	s = nl_socket();
+	s = nl_socket(NETLINK_GENERIC);
 	if (!s)
 		return err_set(e, -errno, "can't open a netlink socket: %s", strerror(errno));
 	if (mnl_socket_setsockopt(s, NETLINK_ADD_MEMBERSHIP, &group, sizeof(group)) < 0) {

@@ -23,7 +23,7 @@ struct duet_nl {
 
 /* duet_nl.c */
 /* nl_socket - bound, with extack sentences in errors; NULL and errno */
-struct mnl_socket *nl_socket(void);
+struct mnl_socket *nl_socket(int protocol);
 struct nlmsghdr *nl_begin(struct duet_nl *nl, char *buf, uint8_t cmd, unsigned int flags);
 int nl_put_dev(struct nlmsghdr *nlh, const char *dev, struct err *e);
 int nl_call(struct duet_nl *nl, const struct nlmsghdr *nlh, mnl_cb_t cb, void *ctx, struct err *e);

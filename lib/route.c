@@ -6,14 +6,18 @@
 #include "route.h"
 
 #include <errno.h>
+#include <linux/if_addr.h>
 #include <linux/if_link.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
+#include <netlink/cache.h>
 #include <netlink/msg.h>
 #include <netlink/netlink.h>
+#include <netlink/route/addr.h>
 #include <netlink/route/link.h>
 #include <netlink/route/nexthop.h>
 #include <netlink/route/route.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -361,6 +365,38 @@ int rt_link_get(struct rt *rt, const char *name, struct rt_link *out, struct err
 	out->index = rtnl_link_get_ifindex(link);
 	rtnl_link_put(link);
 	return 0;
+}
+
+/* addr_read - false: it isn't one of those that rt_addr_dump() gives */
+static bool addr_read(struct rtnl_addr *from, struct rt_addr *to)
+{
+	struct nl_addr *local = rtnl_addr_get_local(from);
+	bool lo = rtnl_addr_get_ifindex(from) == 1;
+
+	if (!local || (lo && (rtnl_addr_get_scope(from) == RT_SCOPE_HOST && rtnl_addr_get_family(from) == AF_INET)) ||
+	    (lo && rtnl_addr_get_flags(from) & IFA_F_DEPRECATED) ||
+	    addr_from_raw(nl_addr_get_binary_addr(local), nl_addr_get_len(local), &to->addr))
+		return false;
+	to->len = rtnl_addr_get_prefixlen(from);
+	if (!if_indextoname(rtnl_addr_get_ifindex(from), to->link))
+		snprintf(to->link, sizeof(to->link), "%d", rtnl_addr_get_ifindex(from));
+	return true;
+}
+
+int rt_addr_dump(struct rt *rt, struct rt_addr **out, unsigned int *n, struct err *e)
+{
+	struct nl_cache *cache;
+	struct nl_object *o;
+	int ret = rtnl_addr_alloc_cache(rt->s, &cache);
+
+	if (ret)
+		return err_set(e, nl_errno(ret), "can't list this machine's addresses: %s", nl_geterror(ret));
+	*n = 0;
+	*out = calloc(nl_cache_nitems(cache) + 1, sizeof(**out));
+	for (o = *out ? nl_cache_get_first(cache) : NULL; o; o = nl_cache_get_next(o))
+		*n += addr_read((struct rtnl_addr *)o, &(*out)[*n]);
+	nl_cache_free(cache);
+	return *out ? 0 : err_set(e, -ENOMEM, "no memory");
 }
 
 int rt_watch_fd(struct rt *rt, struct err *e)

@@ -41,6 +41,17 @@ int rt_reachable(struct rt *rt, const struct addr *a, bool *yes, struct err *e);
 /* rt_route_link - name of the link a packet to a would leave by, in dev[16]; empty: none */
 int rt_route_link(struct rt *rt, const struct addr *a, char *dev, struct err *e);
 
+/* An address of this machine. */
+struct rt_addr {
+	struct addr addr;
+	unsigned int len;	/* of its subnet's prefix */
+	char link[16];
+};
+/* rt_addr_dump - all but those on lo by which a server answers as a VIP (host
+ * scope, or deprecated): nobody reaches the machine by them. *out malloc'd.
+ */
+int rt_addr_dump(struct rt *rt, struct rt_addr **out, unsigned int *n, struct err *e);
+
 struct rt_link {
 	bool up, carrier;	/* set up by us; something is at the other end */
 	unsigned int mtu, index;

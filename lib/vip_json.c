@@ -17,17 +17,6 @@ struct where {
 	char text[80];
 };
 
-static bool addr_is_host(const struct addr *a)
-{
-	static const struct addr loopback = { { [15] = 1 } };
-
-	if (addr_is_none(a) || !addr_cmp(a, &loopback))
-		return false;
-	if (!addr_is_v4(a))
-		return a->b[0] != 0xff;
-	return a->b[12] != 0 && a->b[12] != 127 && a->b[12] < 224;
-}
-
 static int dip_cmp(const void *a, const void *b)
 {
 	return addr_cmp(&((const struct vip_dip *)a)->addr, &((const struct vip_dip *)b)->addr);
@@ -53,12 +42,14 @@ static int dip_from_json(json_t *json, const struct addr *vip, const struct wher
 	const char *text = json_string_value(json_object_get(json, "address"));
 	json_t *weight = json_object_get(json, "weight");
 	json_t *state = json_object_get(json, "state");
+	const char *why;
 
 	if (!json_is_object(json) || !text)
 		return err_set(e, -EINVAL, "%s: a DIP is an object with an \"address\"", w->text);
-	if (addr_parse(text, &dip->addr) || !addr_is_host(&dip->addr))
-		return err_set(e, -EINVAL, "%s: DIP \"%s\" is no unicast address of a host (multicast, loopback and 0/8 aren't)",
-			       w->text, text);
+	why = addr_host_parse(text, &dip->addr);
+	if (why)
+		return err_set(e, -EINVAL, "%s: DIP \"%s\" is no unicast address of a host: it is %s",
+			       w->text, text, why);
 	if (!addr_cmp(&dip->addr, vip))
 		return err_set(e, -EINVAL, "%s: the VIP can't be its own DIP", w->text);
 	dip->weight = 1;
@@ -265,6 +256,7 @@ int vip_from_json(json_t *json, struct vip **out, struct err *e)
 	const char *text = json_string_value(json_object_get(json, "vip"));
 	json_t *rules = json_object_get(json, "rules");
 	struct vip *vip;
+	const char *why;
 	size_t n, i;
 	int ret;
 
@@ -274,8 +266,9 @@ int vip_from_json(json_t *json, struct vip **out, struct err *e)
 	if (!vip)
 		return err_set(e, -ENOMEM, "VIP %s: no memory", text);
 	ret = -EINVAL;
-	if (addr_parse(text, &vip->addr) || !addr_is_host(&vip->addr)) {
-		err_set(e, ret, "VIP \"%.64s\" is no unicast address of a host", text);
+	why = addr_host_parse(text, &vip->addr);
+	if (why) {
+		err_set(e, ret, "VIP \"%.64s\" is no unicast address of a host: it is %s", text, why);
 		goto err_free;
 	}
 	ret = vip_policy_from_json(json, text, &vip->policy, e);

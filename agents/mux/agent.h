@@ -8,6 +8,7 @@
  *	state.c		what is wanted, what is there, and the steps between
  *	reach.c		which DIPs the kernel has a route to
  *	announce.c	trigger routes
+ *	guard.c		addresses that can't be VIPs: this machine's own
  *	birdwatch.c	what BIRD really exports; bird_show.c: its answers, read
  *	backend_*.c	the data plane
  */
@@ -151,6 +152,10 @@ struct agent {
 	struct neighbour *neighbours;
 	unsigned int n_neighbours;
 	char local_trouble[160], port_trouble[200];
+	struct taken *taken;		/* guard.c's: sorted by address */
+	unsigned int n_taken;
+	bool addresses_stale;		/* an address of this machine came or went */
+	char guard_trouble[160];
 	unsigned int reloads;		/* `reload in` sent because routes were lost */
 
 	struct {
@@ -197,6 +202,16 @@ void reach_look(struct agent *a);
 /* reach_vip, reach_aggregate - may it be announced, as far as routes go? */
 bool reach_vip(struct agent *a, struct mux_vip *v);
 bool reach_aggregate(struct agent *a);
+
+/* guard.c */
+/* guard_changed - of what rt_watch_read() calls back with */
+void guard_changed(struct agent *a, const struct prefix *p, unsigned int table);
+/* guard_refuses - is the VIP or one of its DIPs taken? Then why says by what. */
+bool guard_refuses(struct agent *a, const struct vip *vip, char *why, size_t size);
+/* guard_aggregate - 0, or -EINVAL with a sentence */
+int guard_aggregate(struct agent *a, const struct prefix *p, struct err *e);
+/* guard_trouble - a sentence if a VIP that is served is an address of this machine now, or NULL */
+const char *guard_trouble(struct agent *a);
 
 /* announce.c */
 /* announce_read - triggers into the VIPs; what changed since the last time was somebody else */

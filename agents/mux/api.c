@@ -137,7 +137,7 @@ struct state {
 	bool drain;
 };
 
-static int aggregate_read(const struct agent *a, json_t *json, struct state *s, struct err *e)
+static int aggregate_read(struct agent *a, json_t *json, struct state *s, struct err *e)
 {
 	const char *text = json_string_value(json);
 
@@ -147,8 +147,7 @@ static int aggregate_read(const struct agent *a, json_t *json, struct state *s, 
 		return err_set(e, -EINVAL, "\"aggregate\" isn't a prefix, nor a list of them");
 	if (!allowed(a, &s->aggregates[s->n_aggregates]))
 		return err_set(e, -EINVAL, "aggregate %s is in none of the prefixes that this mux may announce ([announce] allow)", text);
-	s->n_aggregates++;
-	return 0;
+	return guard_aggregate(a, &s->aggregates[s->n_aggregates++], e);
 }
 
 /* state_put_read - the whole body; 0 or -errno */

@@ -136,6 +136,7 @@ static void changed(const struct prefix *p, unsigned int table, void *ctx)
 	struct agent *a = ctx;
 	unsigned int low = 0, high = a->n_dips;
 
+	guard_changed(a, p, table);
 	if (p && table == a->config.table)
 		return;		/* a trigger: nothing is routed by it */
 	if (!p) {
@@ -313,6 +314,7 @@ int reach_start(struct agent *a, struct err *e)
 	if (fd < 0)
 		return fd;
 	a->routes_stale = true;
+	a->addresses_stale = true;
 	ret = sd_event_add_io(a->loop, &a->routes_io, fd, EPOLLIN, on_routes, a);
 	if (ret >= 0)
 		ret = sd_event_add_time_relative(a->loop, &a->routes_timer, CLOCK_MONOTONIC, 0, 1000, on_timer, a);
@@ -327,4 +329,5 @@ void reach_stop(struct agent *a)
 	sd_event_source_disable_unref(a->routes_io);
 	sd_event_source_disable_unref(a->routes_timer);
 	free(a->dips);
+	free(a->taken);
 }

@@ -189,7 +189,7 @@ static json_t *progress_json(const struct agent *a)
 /* trouble_json - all that is wrong, in one string; null: nothing */
 static json_t *trouble_json(struct agent *a)
 {
-	const char *const all[] = { state_trouble(a), links_port_trouble(a), links_local_trouble(a) };
+	const char *const all[] = { state_trouble(a), links_port_trouble(a), links_local_trouble(a), guard_trouble(a) };
 	char text[1024] = "";
 	size_t n = 0;
 

@@ -262,7 +262,8 @@ static void program_done(struct agent *a, struct duet_op *op, struct changes *c)
 		if (strcmp(v->reason, op->why))
 			log_warn("VIP %s is refused: %s", text, op->why);
 		snprintf(v->reason, sizeof(v->reason), "%s", op->why);
-		v->invalid = op->result == -EINVAL || op->result == -E2BIG || op->result == -EAFNOSUPPORT;
+		v->invalid = op->result == -EINVAL || op->result == -E2BIG || op->result == -EAFNOSUPPORT ||
+			     op->result == -EADDRINUSE;
 		a->count.refused++;
 		return;
 	}
@@ -306,6 +307,22 @@ static bool wants_set(const struct mux_vip *v)
 	return v->want && !served(v) && !v->drift;
 }
 
+/* refused - an address that is taken: said here, whatever the data plane */
+static bool refused(struct agent *a, struct mux_vip *v)
+{
+	char why[sizeof(v->reason)];
+
+	if (!guard_refuses(a, v->want, why, sizeof(why)))
+		return false;
+	if (strcmp(v->reason, why)) {
+		log_warn("%s: refused", why);
+		a->count.refused++;
+	}
+	snprintf(v->reason, sizeof(v->reason), "%s", why);
+	v->invalid = true;
+	return true;
+}
+
 /* retry - what was refused is asked for again, a turn's worth at a time, when
  * there may be room now: never in the way of what nothing is known against
  */
@@ -316,7 +333,7 @@ static unsigned int retry(struct agent *a, struct duet_op *ops, unsigned int n)
 	for (i = 0; i < a->n_vips && n < TURN; i++) {
 		struct mux_vip *v = a->vips[(a->retry_at + i) % a->n_vips];
 
-		if (v == a->urgent || !wants_set(v) || !v->reason[0])
+		if (v == a->urgent || !wants_set(v) || !v->reason[0] || refused(a, v))
 			continue;
 		ops[n].op = DUET_OP_VIP_SET;
 		ops[n++].vip = v->want;
@@ -363,14 +380,14 @@ static int program(struct agent *a, struct changes *c, struct err *e)
 	}
 	if (wait)
 		arm(a, &a->hold_timer, wait, on_hold);
-	if (a->urgent && wants_set(a->urgent) && n < TURN) {
+	if (a->urgent && wants_set(a->urgent) && n < TURN && !refused(a, state_find(a, &a->urgent->addr))) {
 		ops[n].op = DUET_OP_VIP_SET;
 		ops[n++].vip = a->urgent->want;
 	}
 	for (i = 0; i < a->n_vips; i++) {
 		struct mux_vip *v = a->vips[i];
 
-		if (v == a->urgent || !wants_set(v) || v->reason[0])
+		if (v == a->urgent || !wants_set(v) || v->reason[0] || refused(a, v))
 			continue;
 		if (n == TURN) {
 			a->left++;

@@ -84,6 +84,23 @@ static int check_traffic(const struct updater *u, json_t *traffic, const char *w
 	return 0;
 }
 
+/* mux_at - name of the switch or SMux that has the address; NULL: none has */
+static const char *mux_at(const struct updater *u, const char *address)
+{
+	return json_string_value(json_object_get(u->local_index, address));
+}
+
+/* check_taken - a VIP that is the address of a node would take what is for the node */
+static int check_taken(const struct updater *u, const char *vip, const char *where, struct err *e)
+{
+	json_t *host = json_object_get(u->address_index, vip);
+	const char *name = mux_at(u, vip);
+
+	if (!name && host)
+		name = u->hosts[json_integer_value(host)].name;
+	return name ? err_set(e, -EINVAL, "%s is the address of %s", where, name) : 0;
+}
+
 /* normal_rule - addresses in their one form; what lib/vip doesn't look at is checked */
 static int normal_rule(const struct updater *u, json_t *rule, const char *where, struct err *e)
 {
@@ -106,6 +123,10 @@ static int normal_rule(const struct updater *u, json_t *rule, const char *where,
 			return err_set(e, -EINVAL,
 				       "%s: DIP %s is inside the aggregate %s, which is for VIPs",
 				       where, text, u->ctl->conf.aggregate_text);
+		/* a server may be a DIP by its own address, a mux gets nothing out of its tunnels */
+		if (mux_at(u, text))
+			return err_set(e, -EINVAL, "%s: DIP %s is the address of the mux %s, the source of its tunnels",
+				       where, text, mux_at(u, text));
 		json_object_set_new(dip, "address", json_string(text));
 	}
 	return check ? check_health_check(check, rule, where, e) : 0;
@@ -115,7 +136,10 @@ static int normal_rule(const struct updater *u, json_t *rule, const char *where,
 static int check_whole(const struct updater *u, json_t *json, const struct addr *a, const char *where, struct err *e)
 {
 	bool v4 = addr_is_v4(a);
+	char text[ADDR_STRLEN];
 
+	if (check_taken(u, addr_str(a, text), where, e))
+		return -EINVAL;
 	if (!v4 && !u->ctl->conf.aggregate6_text)
 		return err_set(e, -EINVAL, "%s is IPv6, and [controller] aggregate6 is not set", where);
 	if (!prefix_holds(v4 ? &u->ctl->conf.aggregate : &u->ctl->conf.aggregate6, a))

@@ -280,6 +280,36 @@ static void racks_known(struct monitor *m)
 			json_object_set_new(m->rack_names, m->topo.nodes[i].name, json_true());
 }
 
+/* no_address_in - VIPs come from the aggregates, so no node has an address there */
+static int no_address_in(const char *file, const struct topology *t, const struct prefix *p, struct err *e)
+{
+	char text[ADDR_STRLEN], prefix[ADDR_STRLEN];
+	unsigned int i;
+
+	for (i = 0; i < t->n_nodes; i++)
+		if (!addr_is_none(&t->nodes[i].address) && prefix_holds(p, &t->nodes[i].address))
+			return err_set(e, -EINVAL, "%s: \"%s\" has the address %s, inside the aggregate %s/%u, which is for VIPs",
+				       file, t->nodes[i].name, addr_str(&t->nodes[i].address, text),
+				       addr_str(&p->addr, prefix), p->len);
+	return 0;
+}
+
+int topology_load(const struct controller *ctl, struct topology *t, struct err *e)
+{
+	const struct config *conf = &ctl->conf;
+	int ret = topology_read(conf->topology, t, e);
+
+	if (ret)
+		return ret;
+	if (conf->aggregate_text)
+		ret = no_address_in(conf->topology, t, &conf->aggregate, e);
+	if (!ret && conf->aggregate6_text)
+		ret = no_address_in(conf->topology, t, &conf->aggregate6, e);
+	if (ret)
+		topology_free(t);
+	return ret;
+}
+
 int monitor_start(struct controller *ctl, struct err *e)
 {
 	struct monitor *m = calloc(1, sizeof(*m));
@@ -290,7 +320,7 @@ int monitor_start(struct controller *ctl, struct err *e)
 		return err_set(e, -ENOMEM, "out of memory");
 	ctl->monitor = m;
 	m->ctl = ctl;
-	ret = topology_read(ctl->conf.topology, &m->topo, e);
+	ret = topology_load(ctl, &m->topo, e);
 	if (ret)
 		goto err_stop;
 	m->by_name = json_object();

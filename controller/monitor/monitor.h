@@ -7,7 +7,12 @@
 #define DUET_CONTROLLER_MONITOR_H
 
 #include "../controller.h"
+#include "topology.h"
 
+/* topology_load - topology_read() of the configuration's file; also refuses a node
+ * whose address is inside an aggregate
+ */
+int topology_load(const struct controller *ctl, struct topology *topo, struct err *e);
 int monitor_start(struct controller *ctl, struct err *e);
 void monitor_stop(struct controller *ctl);
 

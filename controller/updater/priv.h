@@ -189,6 +189,7 @@ struct updater {
 	bool hosts_wanted;		/* some wait to be told */
 	json_t *mux_index, *host_index, *address_index;	/* name or address: place in the list */
 	json_t *switch_index;		/* name: true; also of those without an agent */
+	json_t *local_index;		/* address of a switch or SMux, also without an agent: its name */
 	char *mux_locals;		/* the muxes' own addresses, as hosts are told them: a list in JSON */
 	struct moves moves, queue;	/* under way, and waiting to be; oldest first */
 	unsigned int n_active, n_queued;

@@ -130,6 +130,15 @@ static void add_muxes(struct updater *u, json_t *list, bool smux, json_t *locals
 	}
 }
 
+static void index_locals(struct updater *u, json_t *nodes)
+{
+	json_t *node;
+	size_t i;
+
+	json_array_foreach(nodes, i, node)
+		json_object_set_new(u->local_index, get_str(node, "local", ""), json_string(get_str(node, "name", "?")));
+}
+
 /* use_model - once: agents are made, and told what the store says */
 static int use_model(struct updater *u, json_t *model)
 {
@@ -149,6 +158,8 @@ static int use_model(struct updater *u, json_t *model)
 	racks_id(json_object_get(model, "racks"), u->racks);
 	json_array_foreach(switches, i, node)
 		json_object_set_new(u->switch_index, get_str(node, "name", ""), json_true());
+	index_locals(u, switches);
+	index_locals(u, smuxes);
 	add_muxes(u, switches, false, locals);
 	add_muxes(u, smuxes, true, locals);
 	u->mux_locals = json_dumps(locals, JSON_COMPACT);
@@ -273,6 +284,7 @@ int updater_start(struct controller *ctl, struct err *e)
 	u->unkept = json_array();
 	u->mux_index = json_object();
 	u->switch_index = json_object();
+	u->local_index = json_object();
 	u->host_index = json_object();
 	u->address_index = json_object();
 	TAILQ_INIT(&u->moves);
@@ -346,6 +358,7 @@ void updater_stop(struct controller *ctl)
 	json_decref(u->unkept);
 	json_decref(u->mux_index);
 	json_decref(u->switch_index);
+	json_decref(u->local_index);
 	free(u->mux_locals);
 	json_decref(u->host_index);
 	json_decref(u->address_index);

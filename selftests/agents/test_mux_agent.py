@@ -287,6 +287,50 @@ def smux_aggregate():
 
 
 @test
+def taken_addresses():
+    """no VIP is an address of the machine, no DIP a tunnel's source; what comes later is a fault; an aggregate has neither in it"""
+    lab = Lab(bird=False)
+    for vip, words in (("10.255.0.0", ("an address of this machine", "swp1")), ("10.254.0.7", ("the source of the tunnels",)),
+                       ("2001:db8:ff::a", ("an address of this machine", "swp1")),
+                       ("2001:db8:ff::", ("anycast", "swp1")), ("2001:db8:254::7", ("the source of the tunnels",))):
+        status, answer = lab.put_vip(wish(vip))
+        check(status == 422 and all(w in answer["detail"] for w in (vip, *words)), f"VIP {vip}: {status} {answer}")
+    for vip, word in (("169.254.1.1", "link-local"), ("127.0.0.2", "loopback"), ("224.0.0.5", "multicast"), ("255.255.255.255", "broadcast"),
+                      ("0.0.0.1", "unspecified"), ("240.1.1.1", "reserved"), ("fe80::1", "link-local")):
+        status, answer = lab.put_vip(wish(vip))
+        check(status == 422 and vip in answer["detail"] and word in answer["detail"], f"VIP {vip}: {status} {answer}")
+    run("ip", "-n", NS, "addr", "add", "10.7.0.1/24", "dev", "swp1")
+    for dip, word in (("10.254.0.7", "the source of the tunnels"), ("10.7.0.255", "broadcast"), ("169.254.1.1", "link-local")):
+        status, answer = lab.put_vip(wish(VIPS[0], dips=(dip,)))
+        check(status == 422 and dip in answer["detail"] and word in answer["detail"], f"DIP {dip}: {status} {answer}")
+    equal(lab.put_vip(wish(VIPS[0], dips=("10.255.0.0",)))[0], 200, "a server on the mux itself")
+    # a whole state: the others are served, and the refused one when its address is free
+    run("ip", "-n", NS, "addr", "add", f"{VIPS[1]}/32", "dev", "swp1")
+    until(lambda: "swp1" in (lab.put(*map(wish, VIPS)), lab.vips())[1][VIPS[1]].get("reason", ""), "the VIP is refused")
+    equal([lab.vips()[v]["state"] for v in VIPS], ["announced", "refused", "announced"], "states")
+    run("ip", "-n", NS, "addr", "add", "10.254.0.7/32", "dev", "lo")
+    run("ip", "-n", NS, "addr", "add", "2001:db8:254::7/128", "dev", "lo", "nodad")
+    equal(lab.status()["trouble"], None, "a fault")
+    run("ip", "-n", NS, "addr", "del", f"{VIPS[1]}/32", "dev", "swp1")
+    until(lambda: lab.vips()[VIPS[1]]["state"] == "announced", "the VIP is served when the address is gone")
+    # an address that comes after the VIP
+    run("ip", "-n", NS, "addr", "add", f"{VIPS[2]}/32", "dev", "swp1")
+    until(lambda: VIPS[2] in (lab.status()["trouble"] or ""), "the fault is shown")
+    equal(lab.vips()[VIPS[2]]["state"], "announced", "the VIP")
+    run("ip", "-n", NS, "addr", "del", f"{VIPS[2]}/32", "dev", "swp1")
+    until(lambda: not lab.status()["trouble"], "the fault is gone")
+    # a server answers as the VIP by an address of lo with host scope
+    run("ip", "-n", NS, "addr", "add", f"{VIPS[2]}/32", "dev", "lo", "scope", "host")
+    lab.put(wish(VIPS[0]))
+    until(lambda: VIPS[2] not in lab.vips(), "the VIP is gone")
+    equal(lab.put_vip(wish(VIPS[2]))[0], 200, "a VIP that this machine serves, too")
+    for prefix, word in (("0.0.0.0/0", "wider"), ("10.255.0.0/24", "10.255.0.0"), ("10.254.0.0/16", "10.254.0.7"), ("::/0", "wider"),
+                         ("2001:db8::/32", "2001:db8:"), ("169.0.0.0/8", "link-local"), ("224.1.0.0/16", "multicast")):
+        status, answer = lab.put(aggregate=prefix, ok=False)
+        check(status in (400, 422) and prefix in answer["detail"] and word in answer["detail"], f"aggregate {prefix}: {status} {answer}")
+
+
+@test
 def reach():
     """a VIP is announced when its DIPs can be reached, and withdrawn when none can"""
     lab = Lab(bird=False)

@@ -49,6 +49,7 @@ def topologies(tap, place):
             ("an address twice", good.replace("10.2.2.1", "10.1.1.1"), ["srv1", "srv2", "10.1.1.1"]),
             ("an agent that is no URL", good.replace('agent="http://127.0.0.1:1"', 'agent="tor1"'), ["tor1", "URL"]),
             ("a mux with no address", good.replace(', local="10.254.0.7"', ""), ["tor1", "local"]),
+            ("an address inside the aggregate", good.replace("10.1.1.1", "203.0.113.9"), ["srv1", "203.0.113.9", "203.0.113.0/24"]),
             ("an SMux with no agent", good.replace('agent="http://127.0.0.1:2", ', ""), ["smux1", "agent"]),
             ("a server on no ToR", good.replace('"srv2":"eth0" --', '"srv1":"eth1" --'), ["srv1", "tor1", "tor2"]),
             ("a server on a core", good.replace('"srv2":"eth0" -- "tor2":"swp3"', '"srv2":"eth0" -- "core1":"swp9"'), ["srv2", "core1"]),
@@ -68,6 +69,9 @@ def topologies(tap, place):
             ("an unknown key", "colour=red\n", (), ["colour"]),
             ("no store", "", ("store",), ["store"]),
             ("a bad aggregate", "aggregate=203.0.113.1/24\n", ("aggregate",), ["203.0.113.1/24"]),
+            ("an aggregate of everything", "aggregate=0.0.0.0/0\n", ("aggregate",), ["0.0.0.0/0", "wider"]),
+            ("an aggregate of link-local addresses", "aggregate=169.254.7.0/24\n", ("aggregate",), ["169.254.7.0/24", "link-local"]),
+            ("an IPv6 aggregate of multicast groups", "aggregate6=ff02::/64\n", (), ["ff02::/64", "multicast"]),
             ("an unknown role", "role=king\n", (), ["king"]),
             ("a part whose place is not told", "role=updater\n", (), ["monitor"]),
             ("a bad port", "listen=127.0.0.1:99999\n", ("listen",), ["99999"])):

@@ -57,6 +57,56 @@ TEST(bytes)
 	EXPECT_EQ(0, addr_cmp(&a, &b));
 }
 
+TEST(hosts)
+{
+	static const struct { const char *in, *why; } cases[] = {
+		{ "1.0.0.0", NULL }, { "10.1.2.3", NULL }, { "126.255.255.255", NULL }, { "128.0.0.0", NULL },
+		{ "169.253.255.255", NULL }, { "169.255.0.0", NULL }, { "223.255.255.255", NULL },
+		{ "2001:db8::1", NULL }, { "fe7f::1", NULL }, { "fec0::1", NULL }, { "fd00::1", NULL },
+		{ "64:ff9b::1", NULL },
+		{ "0.0.0.0", "unspecified" }, { "0.255.255.255", "unspecified" }, { "::", "unspecified" },
+		{ "127.0.0.1", "loopback" }, { "127.255.255.255", "loopback" }, { "::1", "loopback" },
+		{ "169.254.0.0", "link-local" }, { "169.254.255.255", "link-local" }, { "fe80::", "link-local" },
+		{ "febf:ffff::1", "link-local" },
+		{ "224.0.0.0", "multicast" }, { "239.255.255.255", "multicast" }, { "ff00::", "multicast" },
+		{ "ffff::1", "multicast" },
+		{ "240.0.0.0", "reserved" }, { "255.255.255.254", "reserved" }, { "::2", "reserved" },
+		{ "255.255.255.255", "broadcast" }, { "::ffff:255.255.255.255", "broadcast" },
+		{ "::ffff:127.0.0.1", "loopback" },
+		{ "srv1", "not an address" }, { "", "not an address" },
+	};
+	unsigned int i;
+	struct addr a;
+
+	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		const char *why = addr_host_parse(cases[i].in, &a);
+
+		EXPECT_EQ(!cases[i].why, !why) TH_LOG("%s", cases[i].in);
+		if (why && cases[i].why)
+			EXPECT_NE(NULL, strstr(why, cases[i].why)) TH_LOG("%s: %s", cases[i].in, why);
+	}
+}
+
+TEST(host_prefixes)
+{
+	static const struct { const char *in; bool ok; } cases[] = {
+		{ "203.0.113.0/24", true }, { "10.0.0.0/8", true }, { "203.0.113.1/32", true },
+		{ "169.0.0.0/9", true }, { "2001:db8::/32", true }, { "fd00::/8", true }, { "2001:db8::1/128", true },
+		{ "0.0.0.0/0", false }, { "::/0", false }, { "128.0.0.0/1", false }, { "8.0.0.0/7", false },
+		{ "0.0.0.0/8", false }, { "127.1.0.0/16", false }, { "224.0.0.0/24", false }, { "240.0.0.0/8", false },
+		{ "255.255.255.255/32", false }, { "169.0.0.0/8", false }, { "169.254.0.0/16", false },
+		{ "169.254.7.0/24", false }, { "fe00::/8", false }, { "fe80::/64", false }, { "ff00::/8", false },
+		{ "::/96", false }, { "::1/128", false },
+	};
+	unsigned int i;
+	struct prefix p;
+
+	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		ASSERT_EQ(0, prefix_parse(cases[i].in, &p));
+		EXPECT_EQ(cases[i].ok, !prefix_not_hosts(&p)) TH_LOG("%s", cases[i].in);
+	}
+}
+
 TEST(none)
 {
 	struct addr a = { 0 };

@@ -227,6 +227,9 @@ REFUSE(vip_multicast, "{'vip':'224.0.0.1','rules':[{" DIP "}]}", "VIP \"224.0.0.
 REFUSE(vip_zero, "{'vip':'0.0.0.0','rules':[{" DIP "}]}", "VIP \"0.0.0.0\" is no unicast");
 REFUSE(vip_none, "{'vip':'::','rules':[{" DIP "}]}", "VIP \"::\" is no unicast");
 REFUSE(vip_loopback6, "{'vip':'::1','rules':[{" DIP "}]}", "VIP \"::1\" is no unicast");
+REFUSE(vip_link, "{'vip':'169.254.1.1','rules':[{" DIP "}]}", "VIP \"169.254.1.1\" is no unicast address of a host: it is a link-local");
+REFUSE(vip_link6, "{'vip':'fe80::1','rules':[{" DIP "}]}", "it is a link-local address");
+REFUSE(vip_reserved, "{'vip':'240.0.0.1','rules':[{" DIP "}]}", "it is a reserved address");
 REFUSE(no_rules, "{'vip':'203.0.113.1'}", "VIP 203.0.113.1: no rules");
 REFUSE(empty_rules, RULES(""), "VIP 203.0.113.1: no rules");
 REFUSE(rules_object, "{'vip':'203.0.113.1','rules':{}}", "VIP 203.0.113.1: no rules");
@@ -242,6 +245,7 @@ REFUSE(dip_multicast6, DIPS("{'address':'ff02::1'}"), "DIP \"ff02::1\" is no uni
 REFUSE(dip_loopback, DIPS("{'address':'127.0.0.1'}"), "DIP \"127.0.0.1\" is no unicast");
 REFUSE(dip_loopback6, DIPS("{'address':'::1'}"), "DIP \"::1\" is no unicast");
 REFUSE(dip_broadcast, DIPS("{'address':'255.255.255.255'}"), "DIP \"255.255.255.255\" is no unicast");
+REFUSE(dip_link6, DIPS("{'address':'fe80::1'}"), "DIP \"fe80::1\" is no unicast address of a host: it is a link-local");
 REFUSE(dip_self, DIPS("{'address':'203.0.113.1'}"), "VIP 203.0.113.1: the VIP can't be its own DIP");
 REFUSE(dip_self_mapped, DIPS("{'address':'::ffff:203.0.113.1'}"), "the VIP can't be its own DIP");
 REFUSE(dip_twice, DIPS("{'address':'10.1.1.1'},{'address':'10.1.1.2'},{'address':'::ffff:10.1.1.1'}"),

@@ -9,6 +9,10 @@
  *	ip link add hmux0 type duet
  *	ip link set hmux0 up
  *
+ * RTM_NEWLINK takes IFLA_DUET_MODE in IFLA_INFO_DATA, and RTM_GETLINK gives the
+ * attributes of enum duet_link_attr there. An ip(8) that doesn't know the kind
+ * shows the kind alone; `duet dev add` and `duet dev show` speak for it.
+ *
  * A device starts in hmux mode with the paper's limits, no ports, no VIPs, and
  * is of one network namespace: every name and address below is looked up there.
  * Every command, and joining the group "events", needs CAP_NET_ADMIN in the user
@@ -40,20 +44,28 @@
  *	namespace isn't the initial one are bounded in number and memory
  *	(duet/limits.h): what needs more is refused with ENOSPC.
  *	MODE loads that mode's preset limits
- *	unless LIMITS are there too. FLOWS needs smux mode; another FLOWS_SIZE makes
- *	an empty table. A device with a KEEPALIVE that isn't set again within that
+ *	unless LIMITS are there too. EADDRINUSE refuses a LOCAL4 or LOCAL6 that is
+ *	a VIP or a DIP of any mux of the namespace. FLOWS needs smux mode; another
+ *	FLOWS_SIZE makes an empty table. A device with a KEEPALIVE that isn't set again within that
  *	time goes down, and with it every route into it.
  *
  * DUET_CMD_PORT_ADD, DUET_CMD_PORT_DEL	do
  *	request: device, PORT_IFINDEX
  *	Packets that arrive on a port and are for a VIP are taken before routing.
- *	A netdev is a port of at most one device.
+ *	A netdev is a port of at most one device. A member of a bridge, bond or
+ *	team is none, and a port can't become one: the device above it is the port.
+ *	A macvlan on top of a port is a port of its own; a warning says so.
  *
  * DUET_CMD_VIP_SET	do
  *	request: device, VIP (nest of enum duet_vip_attr: ADDR, RULES, KIND,
  *		 FRAGMENTS, OVERSIZE, ALL_DOWN, KEY)
  *	Creates the VIP, or replaces all its rules in one step: a packet meets
- *	the old VIP or the new one.
+ *	the old VIP or the new one. EADDRINUSE refuses a new VIP that is an
+ *	address of this machine, and a VIP or DIP that is the broadcast (IPv6: the
+ *	routers' anycast) address of one of its subnets or the source of the
+ *	tunnels of any mux of the namespace. An address of lo with host scope
+ *	(IPv6: deprecated) may be a VIP: a server answers by it. An address that
+ *	is added when the VIP is there already is warned of in the kernel's log.
  *
  * DUET_CMD_VIP_DEL	do
  *	request: device, VIP (ADDR); or device and FLUSH for all of them.
@@ -126,6 +138,18 @@ enum duet_cmd {
 enum duet_mode {
 	DUET_MODE_HMUX,		/* stateless, tables bounded like a switch chip's */
 	DUET_MODE_SMUX,		/* unbounded tables, and a flow table */
+};
+
+/* rtnetlink, in IFLA_INFO_DATA of a link of kind "duet" */
+enum duet_link_attr {
+	IFLA_DUET_MODE = 1,	/* u32, enum duet_mode; absent: hmux */
+	IFLA_DUET_LOCAL4,	/* 4 bytes (reply, if set) */
+	IFLA_DUET_LOCAL6,	/* 16 bytes (reply, if set) */
+	IFLA_DUET_PORTS,	/* u32, how many (reply) */
+	IFLA_DUET_VIPS,		/* u32, how many (reply) */
+
+	__IFLA_DUET_MAX,
+	IFLA_DUET_MAX = __IFLA_DUET_MAX - 1
 };
 
 enum duet_vip_kind {
