@@ -27,7 +27,7 @@ CFLAGS   ?= -O2 -g
 CFLAGS   += -std=gnu11 -Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers -Werror
 DEPFLAGS  = -MMD -MP
 
-.PHONY: bench-files matrix $(O)/results/robust.json all help programs module unit clean deps check vmtest vmtest-debug test demo lab bench experiments $(O)/results/experiments.json
+.PHONY: bench-files matrix $(O)/results/robust.json $(O)/results/trust.json all help programs module unit clean deps check vmtest vmtest-debug test demo lab bench experiments $(O)/results/experiments.json
 all: programs module
 
 # Programs a fragment adds: PROGRAMS += name, name-objs := x.o y.o (paths from
@@ -74,6 +74,10 @@ $(O)/kmod/%/duet.ko: $(KMOD_SRC)
 matrix: deps
 	$(Q)scripts/matrix --json $(O)/results/matrix.json
 # put together from the matrix and from what the tests printed when they last ran
+$(O)/results/trust.json: deps
+	$(Q)$(MAKE) all unit
+	$(Q)selftests/run host
+	$(Q)scripts/trust $@
 $(O)/results/robust.json: matrix
 	$(Q)scripts/robust $@
 
@@ -119,6 +123,7 @@ help:
 ## vmtest-debug     the module's tests on a kernel with KASAN, lockdep, kmemleak, failing memory (built once, in 20 minutes)
 ## bench            instructions per packet of every path, into out/results/datapath.json
 ## matrix           compile duet.ko for every kernel that it is meant for, and print the table
+## out/results/trust.json       who may what, health under attack, exposure of the units: the host's tests, and what they printed
 ## out/results/robust.json      the matrix, the kernels whose tests passed, and what the tests of robustness printed (scripts/robust)
 ## deps             install the packages that all of this needs (scripts/deps --list)
 ## [all]            programs into out/bin, duet.ko for every kernel whose headers are installed
