@@ -392,9 +392,9 @@ void duet_rx_route(struct duet_dev *dd, struct sk_buff *skb)
 	 * reads IP options there.
 	 */
 	duet_count(dd, vip ? DUET_VERDICT_DROP_NO_DIP : DUET_VERDICT_PASS, skb->len);
-	if (v6)
-		icmpv6_ndo_send(skb, ICMPV6_DEST_UNREACH, ICMPV6_ADDR_UNREACH, 0);
-	else if (skb->protocol == htons(ETH_P_IP))
+	if (skb->protocol == htons(ETH_P_IP))
 		icmp_ndo_send(skb, ICMP_DEST_UNREACH, ICMP_HOST_UNREACH, 0);
+	else if (v6 && ipv6_mod_enabled())
+		icmpv6_ndo_send(skb, ICMPV6_DEST_UNREACH, ICMPV6_ADDR_UNREACH, 0);
 	duet_drop(skb, vip ? DUET_VERDICT_DROP_NO_DIP : DUET_VERDICT_PASS);
 }

@@ -9,9 +9,11 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from lib import *  # noqa: E402,F403 pylint: disable=wildcard-import,unused-wildcard-import
-from lib import CLIENT, VIP, Net, batch, check, dip, duet, duet_json, equal, inside, ip4, main, outer_dst, refused, run, tcp, test, udp, until, verdicts
+from lib import CLIENT, TESTS, VIP, Net, batch, check, dip, duet, duet_json, equal, inside, ip4, main, outer_dst, refused, run, tcp, test, udp, until, verdicts
 from test_hostile import garbage, tainted  # noqa: E402
 from test_manners import ip6  # noqa: E402
+
+TESTS.clear()	# those of the files that lend us their helpers
 
 OFF = "IPv6 is off in this kernel"
 
