@@ -10,7 +10,7 @@ import experiment
 import ops
 from client import Probe, ended, outage, unanswered
 from faults import Faults
-from rtnl import Watch
+from rtnl import SCOPE_HOST, Watch
 from testbed import Failed, program, until
 
 BFD_MS = 20
@@ -42,13 +42,14 @@ class Chain:
 
     def answer_pings(self):
         """Without the module nothing goes on to DIPs: SMuxes, and switches that a VIP will ever live on, have
-        it as an address of their own and answer pings. Routes, BIRD, agents and controller are the real ones."""
+        it as an address of their own and answer pings: of host scope, as a host has a VIP, for an agent refuses one
+        that is the machine's. Routes, BIRD, agents and controller are the real ones."""
         for node in self.bed.topo.muxes:
             rt = self.faults.netlink(node)
             rt.links()
             for vip in self.vips:
                 if node.role == "smux" or node.name in (PLACES[vip], SECOND.get(vip)):
-                    rt.address("lo", vip + "/32")
+                    rt.address("lo", vip + "/32", SCOPE_HOST)
             rt.flush()
 
     def failed(self, text, node="ctl", program="controller"):

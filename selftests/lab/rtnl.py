@@ -32,7 +32,7 @@ IFA_ADDRESS, IFA_LOCAL = 1, 2
 RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_METRICS, RTA_MULTIPATH, RTA_TABLE = 1, 4, 5, 8, 9, 15
 RTAX_MTU, RTAX_QUICKACK = 2, 15
 RTMGRP_IPV4_ROUTE = 0x40
-RT_MAIN, PROTO_STATIC, SCOPE_UNIVERSE, SCOPE_LINK, SCOPE_NOWHERE = 254, 4, 0, 253, 255
+RT_MAIN, PROTO_STATIC, SCOPE_UNIVERSE, SCOPE_LINK, SCOPE_HOST, SCOPE_NOWHERE = 254, 4, 0, 253, 254, 255
 IFF_UP = 1
 SO_ATTACH_FILTER, SO_RCVBUFFORCE = 26, 33
 
@@ -282,9 +282,9 @@ class Rtnl:
 
     # addresses and routes
 
-    def address(self, name, prefix):
+    def address(self, name, prefix, scope=SCOPE_UNIVERSE):
         addr, length = prefix4(prefix)
-        body = struct.pack("BBBBI", socket.AF_INET, length, 0, 0, self.ifindex(name))
+        body = struct.pack("BBBBI", socket.AF_INET, length, 0, scope, self.ifindex(name))
         self.add(RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, body + attr(IFA_LOCAL, addr) + attr(IFA_ADDRESS, addr),
                  f"address {prefix} on {name}")
 
