@@ -310,13 +310,14 @@ def main():
     failed = 0
     for number, function in enumerate(chosen, 1):
         name = (function.__doc__ or function.__name__).splitlines()[0].rstrip(".")
+        case = f"# robust: cases {os.path.basename(sys.argv[0])[:-3]}.{function.__name__}"
         try:
             function()
-            print(f"ok {number} - {name}", flush=True)
+            print(f"{case} ok\nok {number} - {name}", flush=True)
         except Exception as error:  # every failure of a test is its result
             failed += 1
             for line in (str(error) if isinstance(error, Failed) else traceback.format_exc()).splitlines()[-20:]:
                 print(f"# {line[:500]}")
-            print(f"not ok {number} - {name}", flush=True)
+            print(f"{case} failed\nnot ok {number} - {name}", flush=True)
     Net.remove()
     sys.exit(1 if failed else 0)

@@ -87,7 +87,7 @@ def ordinary_users():
         for user in users:
             user.stdin.close()
             user.wait()
-    print(f"# hostile_mib: {took}, of one namespace {one}")
+    print(f"# robust: hostile_mib {took}\n# of one namespace: {one}")
     first, last = told[0], told[-1]
     check(first["took"]["flows"] >= 131072, f"an ordinary user can't have what he may: {first}")
     check(any("unprivileged namespace may take" in s for s in first["sentences"]), f"refusals of the first: {first}")
@@ -204,7 +204,7 @@ def long_walks():
                 longest = max(longest, link(ns))
                 walks += 1
             equal(walk.returncode, 0, f"status of {command}")
-    print(f"# longest_lock_ms: {int(longest * 1000)}, quiet {int(quiet * 1000)}, links {walks}")
+    print(f"# robust: longest_lock_ms {int(longest * 1000)}\n# quiet: {int(quiet * 1000)} ms, links: {walks}")
     check(longest < 2 * quiet + 1.5 * PATIENCE, f"a link took {longest:.1f} s during a walk, {quiet:.1f} s when it was quiet")
     equal(duet_json("flow", "show", "mux0"), [], "flows")
 

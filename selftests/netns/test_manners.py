@@ -143,7 +143,9 @@ def too_big_under_flood():
 
         def needed(frame):
             return frame[12:14] == b"\x08\x00" and frame[23] == 1 and frame[34:36] == b"\x03\x04" and frame[:6] == net.c_mac
-        equal(answers(400), 400, "answers to 400 packets of one client")
+        answered = answers(400)
+        print(f"# robust: pmtu_under_flood 400 {answered}")
+        equal(answered, 400, "answers to 400 packets of one client")
         drain(net.c)
         for n in range(5):
             net.send(ip4(CLIENT, "10.2.0.2", 17, udp(CLIENT, "10.2.0.2", 3000 + n, 33434), ttl=1))
