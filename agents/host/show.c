@@ -44,7 +44,7 @@ static json_t *targets(const struct host *host, const struct decap_key *key)
 	return list;
 }
 
-/* accepts_json - the rules of a pair, as this process was told; null: all is accepted */
+/* accepts_json - the rules of a pair, as this process received them; null: all is accepted */
 static json_t *accepts_json(const struct host *host, const struct decap_key *key)
 {
 	const struct decap_rules *r = NULL;
