@@ -11,7 +11,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static const char *const key_names[DUET_KEYS] = { "key", "key1" };
 
 static json_t *tables_json(const struct duet_tables *t)
 {

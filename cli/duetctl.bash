@@ -14,10 +14,10 @@ _duetctl()
 {
 	local cur=${COMP_WORDS[COMP_CWORD]} program=${COMP_WORDS[0]} options words="" where=() args=() i
 	local commands="status vip dip switch link mux host traffic snat topology assignment plan assign whatif trace export diff
-		apply move moves migrations abort drain undrain drains stop resume settings events audit token backup genkey"
+		apply move moves migrations abort drain undrain drains stop resume settings events audit token backup key genkey"
 
 	COMPREPLY=()
-	options="--controller --tls-cert --tls-key --tls-ca --token-file --json --wait --watch --dry-run --file --timeout --help --version"
+	options="--controller --tls-cert --tls-key --tls-ca --token-file --json --wait --watch --dry-run --abort --file --timeout --help --version"
 	for ((i = 1; i < COMP_CWORD; i++)); do
 		case ${COMP_WORDS[i]} in
 		-c|--controller|--tls-cert|--tls-key|--tls-ca|--token-file)
@@ -46,6 +46,7 @@ _duetctl()
 	1:dip|1:switch|1:link) words=list ;;
 	1:mux|1:host) words="list show unfence" ;;
 	1:snat) words=show ;;
+	1:key) words="show rotate" ;;
 	1:token) words="list add delete" ;;
 	1:drain|1:undrain) words="switch rack smux" ;;
 	1:abort) words=wave ;;

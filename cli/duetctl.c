@@ -47,6 +47,8 @@ static const char usage_text[] =
 	"  token list | token add NAME agent|read|operate|admin [DAYS]\n"
 	"  token delete NAME\n"
 	"  backup NAME                 a copy of the store beside it\n"
+	"  key show                    the keys of the hash (fingerprints), and their rotation\n"
+	"  key rotate [--wait]         a new key for the old one, VIP by VIP; --abort turns back\n"
 	"  genkey                      print a new key of the hash, for key-file; asks no controller\n"
 	"\n"
 	"  -c, --controller URL        http://, https:// or unix:/PATH.sock; default $DUETCTL_URL, else\n"
@@ -124,6 +126,8 @@ static const struct command {
 	{ "token", "add", token_add, 2, 3, "a name, agent, read, operate or admin, and perhaps after how many days it expires" },
 	{ "token", "delete", token_delete, 1, 1, "a token's name" },
 	{ "backup", NULL, change_backup, 1, 1, "a file's name" },
+	{ "key", "show", show_key },
+	{ "key", "rotate", change_key },
 	{ "genkey", NULL, genkey },
 };
 #define N_COMMANDS (sizeof(commands) / sizeof(*commands))
@@ -168,7 +172,7 @@ static int run(const struct ctl *c, int n, char **words)
 	return usage(problem, near->args);
 }
 
-enum { OPT_CERT = 256, OPT_KEY, OPT_CA, OPT_TOKEN };
+enum { OPT_CERT = 256, OPT_KEY, OPT_CA, OPT_TOKEN, OPT_ABORT };
 
 /* options - 0, or the exit code + 1 */
 static int read_options(int argc, char **argv, struct ctl *c, struct ctl_conf *given)
@@ -176,7 +180,8 @@ static int read_options(int argc, char **argv, struct ctl *c, struct ctl_conf *g
 	static const struct option options[] = {
 		{ "controller", required_argument, NULL, 'c' }, { "json", no_argument, NULL, 'j' },
 		{ "wait", no_argument, NULL, 'w' },		{ "watch", no_argument, NULL, 'w' },
-		{ "dry-run", no_argument, NULL, 'd' },		{ "file", required_argument, NULL, 'f' },
+		{ "dry-run", no_argument, NULL, 'd' },		{ "abort", no_argument, NULL, OPT_ABORT },
+			{ "file", required_argument, NULL, 'f' },
 		{ "timeout", required_argument, NULL, 't' },	{ "tls-cert", required_argument, NULL, OPT_CERT },
 		{ "tls-key", required_argument, NULL, OPT_KEY }, { "tls-ca", required_argument, NULL, OPT_CA },
 		{ "token-file", required_argument, NULL, OPT_TOKEN },
@@ -202,6 +207,9 @@ static int read_options(int argc, char **argv, struct ctl *c, struct ctl_conf *g
 			break;
 		case OPT_TOKEN:
 			given->token_file = optarg;
+			break;
+		case OPT_ABORT:
+			c->abort = true;
 			break;
 		case 'j':
 			c->json = true;

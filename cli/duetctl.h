@@ -23,6 +23,7 @@ struct ctl {
 	bool json;		/* -j: what the controller said, as it is */
 	bool wait;		/* --wait: until the moves that follow are over */
 	bool dry_run;
+	bool abort;		/* --abort: turn it back */
 	const char *file;	/* -f */
 	unsigned int timeout_s;	/* of --wait */
 	unsigned int limit;	/* of lists */
@@ -116,6 +117,9 @@ CTL_COMMAND(show_links);
 CTL_COMMAND(show_topology);
 CTL_COMMAND(show_drains);
 CTL_COMMAND(show_traffic);
+/* duetctl_key.c */
+CTL_COMMAND(show_key);
+CTL_COMMAND(change_key);
 /* duetctl_snat.c */
 CTL_COMMAND(show_snat);
 /* duetctl_events.c */

@@ -145,3 +145,28 @@ int key_from_json(json_t *body, const char *name, bool required, struct secret *
 		return err_set(e, -EINVAL, "\"%s\" must be 32 hex digits that aren't all 0", name);
 	return 0;
 }
+
+const char *const key_names[DUET_KEYS] = { "key", "key1" };
+
+int keys_from_json(json_t *body, bool required, struct secret keys[DUET_KEYS], struct err *e)
+{
+	bool any = json_is_string(json_object_get(body, key_names[1]));
+	unsigned int i;
+
+	for (i = 0; i < DUET_KEYS; i++)
+		if (key_from_json(body, key_names[i], required && !i && !any, &keys[i], e))
+			return -EINVAL;
+	return 0;
+}
+
+int keys_have(const struct secret keys[DUET_KEYS], unsigned int i, const char *where, struct err *e)
+{
+	unsigned int k;
+	bool any = false;
+
+	for (k = 0; k < DUET_KEYS; k++)
+		any |= !key_is_none(&keys[k]);
+	if ((!i && !any) || !key_is_none(&keys[i]))
+		return 0;
+	return err_set(e, -EINVAL, "%s: it chooses by key %u, and the state has no \"%s\": push both keys first", where, i, key_names[i]);
+}

@@ -17,6 +17,8 @@
 #define KEY_TEXT	(2 * DUET_KEY_LEN + 1)
 #define KEY_FINGERPRINT	17
 
+extern const char *const key_names[DUET_KEYS];	/* as states and devices call them */
+
 struct secret {
 	uint8_t bytes[DUET_KEY_LEN];	/* zeros: none */
 };
@@ -40,5 +42,9 @@ void key_ready(const struct secret *key, struct duet_key *ready);
  * "seed" is refused: the choice by it is another.
  */
 int key_from_json(json_t *body, const char *name, bool required, struct secret *key, struct err *e);
+/* keys_from_json - "key" and "key1" of a state; required: at least one */
+int keys_from_json(json_t *body, bool required, struct secret keys[DUET_KEYS], struct err *e);
+/* keys_have - is key i there for a VIP that chooses by it? A state without any key has none to miss. */
+int keys_have(const struct secret keys[DUET_KEYS], unsigned int i, const char *where, struct err *e);
 
 #endif

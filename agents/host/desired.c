@@ -196,8 +196,11 @@ static int read_pair(json_t *json, struct desired *d, struct err *e)
 	p->delivery = (enum decap_delivery)how;
 	if (field_uint(json, "key", 0, DUET_KEYS - 1, 0, where, &p->hash_key, e))
 		return -EINVAL;
-	if (p->hash_key && key_is_none(&d->keys[p->hash_key]))
-		return err_set(e, -EINVAL, "%s: \"key\" is %u, but the state has no \"key%u\"", where, p->hash_key, p->hash_key);
+	if (keys_have(d->keys, p->hash_key, where, e))
+		return -EINVAL;
+	if (json_object_get(json, "keep") && !json_is_boolean(json_object_get(json, "keep")))
+		return err_set(e, -EINVAL, "%s: \"keep\" is true or false", where);
+	p->keep = json_is_true(json_object_get(json, "keep"));
 	if (json_object_get(json, "rules") && vip_from_json(json, &p->rules, e))
 		return -EINVAL;
 	ret = read_accepts(json, p, vip_text, e);
@@ -355,8 +358,7 @@ int desired_read(json_t *body, struct desired *d, struct err *e)
 	if (!json_is_object(body))
 		return err_set(e, -EINVAL, "the state is an object with \"epoch\", \"generation\", \"muxes\" and \"vips\"");
 	if (get_u64(body, "epoch", &d->meta.epoch, e) || get_u64(body, "generation", &d->meta.generation, e) ||
-	    key_from_json(body, "key", json_array_size(json_object_get(body, "snat")), &d->keys[0], e) ||
-	    key_from_json(body, "key1", false, &d->keys[1], e))
+	    keys_from_json(body, json_array_size(json_object_get(body, "snat")), d->keys, e))
 		return -EINVAL;
 	if (!json_is_array(muxes) || !json_is_array(vips))
 		return err_set(e, -EINVAL, "\"%s\" is missing or no list", json_is_array(muxes) ? "vips" : "muxes");

@@ -198,6 +198,7 @@ struct pair_def {
 	struct decap_rules *accepts;	/* owned; NULL: all */
 	unsigned int n_locals, n_ports;
 	unsigned int hash_key;		/* which of desired.keys the VIP's muxes choose by */
+	bool keep;			/* they are SMuxes, which keep connections that another table would move */
 	unsigned int snats;		/* SNAT ranges of its VIP */
 };
 

@@ -302,7 +302,7 @@ static int gather(const struct desired *d, struct gathered *g)
 	return 0;
 }
 
-/* end_lost - connections that the present set of DIPs sends to others */
+/* end_lost - connections that the present set of DIPs, or key, sends to others; not those that SMuxes keep */
 static void end_lost(const struct desired *d)
 {
 	struct flow_table *tables = calloc(d->n_snat * SNAT_RANGES + 1, sizeof(*tables));
@@ -314,7 +314,7 @@ static void end_lost(const struct desired *d)
 		struct duet_key key;
 
 		key_ready(&d->keys[p->hash_key], &key);
-		for (k = 0; p->rules && k < d->n_snat; k++) {
+		for (k = 0; p->rules && !p->keep && k < d->n_snat; k++) {
 			if (addr_cmp(&d->snat[k].vip, &vip))
 				continue;
 			for (first = d->snat[k].first; first <= d->snat[k].last && n < d->n_snat * SNAT_RANGES; first = last + 1) {

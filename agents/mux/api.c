@@ -71,16 +71,20 @@ static bool allowed(const struct agent *a, const struct prefix *p)
 	return !a->config.n_allowed;
 }
 
-static int wanted_parse(struct agent *a, json_t *json, struct wanted *w, struct err *e)
+/* wanted_parse - a VIP; keys: those of the state that it is part of */
+static int wanted_parse(struct agent *a, json_t *json, const struct secret keys[DUET_KEYS], struct wanted *w, struct err *e)
 {
 	json_t *announce = json_object_get(json, "announce");
-	char text[ADDR_STRLEN];
+	char text[ADDR_STRLEN], where[ADDR_STRLEN + 8];
 	int ret = vip_from_json(json, &w->vip, e);
 	struct prefix host;
 
 	if (ret)
 		return ret;
 	host = host_prefix(&w->vip->addr);
+	snprintf(where, sizeof(where), "VIP %s", addr_str(&w->vip->addr, text));
+	if (keys_have(keys, w->vip->policy.key, where, e))
+		goto err_free;
 	if (!allowed(a, &host)) {
 		err_set(e, -EINVAL, "VIP %s is in none of the prefixes that this mux may serve ([announce] allow)",
 			addr_str(&w->vip->addr, text));
@@ -161,7 +165,7 @@ static int state_put_read(struct agent *a, json_t *body, struct state *state, st
 
 	if (!json_is_array(vips))
 		return err_set(e, -EINVAL, "\"vips\" is missing, or isn't a list");
-	if (key_from_json(body, "key", true, &state->keys[0], e) || key_from_json(body, "key1", false, &state->keys[1], e))
+	if (keys_from_json(body, true, state->keys, e))
 		return -EINVAL;
 	if (drain && !json_is_boolean(drain))
 		return err_set(e, -EINVAL, "\"drain\" is true or false");
@@ -176,7 +180,7 @@ static int state_put_read(struct agent *a, json_t *body, struct state *state, st
 	if (!state->list)
 		return err_set(e, -ENOMEM, "no memory");
 	for (; state->n < json_array_size(vips); state->n++) {
-		ret = wanted_parse(a, json_array_get(vips, state->n), &state->list[state->n], e);
+		ret = wanted_parse(a, json_array_get(vips, state->n), state->keys, &state->list[state->n], e);
 		if (ret)
 			return ret;
 	}
@@ -277,7 +281,7 @@ static void vip_put(struct http_request *req, json_t *body, void *ctx)
 		return;
 	if (!get_fence(body, req, &epoch, &generation))
 		return;
-	if (wanted_parse(a, body, &w, &e)) {
+	if (wanted_parse(a, body, a->keys, &w, &e)) {
 		http_problem(req, 422, NULL, "%s", e.text);
 		return;
 	}

@@ -32,7 +32,6 @@ struct sim {
 	json_t *tunnels;	/* address: how many DIPs of all VIPs have it */
 };
 
-static const char *const key_names[DUET_KEYS] = { "key", "key1" };
 
 static struct sim *to_sim(struct backend *b)
 {

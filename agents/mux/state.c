@@ -642,6 +642,8 @@ static int begin(struct agent *a, struct err *e)
 		return ret;
 	duet_dev_release(&dev);
 	a->seen = dev.generation;
+	if (!a->synced)	/* single VIPs may come before the first whole state */
+		memcpy(a->keys, dev.keys, sizeof(a->keys));
 	ret = adopt(a, true, e);
 	if (ret)
 		return ret;

@@ -45,6 +45,9 @@ void api_fault(json_t *list, const char *fmt, ...) __attribute__((format(printf,
 /* links.c: a link of the model: up, down, unknown; who says so in *by (may be NULL) */
 const char *link_state(const struct updater *u, json_t *link, const char **by);
 void link_faults(struct updater *u, json_t *faults);
+/* key.c: who holds the key's rotation up */
+void key_faults(const struct updater *u, json_t *faults);
+void key_metrics(const struct updater *u, struct metrics *m);
 
 /* whatif.c: a plan for what might come to pass */
 struct what_if {
@@ -130,6 +133,10 @@ API_HANDLER(api_mux_unfence);
 API_HANDLER(api_host_unfence);
 API_HANDLER(api_export_get);
 API_HANDLER(api_backup_post);
+/* key.c */
+API_HANDLER(api_key_get);
+API_HANDLER(api_key_rotate);
+API_HANDLER(api_key_abort);
 /* trace.c, snat.c */
 API_HANDLER(api_trace_get);
 API_HANDLER(api_snat_get);

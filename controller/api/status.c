@@ -59,8 +59,8 @@ static void compare_tables(struct updater *u, json_t *faults)
 	json_decref(first);
 }
 
-/* key_faults - a mux in sync has the keys that it was pushed */
-static void key_faults(const struct mux *m, json_t *faults)
+/* mux_key_faults - a mux in sync has the keys that it was pushed */
+static void mux_key_faults(const struct mux *m, json_t *faults)
 {
 	static const char *const names[DUET_KEYS] = { "key-fingerprint", "key1-fingerprint" };
 	char print[KEY_FINGERPRINT];
@@ -85,7 +85,7 @@ static void told_faults(const struct mux *m, json_t *faults)
 
 	if (trouble)
 		api_fault(faults, "mux %s: %s", m->name, trouble);
-	key_faults(m, faults);
+	mux_key_faults(m, faults);
 	if (strcmp(get_str(bird, "state", "up"), "up"))
 		api_fault(faults, "mux %s: BIRD is %s%s%s", m->name, get_str(bird, "state", ""),
 		      *get_str(bird, "detail", "") ? ": " : "", get_str(bird, "detail", ""));
@@ -213,6 +213,7 @@ void api_status_get(struct http_request *req, json_t *body, void *ctx)
 	place_faults(u, faults);
 	compare_tables(u, faults);
 	snat_faults(u, faults);
+	key_faults(u, faults);
 	o = json_pack("{s:s, s:s, s:I, s:I, s:s, s:s, s:b}",
 		"name", ctl->conf.name, "version", DUET_VERSION, "epoch", (json_int_t)u->epoch,
 		"generation", (json_int_t)u->generation, "key-fingerprint", key_fingerprint(&u->keys[u->key], print),
@@ -225,6 +226,7 @@ void api_status_get(struct http_request *req, json_t *body, void *ctx)
 	json_object_set_new(o, "moves", json_pack("{s:i, s:i, s:f, s:f, s:f}", "under-way", u->n_active,
 		"waiting", u->n_queued, "transit-mbps", u->transit_mbps, "resting-mbps", u->resting_mbps,
 		"smux-mbps", u->smux_mbps));
+	json_object_set_new(o, "key-rotation", json_string(rotation_phase_name(u->rotation.phase)));
 	json_object_set_new(o, "held-dips", flap_json(u));
 	json_object_set_new(o, "muxes", json_pack("{s:i, s:i, s:i, s:i, s:i}", "total", u->n_muxes,
 		"in-sync", c.muxes[MUX_IN_SYNC],
@@ -284,6 +286,7 @@ void api_metrics_get(struct http_request *req, json_t *body, void *ctx)
 		metrics_family(m, "duet_controller_dips_down", "gauge", "DIPs of rules that are down");
 		metrics_add(m, c.down, NULL);
 		snat_metrics(u, m);
+		key_metrics(u, m);
 	}
 	http_reply_text(req, 200, "text/plain; version=0.0.4", metrics_text(m));
 	metrics_free(m);

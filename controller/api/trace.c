@@ -284,10 +284,11 @@ void api_trace_get(struct http_request *req, json_t *body, void *ctx)
 	json_decref(to);
 	rule = vip_rule_at(vip, flow.tuple.proto, flow.tuple.dport, &last);
 	if (rule) {
-		key_ready(&u->keys[u->key], &key);
+		key_ready(&u->keys[v->key], &key);
 		hash = duet_tuple_hash(&flow.tuple, rule->fields, &key);
 		dip = choose_dip(rule, hash, &bucket);
 		json_object_set_new(o, "rule", json_integer(rule - vip->rules));
+		json_object_set_new(o, "key", json_integer(v->key));
 		json_object_set_new(o, "hash", json_integer(hash));
 		json_object_set_new(o, "bucket", json_integer(bucket));
 		json_object_set_new(o, "verdict", json_string(dip >= 0 ? "encap" : "all-down"));

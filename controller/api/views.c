@@ -39,6 +39,7 @@ static json_t *place_of(const struct updater *u, const struct uvip *v)
 	json_object_set_new(o, "mbps", json_real(vip_mbps(v)));
 	json_object_set_new(o, "measured", v->measured < 0 ? json_null() :
 			    json_pack("{s:f, s:f}", "ewma-mbps", v->measured, "peak-mbps", v->peak));
+	json_object_set_new(o, "key", json_integer(v->key));
 	json_object_set_new(o, "move", v->move ? json_integer(v->move->id) : json_null());
 	json_object_set_new(o, "state", json_string(v->move ? move_state_name(v->move->state) : "settled"));
 	return o;
@@ -68,11 +69,14 @@ static json_t *vip_to_view(const struct updater *u, const struct uvip *v)
 	return o;
 }
 
-/* wanted - by ?mux= (where it is or moves to) and ?find= (part of its name or address) */
+/* wanted - by ?mux= (where it is or moves to), ?key= and ?find= (part of its name or address) */
 static bool wanted(struct http_request *req, const struct uvip *v)
 {
 	const char *mux = http_query(req, "mux"), *find = http_query(req, "find");
+	const char *key = http_query(req, "key");
 
+	if (key && (key[0] != '0' + (int)v->key || key[1]))
+		return false;
 	if (mux && strcmp(v->mux, mux) && strcmp(vip_wanted(v), mux))
 		return false;
 	return !find || strstr(v->text, find) || strcasestr(get_str(v->def, "name", ""), find);

@@ -53,6 +53,8 @@ void store_vip_put(struct store *s, const struct store_vip *v)
 
 	if (v->mru >= 0)
 		json_object_set_new(o, "mru", json_real(v->mru));
+	if (v->key)
+		json_object_set_new(o, "key", json_integer(v->key));
 	store_begin(s);
 	store_write(s, T_VIP, v->vip, o);
 	store_commit(s);
@@ -76,7 +78,8 @@ static bool vip_row(const char *key, json_t *o, void *ctx)
 
 	each->each(&(struct store_vip){ .vip = key, .def = json_object_get(o, "def"), .mux = get_str(o, "mux", SMUX),
 					.reason = get_str(o, "reason", NULL), .mru = get_num(o, "mru", -1),
-					.generation = get_u64(o, "generation", 1) }, each->ctx);
+					.generation = get_u64(o, "generation", 1),
+					.key = get_u64(o, "key", 0) % DUET_KEYS }, each->ctx);
 	return true;
 }
 

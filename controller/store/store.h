@@ -60,7 +60,7 @@ int store_epoch(struct store *store, uint64_t *epoch, bool *behind);
 void store_epoch_raise(struct store *store, uint64_t by);	/* inside a transaction */
 /* store_keys - the keys of the deployment's hash; none: not set yet */
 int store_keys(struct store *store, struct secret keys[DUET_KEYS]);
-/* store_key_set - on disk before it returns, outside of a transaction */
+/* store_key_set - on disk before it returns, outside of a transaction; zeros: none any more */
 int store_key_set(struct store *store, unsigned int i, const struct secret *key);
 /* Numbers by name: settings and the like */
 int store_get(struct store *store, const char *key, int64_t *value);	/* 0, -ENOENT, -EIO */
@@ -71,6 +71,7 @@ struct store_vip {
 	json_t *def;		/* as the operator wrote it; borrowed */
 	double mru;		/* < 0: none */
 	uint64_t generation;	/* of the definition, for lost updates */
+	unsigned int key;	/* which key of the deployment it chooses by */
 };
 void store_vip_put(struct store *store, const struct store_vip *v);
 void store_vip_del(struct store *store, const char *vip);

@@ -22,6 +22,7 @@ static const struct setting {
 	{ "assign-every-s", NUMBER, offsetof(struct control, assign_every_s), 0, 86400, 0 },
 	{ "change-learn-s", NUMBER, offsetof(struct control, change_learn_s), 0, 3600, 5 },
 	{ "change-hold-s", NUMBER, offsetof(struct control, change_hold_s), 0, 86400, 60 },
+	{ "key-moves", NUMBER, offsetof(struct control, key_moves), 1, 10000, 1 },
 	{ "snat-quarantine-s", NUMBER, offsetof(struct control, snat_quarantine_s), 1, 86400, 120 },
 	{ "snat-hold-s", NUMBER, offsetof(struct control, snat_hold_s), 1, 604800, 600 },
 	{ "snat-idle-s", NUMBER, offsetof(struct control, snat_idle_s), 1, 604800, 300 },

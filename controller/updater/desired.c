@@ -18,7 +18,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const key_names[DUET_KEYS] = { "key", "key1" };
 
 enum hold desired_hold(const struct mux *m, const struct uvip *v)
 {
@@ -84,6 +83,8 @@ json_t *desired_vip(const struct updater *u, const struct uvip *v)
 		if (value)
 			json_object_set(out, policies[i], value);
 	}
+	if (v->key)
+		json_object_set_new(out, "key", json_integer(v->key));
 	return out;
 }
 
@@ -222,6 +223,8 @@ static json_t *host_vip(const struct host *h, const struct uvip *v, json_t *def)
 	if (def && host_checks(def, h->address, checks))
 		vip = json_pack("{s:s, s:s, s:O}", "vip", v->text, "dip", h->address, "checks", checks);
 	json_decref(checks);
+	if (vip && v->key)
+		json_object_set_new(vip, "key", json_integer(v->key));
 	if (!vip || !delivery)
 		return vip;
 	json_object_set(vip, "delivery", json_object_get(delivery, "type"));

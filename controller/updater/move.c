@@ -30,8 +30,13 @@ static const char *const states[] = {
 	[MOVE_SUPERSEDED] = "superseded",
 };
 static const char *const kinds[] = {
-	[MOVE_MOVE] = "move", [MOVE_CHANGE] = "change", [MOVE_DELETE] = "delete"
+	[MOVE_MOVE] = "move", [MOVE_CHANGE] = "change", [MOVE_DELETE] = "delete", [MOVE_REKEY] = "rekey",
 };
+
+const char *move_kind_name(enum move_kind kind)
+{
+	return kinds[kind];
+}
 
 const char *move_state_name(enum move_state state)
 {
@@ -241,6 +246,8 @@ int move_abort(struct move *mv, struct err *e)
 	if (mv->def && mv->state >= MOVE_SWITCHING)
 		return err_set(e, -EBUSY, "the new definition of VIP %s is in force on the SMuxes: to go back, "
 			       "apply the old one", v->text);
+	if (mv->kind == MOVE_REKEY)
+		return err_set(e, -EBUSY, "VIP %s changes its key: duetctl key rotate --abort turns the whole rotation back", v->text);
 	if (mv->back)
 		return err_set(e, -EALREADY, "move %llu is on its way back", (unsigned long long)mv->id);
 	snprintf(from, sizeof(from), "%s", mv->from);
@@ -276,7 +283,7 @@ static void load_move(const struct store_move *row, void *ctx)
 {
 	struct updater *u = ctx;
 	struct uvip *v = vip_find(u, row->vip);
-	int kind = named(kinds, 3, row->kind), state = named(states, MOVE_DONE, row->state);
+	int kind = named(kinds, MOVE_REKEY + 1, row->kind), state = named(states, MOVE_DONE, row->state);
 	struct move *mv = v && !v->move && kind >= 0 && state >= 0 ? append(u, v) : NULL;
 
 	if (!mv) {
@@ -294,7 +301,7 @@ static void load_move(const struct store_move *row, void *ctx)
 	mv->changed_ms = row->changed_ms;
 	snprintf(mv->from, sizeof(mv->from), "%s", row->from);
 	snprintf(mv->to, sizeof(mv->to), "%s", row->to);
-	if (state == MOVE_SWITCHING && mv->def)
+	if (state == MOVE_SWITCHING && (mv->def || kind == MOVE_REKEY))
 		v->tables_ms = mono_ms();
 	if (state > MOVE_PREPARING) {	/* it is on the SMuxes already: no reason to wait */
 		TAILQ_REMOVE(&u->queue, mv, list);

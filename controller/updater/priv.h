@@ -31,6 +31,8 @@ struct uvip {
 	unsigned int n_dips;	/* of all its rules */
 	char mux[NAME_SIZE];
 	double mru;		/* < 0: none */
+	unsigned int key;	/* which of the updater's keys its muxes choose by */
+	uint64_t smux_ms;	/* mono_ms() when it came to where it is, or the controller started */
 	char *reason;		/* why it is there */
 	char *told;		/* desired_vip() as text; NULL: to be made, vip_changed() */
 	struct move *move;	/* under way, or NULL */
@@ -39,7 +41,7 @@ struct uvip {
 	uint64_t generation;	/* of the definition: the configuration's when it was last changed */
 	json_t *sources;		/* switch: share, as measured; or NULL */
 	double measured, peak;	/* Mbps as the monitor told; < 0: not known */
-	uint64_t tables_ms;	/* mono_ms() when its DIPs, weights or ports were changed; 0: not since this controller started */
+	uint64_t tables_ms;	/* mono_ms() when its DIPs, weights, ports or key were changed; 0: not since this controller started */
 	struct snat_pool *snat;	/* its blocks of ports; NULL: there have been none */
 	uint64_t fresh_ms;	/* mono_ms() when it was added; 0: its hosts know it, or have had time to: see vip_fresh() */
 };
@@ -115,7 +117,7 @@ struct host {
 	bool snat_heard, snat_leaving;	/* leaving: a block is taken from it */
 };
 
-enum move_kind { MOVE_MOVE, MOVE_CHANGE, MOVE_DELETE };
+enum move_kind { MOVE_MOVE, MOVE_CHANGE, MOVE_DELETE, MOVE_REKEY };
 enum move_state {
 	MOVE_PREPARING,		/* SMuxes and hosts get ready to take it */
 	MOVE_WITHDRAWING,	/* its HMux withdraws the route and goes on serving */
@@ -141,7 +143,7 @@ struct move {
 	bool confirmed;			/* the agent said so */
 	bool unconfirmed;		/* it could not, and that was told */
 	uint64_t met_ms;		/* mono_ms() since when the SMuxes meet its connections */
-	bool rehash;			/* def has other tables */
+	bool rehash;			/* it gets other tables, or another key */
 	struct http_call *call;
 	sd_event_source *timer;
 	bool armed, rest;		/* timer runs; the agent isn't asked before it ends */
@@ -161,10 +163,29 @@ struct control {
 	bool assign_on_change;
 	/* A VIP whose DIPs change: how long the SMuxes meet its connections before, and how long they go on there after */
 	unsigned int change_learn_s, change_hold_s;
+	unsigned int key_moves;		/* VIPs that change their key at once */
 	/* SNAT blocks: how long nobody has one that was given back; how long a host that can't be
 	 * reached keeps one; how long it may have more than it uses
 	 */
 	unsigned int snat_quarantine_s, snat_hold_s, snat_idle_s;
+};
+
+/* A new key for the old one: rotation.c. What of it is durable is in the store. */
+enum rotation_phase {
+	ROTATION_NONE,
+	ROTATION_SPREADING,		/* all muxes and hosts get the second key */
+	ROTATION_CHANGING,		/* VIPs go to it, each by a move */
+	ROTATION_REMOVING,		/* all muxes and hosts forget the key that no VIP chooses by */
+};
+
+struct rotation {
+	enum rotation_phase phase;
+	bool back;			/* aborted: VIPs go back to the old key, the new one is removed */
+	uint64_t begun_ms;		/* wall_ms() */
+	uint64_t entered_ms;		/* mono_ms() when it came into this phase, or the controller started */
+	uint64_t wave;			/* of its moves */
+	unsigned int next;		/* VIP to look at next */
+	sd_event_source *timer;
 };
 
 struct updater {
@@ -174,7 +195,8 @@ struct updater {
 	bool behind;			/* the store is known to be older than what agents obey, perhaps: fence.c */
 	uint64_t raised_from;		/* the epoch before it was raised, or 0 */
 	struct secret keys[DUET_KEYS];	/* of the deployment's hash */
-	unsigned int key;		/* which of them VIPs choose by */
+	unsigned int key;		/* which of them new VIPs choose by; amid a rotation the others follow */
+	struct rotation rotation;
 	bool configured;		/* there has been a configuration: agents may be told */
 	json_t *model;			/* the monitor's, NULL until known */
 	char racks[17];			/* the id of its list of racks */
@@ -253,6 +275,8 @@ bool vip_other_tables(const struct uvip *v, json_t *def);
 void vip_adopt(struct updater *u, struct uvip *v, json_t *def);
 /* vip_place - it lives there now, for that reason (NULL: as before) */
 void vip_place(struct updater *u, struct uvip *v, const char *mux, double mru, const char *reason);
+/* vip_rekey - it chooses by this key from now on; the caller pushes it to its muxes and hosts */
+void vip_rekey(struct updater *u, struct uvip *v, unsigned int key);
 void vip_changed(struct uvip *v);	/* its definition, DIPs that are down or drained: call it whenever one does */
 void vips_touch(struct updater *u, struct uvip *v, bool urgent);	/* all muxes that hold it are told */
 /* vip_fresh - it was just added: if hosts of its DIPs are being told of it no mux holds it before they
@@ -369,6 +393,7 @@ struct move *move_new(struct updater *u, struct uvip *v, enum move_kind kind, co
 int move_abort(struct move *mv, struct err *e);
 void moves_run(struct updater *u);	/* soon, all that are under way */
 const char *move_state_name(enum move_state state);
+const char *move_kind_name(enum move_kind kind);
 /* inside the moves (move.c, step.c) */
 bool move_keep(struct move *mv);
 void move_enter(struct move *mv, enum move_state state);
@@ -376,6 +401,25 @@ void move_forget(struct move *mv);
 enum step { STEP_WAIT, STEP_AGAIN, STEP_OVER };
 enum step move_step(struct move *mv);
 void move_ask_again(struct move *mv);
+
+/* rotation.c: a new key of the hash */
+/* keys_load - the store's keys; a new store gets the configured one, or a new one. Another
+ * key than the stored one would move every connection, so the configured one counts only then.
+ */
+int keys_load(struct updater *u, struct err *e);
+/* rotation_load - keys and rotation as the store has them; after the VIPs, at the start and after a reload */
+int rotation_load(struct updater *u, struct err *e);
+void rotation_start(struct updater *u);		/* muxes and hosts are known */
+void rotation_stop(struct updater *u);
+/* rotation_begin, rotation_abort - inside a transaction; 0, or -errno and why not: nothing was changed */
+int rotation_begin(struct updater *u, const char *by, struct err *e);
+int rotation_abort(struct updater *u, const char *by, struct err *e);
+const char *rotation_phase_name(enum rotation_phase phase);
+/* rotation_mux_waits, rotation_host_waits - why this agent isn't known to have the deployment's present keys; NULL: it has them */
+const char *rotation_mux_waits(const struct mux *m);
+const char *rotation_host_waits(const struct host *h);
+/* rotation_vip_waits - which mux or host must confirm the keys before this VIP's may change, and why; false: none */
+bool rotation_vip_waits(const struct updater *u, const struct uvip *v, char *why, size_t size);
 
 /* limit.c: how many VIPs may be under way, and how much traffic with them */
 void limits_count(struct updater *u);		/* before a pass */

@@ -558,4 +558,6 @@ void snat_desired(const struct host *h, const struct uvip *v, json_t *vip, json_
 		json_array_append_new(blocks, json_pack("{s:s, s:i, s:i}", "vip", v->text, "first", mine[i]->first, "last",
 							mine[i]->last));
 	json_object_set_new(vip, "rules", desired_rules(h->u, v));
+	if (!strcmp(v->mux, SMUX))
+		json_object_set_new(vip, "keep", json_true());
 }

@@ -74,7 +74,6 @@ static void look(struct updater *u, const char *mux)
 
 static enum step finish(struct move *mv)
 {
-	static const char *const kinds[] = { "move", "change", "delete" };
 	struct updater *u = mv->u;
 	struct uvip *v = mv->vip;
 	char from[NAME_SIZE], to[NAME_SIZE];
@@ -83,7 +82,7 @@ static enum step finish(struct move *mv)
 	snprintf(from, sizeof(from), "%s", mv->from);
 	snprintf(to, sizeof(to), "%s", mv->to);
 	store_event(u->store, "moved", v->text, "%s %llu done: %s to %s in %llu ms",
-		    kinds[mv->kind], (unsigned long long)mv->id, from, to,
+		    move_kind_name(mv->kind), (unsigned long long)mv->id, from, to,
 		    (unsigned long long)(mv->changed_ms - mv->created_ms));
 	move_forget(mv);
 	u->resting_ms = 0;
@@ -166,8 +165,13 @@ static enum step prepare(struct move *mv)
 {
 	struct updater *u = mv->u;
 	struct uvip *v = mv->vip;
+	char why[sizeof(mv->note)];
 	const char *name;
 
+	if (mv->kind == MOVE_REKEY && v->key == u->key)	/* the rotation was turned back before this one began */
+		return finish(mv);
+	if (mv->kind == MOVE_REKEY && rotation_vip_waits(u, v, why, sizeof(why)))
+		return wait_for(mv, "%s", why);
 	if (mv->kind != MOVE_DELETE && v->fresh_ms)
 		return wait_for(mv, "the hosts of its DIPs are being told of the VIP");
 	if (mv->kind != MOVE_DELETE && strcmp(v->mux, SMUX) && !some_smux_holds(u, v))
@@ -210,18 +214,26 @@ static enum step deleted(struct move *mv)
 	return STEP_OVER;
 }
 
+/* switches - do muxes get something else of it on the way */
+static bool switches(const struct move *mv)
+{
+	return mv->def || mv->kind == MOVE_REKEY;
+}
+
 /* met - the SMuxes know the connections that were its HMux's: one they have not seen a packet of
  * is not kept on its DIP when others are added
  */
 static bool met(struct move *mv)
 {
 	uint64_t now = mono_ms();
+	bool smux = !strcmp(mv->from, SMUX);
 
-	if (!mv->def || !strcmp(mv->from, SMUX))
+	if (mv->kind != MOVE_REKEY && (!mv->def || smux))
 		return true;
 	if (!mv->met_ms) {
-		mv->met_ms = now;
-		mv->rehash = vip_other_tables(mv->vip, mv->def);
+		/* one that rests there has been learned since it came; every connection of it would get another DIP */
+		mv->met_ms = smux ? mv->vip->smux_ms : now;
+		mv->rehash = mv->kind == MOVE_REKEY || vip_other_tables(mv->vip, mv->def);
 	}
 	return !mv->rehash || now - mv->met_ms >= mv->u->control.change_learn_s * 1000ull;
 }
@@ -235,14 +247,17 @@ static enum step withdrawn(struct move *mv)
 	if (mv->kind == MOVE_DELETE)
 		return deleted(mv);
 	if (!met(mv))
-		return wait_for(mv, "the SMuxes meet its connections for %u s before its DIPs change", u->control.change_learn_s);
+		return wait_for(mv, "the SMuxes meet its connections for %u s before its %s", u->control.change_learn_s,
+				mv->kind == MOVE_REKEY ? "key changes" : "DIPs change");
 	vip_place(u, v, SMUX, v->mru, NULL);
 	if (mv->def)
 		vip_adopt(u, v, json_incref(mv->def));
+	if (mv->kind == MOVE_REKEY && v->key != u->key)
+		vip_rekey(u, v, u->key);
 	move_enter(mv, MOVE_SWITCHING);
-	if (mv->def) {
+	if (switches(mv)) {
 		vips_touch(u, v, false);
-		hosts_touch(u, mv->def);
+		hosts_touch(u, v->def);
 	}
 	return STEP_AGAIN;
 }
@@ -253,6 +268,8 @@ static enum step withdraw(struct move *mv)
 
 	if (!m) /* on the SMuxes, or its switch has left the topology */
 		return withdrawn(mv);
+	if (mux_lost(m) && mv->kind == MOVE_REKEY)
+		return wait_for(mv, "%s does not answer (%s): if it serves on, it chooses by the old key", m->name, m->why);
 	if (mux_lost(m)) {
 		if (!mv->unconfirmed)
 			store_event(mv->u->store, "unconfirmed", mv->vip->text,
@@ -299,12 +316,14 @@ static enum step switch_over(struct move *mv)
 	unsigned int i;
 	struct mux *to;
 
-	for (i = 0; mv->def && i < u->n_muxes; i++) {
+	for (i = 0; switches(mv) && i < u->n_muxes; i++) {
 		struct mux *m = &u->muxes[i];
+		bool gone = m->fenced || mux_lost(m);
 
-		if (concerned(mv, m) && !m->fenced && !mux_lost(m) && !mux_clean(m, v))
-			return wait_for(mv, "%s has not taken the new definition%s%s", m->name,
-					m->why[0] ? ": " : "", m->why);
+		if (!concerned(mv, m) || mux_clean(m, v) || (gone && mv->kind != MOVE_REKEY))
+			continue;
+		return wait_for(mv, "%s has not taken the new %s%s%s", m->name, mv->kind == MOVE_REKEY ? "key" : "definition",
+				m->why[0] ? ": " : "", m->why);
 	}
 	other = mv->def ? other_table(mv) : NULL;
 	if (other)
@@ -315,7 +334,7 @@ static enum step switch_over(struct move *mv)
 	if (!to)
 		return fail(mv, "the topology has no such switch");
 	if (v->tables_ms && mono_ms() - v->tables_ms < u->control.change_hold_s * 1000ull)
-		return wait_for(mv, "connections of before its DIPs changed go on at the SMuxes, which know them, for %u s", u->control.change_hold_s);
+		return wait_for(mv, "connections of before its DIPs or key changed go on at the SMuxes, which know them, for %u s", u->control.change_hold_s);
 	if (to->leaving)
 		return wait_for(mv, "other VIPs are still withdrawn from %s", to->name);
 	vip_place(u, v, mv->to, v->mru, NULL);
@@ -323,6 +342,7 @@ static enum step switch_over(struct move *mv)
 	if (strcmp(mv->from, mv->to))
 		touch(u, mv->from, v);
 	touch(u, mv->to, v);
+	snat_follow(u, v);	/* an HMux keeps no connections: hosts end those that it sends elsewhere */
 	return STEP_AGAIN;
 }
 

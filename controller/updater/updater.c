@@ -66,7 +66,7 @@ static void reload(struct updater *u)
 	}
 	moves_free(u);
 	vips_free(u);
-	if (vips_load(u, &e) || moves_load(u, &e) || drains_load(u, &e) || control_load(u)) {
+	if (vips_load(u, &e) || rotation_load(u, &e) || moves_load(u, &e) || drains_load(u, &e) || control_load(u)) {
 		ctl_step_down(u->ctl, e.text);
 		return;
 	}
@@ -200,6 +200,7 @@ static int use_model(struct updater *u, json_t *model)
 		mux_start(&u->muxes[i]);
 	for (i = 0; i < u->n_hosts; i++)
 		host_start(&u->hosts[i]);
+	rotation_start(u);
 	log_info("%u muxes, %u hosts, %u VIPs%s", u->n_muxes, u->n_hosts, u->n_vips,
 		 u->configured ? "" : "; no configuration yet, so agents are only looked at");
 	moves_run(u);
@@ -229,45 +230,6 @@ static int tick(sd_event_source *s, uint64_t usec, void *ctx)
 	store_flush(u->store);
 	tokens_expire(u);
 	return once(u->ctl->loop, &u->tick_timer, TICK_MS, tick, u);
-}
-
-/* keys_load - the store's keys; a new store gets the configured one, or a new one. Another
- * key than the stored one would move every connection, so the configured one counts only then.
- */
-static int keys_load(struct updater *u, struct err *e)
-{
-	const char *file = u->ctl->conf.key_file;
-	char was[KEY_FINGERPRINT], now[KEY_FINGERPRINT];
-	struct secret wanted = {};
-	int64_t number = 0;
-	int ret = file ? key_read(file, true, &wanted, e) : 0;
-
-	if (ret)
-		return ret;
-	if (store_keys(u->store, u->keys))
-		return err_set(e, -EIO, "store %s: the key can't be read", u->ctl->conf.store);
-	if (!store_get(u->store, "key", &number))
-		u->key = number;
-	if (!key_is_none(&u->keys[u->key])) {
-		if (file && !key_equal(&wanted, &u->keys[u->key]))
-			log_warn("key file %s: its key (fingerprint %s) is not used, the deployment has %s: another would move every connection",
-				 file, key_fingerprint(&wanted, now), key_fingerprint(&u->keys[u->key], was));
-		return 0;
-	}
-	if (!file && !store_get(u->store, STORE_COPY, &number) && number)
-		return err_set(e, -EINVAL, "store %s was imported without the deployment's key: set key-file to a file that holds it (on a mux: duet dev show DEV key)",
-			       u->ctl->conf.store);
-	if (!store_get(u->store, "seed", &number))
-		log_warn("store %s: an older version's 32-bit seed gives way to a key: every connection's DIP is chosen anew", u->ctl->conf.store);
-	ret = file ? 0 : key_make(&wanted);
-	if (!ret)
-		ret = store_key_set(u->store, 0, &wanted);
-	if (ret)
-		return err_set(e, ret, "store %s: the key can't be stored%s%s", u->ctl->conf.store,
-			       *store_trouble(u->store) ? ": " : "", store_trouble(u->store));
-	u->keys[0] = wanted;
-	log_notice("the deployment's key %s: fingerprint %s", file ? "is the key file's" : "is new", key_fingerprint(&wanted, now));
-	return 0;
 }
 
 int updater_start(struct controller *ctl, struct err *e)
@@ -310,6 +272,8 @@ int updater_start(struct controller *ctl, struct err *e)
 	if (!ret)
 		ret = vips_load(u, e);
 	if (!ret)
+		ret = rotation_load(u, e);
+	if (!ret)
 		ret = moves_load(u, e);
 	if (!ret)
 		ret = drains_load(u, e);
@@ -344,6 +308,7 @@ void updater_stop(struct controller *ctl)
 		vips_keep_health(u);
 		moves_free(u);
 	}
+	rotation_stop(u);
 	flap_stop(u);
 	streams_stop(u);
 	load_stop(u);

@@ -52,6 +52,7 @@ static void keep(struct updater *u, const struct uvip *v)
 						     .mux = v->mux,
 						     .mru = v->mru,
 						     .generation = v->generation,
+						     .key = v->key,
 						     .reason = v->reason });
 }
 
@@ -109,6 +110,8 @@ struct uvip *vip_add(struct updater *u, json_t *def)
 		return NULL;
 	v->reason = strdup("new: VIPs start on the SMuxes");
 	v->generation = u->config_generation;
+	v->key = u->key;
+	v->smux_ms = mono_ms();
 	hosts_note(u, v, v->def);
 	keep(u, v);
 	snat_changed(u, v);
@@ -194,8 +197,19 @@ void vip_adopt(struct updater *u, struct uvip *v, json_t *def)
 	snat_changed(u, v);
 }
 
+void vip_rekey(struct updater *u, struct uvip *v, unsigned int key)
+{
+	v->key = key;
+	v->tables_ms = mono_ms();
+	vip_changed(v);
+	keep(u, v);
+	snat_changed(u, v);
+}
+
 void vip_place(struct updater *u, struct uvip *v, const char *mux, double mru, const char *reason)
 {
+	if (strcmp(v->mux, mux))
+		v->smux_ms = mono_ms();
 	if (v->mux != mux)
 		snprintf(v->mux, sizeof(v->mux), "%s", mux);
 	v->mru = mru;
@@ -294,6 +308,8 @@ static void load_vip(const struct store_vip *row, void *ctx)
 	v->mru = row->mru;
 	v->reason = row->reason ? strdup(row->reason) : NULL;
 	v->generation = row->generation;
+	v->key = row->key;
+	v->smux_ms = mono_ms();
 	hosts_note(u, v, v->def);
 }
 

@@ -412,6 +412,21 @@ def two_keys():
         device = lab.status()["device"]
         equal((device["key-fingerprint"], device.get("key1-fingerprint")), (model.fingerprint(first), second and model.fingerprint(second)), f"{which}: keys")
         equal([(lab.vips()[v]["state"], lab.vips()[v].get("key", 0)) for v in VIPS[:2]], [("announced", key) for key in which], "VIPs")
+    lab.put(*(dict(wish(vip), key=1) for vip in VIPS[:2]), key=None, key1=new)
+    device = lab.status()["device"]
+    equal((device["key-fingerprint"], device["key1-fingerprint"]), ("none", model.fingerprint(new)), "key 1 alone")
+    for what, body in (("key 0", {"key": 0}), ("no key named", {})):
+        status, answer = lab.put(dict(wish(VIPS[0]), **body), key=None, key1=new, ok=False)
+        check(status == 422 and "key 0" in answer["detail"] and VIPS[0] in answer["detail"], f"a state with {what}, which isn't there: {status} {answer}")
+        status, answer = lab.put_vip(dict(wish(VIPS[0]), **body))
+        check(status == 422 and "key 0" in answer["detail"], f"a VIP with {what}: {status} {answer}")
+    lab.daemons["agent"].kill()
+    lab.start("agent", NS)
+    until(lab.answers, "the agent answers")
+    status, answer = lab.put_vip(dict(wish(VIPS[0]), key=1))
+    check(status == 200, f"an agent that has just started knows the device's keys: {status} {answer}")
+    lab.put(*(dict(wish(vip), key=1) for vip in VIPS[:2]), key=new, key1=new)
+    lab.put(*(wish(vip) for vip in VIPS[:2]), key=new)
     said = json.dumps([lab.status(), lab.ask("GET", "/v1/vips")[1], lab.ask("GET", "/metrics")[1]])
     check(not any(key in said for key in (old, new, model.key(9))), "an answer has a key")
 

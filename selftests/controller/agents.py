@@ -101,8 +101,8 @@ class Agent:
 
 def provisioned(vip):
     """What of a VIP makes its table, health apart"""
-    return json.dumps([[r.get("proto"), r.get("port"), sorted((d["address"], d["weight"]) for d in r["dips"])]
-                       for r in vip["rules"]])
+    return json.dumps([vip.get("key", 0), [[r.get("proto"), r.get("port"), sorted((d["address"], d["weight"]) for d in r["dips"])]
+                                           for r in vip["rules"]]])
 
 
 class Mux(Agent):
@@ -132,10 +132,13 @@ class Mux(Agent):
         need = {d["address"] for r in vip["rules"] for d in r["dips"]}
         if self.refuse:
             return self.refuse
+        slot = ("key", "key1")[vip.get("key", 0)] + "-fingerprint"
+        if self.fingerprints and slot not in self.fingerprints:
+            self.watch.say(f"VIP {vip['vip']}: {self.name} is told to choose by a key that it hasn't got")
         had = {d["address"] for r in old["rules"] for d in r["dips"]} if old else set()
         if self.tunnels and need - had and len(others | need) > self.tunnels:
             return f"tunnelling table full: {len(others)} of {self.tunnels} entries used"
-        self.vips[vip["vip"]] = {"vip": vip["vip"], "rules": vip["rules"]}
+        self.vips[vip["vip"]] = {"vip": vip["vip"], "rules": vip["rules"], "key": vip.get("key", 0)}
         want = vip["announce"] == "yes" and not self.smux
         if want != self.export.get(vip["vip"], (False, 0))[0]:
             self.export[vip["vip"]] = (want, time.monotonic())

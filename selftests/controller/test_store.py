@@ -312,7 +312,26 @@ def several(tap, lab, place):
     lab.kill(other)
     tap.ok(until(lambda: rest("GET", lab.url(lead) + "/healthz") == "ok\n", 40) and lab.settled(lead, 30), "the new one killed: the first leads again")
     tap.ok(not lab.watch.wrong, "no VIP was ever without a mux, or on two", *lab.watch.wrong)
-    lab.kill(lead, signal.SIGTERM)
+    lab.child[other] = lab.start(etcd.spec, other, wait=False) and lab.child[other]
+    until(lambda: rest("GET", lab.url(other) + "/healthz") == "standby\n", 30)
+    rotation_taken_over(tap, lab, lead, other)
+
+
+def rotation_taken_over(tap, lab, lead, other):
+    """the leader of a rotation of the key is killed while VIPs change: the standby continues"""
+    rest("PUT", lab.url(lead) + "/v1/control", {"change-learn-s": 1, "change-hold-s": 0})
+    until(lambda: not lab.get("/v1/status", lead)["behind"], 10)
+    old = lab.get("/v1/status", lead)["key-fingerprint"]
+    rest("POST", lab.url(lead) + "/v1/key/rotate", {})
+    tap.ok(until(lambda: lab.get("/v1/key", lead)["state"] == "changing", 20), "a rotation of the key is under way", lab.get("/v1/key", lead))
+    lab.kill(lead)
+    tap.ok(until(lambda: lab.get("/v1/status", other)["key-rotation"] == "changing", 40), "its leader killed: the standby has it")
+    s = until(lambda: (k := lab.get("/v1/key", other))["state"] == "settled" and k, 60)
+    tap.ok(s and len(s["keys"]) == 1 and s["keys"][0]["fingerprint"] != old and s["keys"][0]["vips"] == 5, "and ends it", s or lab.get("/v1/key", other))
+    tap.ok(until(lambda: all(m.fingerprints == {f"key{s['keys'][0]['slot'] or ''}-fingerprint": s["keys"][0]["fingerprint"]} for m in lab.mux.values())),
+           "on all muxes", {n: m.fingerprints for n, m in lab.mux.items()})
+    tap.ok(not lab.watch.wrong, "no VIP was without a mux, on two, or under two keys", *lab.watch.wrong)
+    lab.kill(other, signal.SIGTERM)
 
 
 def steps(tap, place):
