@@ -45,6 +45,7 @@ class Mux:
 
     def __init__(self):
         self.tables, self.cache, self.sent, self.over = {}, {}, {}, False
+        self.key, self.keeps = KEY, True
         with inside(CORE):
             import fcntl
             self.tun = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
@@ -62,6 +63,12 @@ class Mux:
         self.tables[vip] = model.Table([(d, 1, d in down) for d in dips])
         self.cache = {}
 
+    def rekey(self, key, keeps):
+        """another key; keeps: as an SMux, flows stay on their DIPs"""
+        self.key = key
+        if not keeps:
+            self.cache = {}
+
     def loop(self):
         while not self.over:
             if not select.select([self.tun], [], [], 0.1)[0]:
@@ -78,7 +85,7 @@ class Mux:
                 if not dip:
                     sport, dport = struct.unpack("!HH", p[20:24])
                     dip = self.cache[key] = self.tables[socket.inet_ntoa(p[16:20])].choose(
-                        socket.inet_ntoa(p[12:16]), socket.inet_ntoa(p[16:20]), p[9], sport, dport, KEY)
+                        socket.inet_ntoa(p[12:16]), socket.inet_ntoa(p[16:20]), p[9], sport, dport, self.key)
                 self.sent[dip] = self.sent.get(dip, 0) + 1
                 try:
                     self.raw.sendto(p, (dip, 0))
@@ -88,6 +95,8 @@ class Mux:
 
 class Module:
     """The same by the kernel module: the very code of a mux."""
+
+    keeps = False	# an HMux
 
     def __init__(self):
         duet = os.path.join(BIN, "duet")
@@ -103,6 +112,14 @@ class Module:
             json.dump({"vips": [{"vip": vip, "rules": rules(down, dips)}]}, f)
             f.flush()
             self.duet("vip", "set", "mux0", "-f", f.name)
+
+    def rekey(self, key, keeps):
+        first = key == KEY
+        if not first:
+            self.duet("dev", "set", "mux0", "key1", key)
+        self.duet("vip", "set", "mux0", VIP, "key", "0" if first else "1", "dip", *DIPS)
+        if first:
+            self.duet("dev", "set", "mux0", "key1", "none")
 
 
 class Internet:
@@ -346,6 +363,50 @@ def a_dip_is_removed():
     print(f"# {kept} go on, {ended} were ended")
     check(kept > 3 * ended, "most go on")
     W.mux.set(VIP)
+    for i in range(7):
+        put(i)
+
+
+@test
+def another_key():
+    """under another key no connection is ended while the muxes keep it; those that move are, when an HMux takes over"""
+    new = model.key(77)
+    table = model.Table([(d, 1, False) for d in DIPS])
+    with_key = [{"vip": VIP, "dip": DIPS[i], "rules": rules(), "key": 1} for i in range(7)]
+    sample = []
+    for i in range(7):
+        for _ in range(12):
+            s = opened(HOSTS[i], REMOTES[3])
+            check(greeting(s).startswith(VIP), "a connection")
+            sample.append((i, s, s.getsockname()[1], s.getpeername()))
+    if W.mux.keeps:
+        W.mux.rekey(new, keeps=True)
+        for i in range(7):
+            put(i, vips=[dict(with_key[i], keep=True)], key1=new)
+        for i, s, sport, _ in sample:
+            check(echoes(s, b"on an SMux"), f"a connection of host {i} from port {sport} goes on under the new key")
+        s = opened(HOSTS[0], REMOTES[4])
+        check(greeting(s).startswith(VIP), "a new one has a port by the new key")
+        s.close()
+    W.mux.rekey(new, keeps=False)
+    for i in range(7):
+        put(i, vips=[with_key[i]], key1=new)
+    kept = ended = 0
+    for i, s, sport, (remote, port) in sample:
+        stays = table.choose(remote, VIP, 6, port, sport, new) == DIPS[i]
+        try:
+            alive = echoes(s, b"on an HMux")
+        except OSError as e:
+            check(not isinstance(e, TimeoutError), f"a connection of host {i} hangs")
+            equal(e.errno, errno.ECONNABORTED, "errno")
+            alive = False
+        equal(alive, stays, f"connection of host {i} from port {sport} goes on")
+        kept, ended = kept + stays, ended + (not stays)
+        s.close()
+    check(kept and ended > 3 * kept, f"{kept} go on, {ended} were ended")
+    put(0, vips=[dict(with_key[0], keep="yes")], key1=new, ok=400)
+    put(0, vips=[dict(with_key[0], key=0)], key=None, key1=new, ok=400)
+    W.mux.rekey(KEY, keeps=False)
     for i in range(7):
         put(i)
 
