@@ -4,7 +4,7 @@
 to 14 and what goes beyond. Meant for a VM that counts instructions (scripts/vm
 --icount): its clock stands still while others have the processor.
 
-usage: exp_chain.py [--runs N] [--parts failover,migration,breakdown,faults,capacity] [--faults NAME,...]"""
+usage: exp_chain.py [--runs N] [--parts failover,migration,breakdown,faults,capacity,rotation] [--faults NAME,...]"""
 import argparse
 import os
 import signal
@@ -19,13 +19,14 @@ import exp_capacity  # noqa: E402
 import exp_failover  # noqa: E402
 import exp_faults  # noqa: E402
 import exp_migration  # noqa: E402
+import exp_rotation  # noqa: E402
 import experiment  # noqa: E402
 import ops  # noqa: E402
 import place  # noqa: E402
 from chain import BFD_MS, Chain  # noqa: E402
 from testbed import Failed, Testbed  # noqa: E402
 
-PARTS = ("failover", "migration", "breakdown", "faults", "capacity")
+PARTS = ("failover", "migration", "breakdown", "faults", "capacity", "rotation")
 
 
 def say(text):
@@ -41,6 +42,8 @@ def measure(chain, part, opt):
         return {"breakdown": exp_breakdown.measure(chain, "203.0.113.200", len(chain.vips), 5 * opt.runs)}
     if part == "faults":
         return exp_faults.measure(chain, opt.faults.split(",") if opt.faults else None)
+    if part == "rotation":
+        return exp_rotation.measure(chain)
     return exp_capacity.measure(chain)
 
 

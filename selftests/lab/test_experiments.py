@@ -14,7 +14,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(os.path.dirname(HERE))
 RUNS = (
     ("exp_routing.py", "--runs", "1", "--causes", "links_down", "--victims", "core1"),
-    ("exp_chain.py", "--device", "sim", "--runs", "1", "--parts", "migration,breakdown"),
+    ("exp_chain.py", "--device", "sim", "--runs", "1", "--parts", "migration,breakdown,rotation"),
     ("exp_many.py", "--device", "sim", "--vips", "300"),
 )
 count = failed = 0
@@ -49,6 +49,9 @@ def main():
         ok(found["failover"]["links_down"]["runs"] == 1, "a failover is among the results")
         lost = {move: told["packets_lost"] for move, told in found["migration"].items()}
         ok(set(lost) == {"wave", "hmux_to_smux", "smux_to_hmux", "hmux_to_hmux"} and not any(lost.values()), f"no ping lost in a move: {lost}")
+        with open(os.path.join(where, "experiments", "parts", "rotation-native.json"), encoding="ascii") as f:
+            rotated = json.load(f)["rotation"]
+        ok(not any(told["packets_lost"] for told in rotated.values()), f"no ping lost in a rotation of the key: {rotated}")
         ok(len(found["breakdown"]["announce"]) == 2, "the breakdown has both numbers of VIPs")
         drawn = [os.path.join(where, "experiments", f"{name}.{kind}") for name in ("figure13", "figure14") for kind in ("png", "svg")]
         ok(all(os.path.exists(path) and os.path.getsize(path) > 2000 for path in drawn), "Figures 13 and 14 as PNG and SVG")
