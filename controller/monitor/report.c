@@ -132,10 +132,22 @@ static json_t *targets_of(json_t *dip)
 	return out;
 }
 
+/* again - is this one of a list that has it already: what is kept of a host is bounded by what it has */
+static bool again(json_t *seen, const char *vip, json_int_t rule)
+{
+	char key[ADDR_STRLEN + 24];
+
+	snprintf(key, sizeof(key), "%s|%lld", vip, (long long)rule);
+	if (json_object_get(seen, key))
+		return true;
+	json_object_set_new(seen, key, json_true());
+	return false;
+}
+
 json_t *report_dips(struct mhost *h, json_t *dips)
 {
-	json_t *out = json_array(), *row, *o, *targets;
-	unsigned int foreign = 0, strange = 0;
+	json_t *out = json_array(), *seen = json_object(), *row, *o, *targets;
+	unsigned int foreign = 0, strange = 0, twice = 0;
 	char vip[ADDR_STRLEN], text[ADDR_STRLEN];
 	json_int_t rule, since;
 	size_t i;
@@ -148,14 +160,17 @@ json_t *report_dips(struct mhost *h, json_t *dips)
 		}
 		if (!may_say(h, vip, &strange, STRANGE_MAX))
 			continue;
-		o = json_pack("{s:s, s:s, s:s, s:o}", "vip", vip, "dip", text, "state", get_str(row, "state", "unknown"),
-			      "reason", json_cut(get_str(row, "reason", ""), REASON_MAX));
 		rule = number(row, "rule", DUET_VIP_RULES_MAX);
 		if (rule < 0 && json_object_get(row, "rule")) {
-			json_decref(o);
 			foreign++;
 			continue;
 		}
+		if (again(seen, vip, rule)) {
+			twice++;
+			continue;
+		}
+		o = json_pack("{s:s, s:s, s:o, s:o}", "vip", vip, "dip", text, "state", json_cut(get_str(row, "state", "unknown"), 16),
+			      "reason", json_cut(get_str(row, "reason", ""), REASON_MAX));
 		if (rule >= 0)
 			json_object_set_new(o, "rule", json_integer(rule));
 		since = number(row, "since-ms", INT64_MAX);
@@ -166,6 +181,9 @@ json_t *report_dips(struct mhost *h, json_t *dips)
 			json_object_set_new(o, "targets", targets);
 		json_array_append_new(out, o);
 	}
+	json_decref(seen);
+	if (twice)
+		offend(h->monitor, h->node->name, OFFEND_DIP, "%u DIPs are in its report twice: the first counts", twice);
 	if (foreign)
 		offend(h->monitor, h->node->name, OFFEND_DIP, "%u DIPs in its report aren't its own, which is %s: left out", foreign,
 		       text);
@@ -197,7 +215,7 @@ static json_t *ranges_of(json_t *item)
 json_t *report_snat(struct mhost *h, json_t *snat)
 {
 	static const char *const keys[] = { "ports", "used", "fit", "busiest" };
-	json_t *vips = json_object_get(snat, "vips"), *list = json_array(), *item, *o;
+	json_t *vips = json_object_get(snat, "vips"), *list = json_array(), *seen = json_object(), *item, *o;
 	json_int_t exhausted = number(snat, "exhausted", INT64_MAX), n;
 	char vip[ADDR_STRLEN];
 	unsigned int k, bad = 0, strange = 0;
@@ -210,6 +228,10 @@ json_t *report_snat(struct mhost *h, json_t *snat)
 		}
 		if (!may_say(h, vip, &strange, STRANGE_SNAT_MAX))
 			continue;
+		if (again(seen, vip, 0)) {
+			bad++;
+			continue;
+		}
 		o = json_pack("{s:s, s:o}", "vip", vip, "ranges", ranges_of(item));
 		bad += json_array_size(json_object_get(item, "ranges")) != json_array_size(json_object_get(o, "ranges"));
 		for (k = 0; k < sizeof(keys) / sizeof(*keys); k++) {
@@ -220,6 +242,7 @@ json_t *report_snat(struct mhost *h, json_t *snat)
 		}
 		json_array_append_new(list, o);
 	}
+	json_decref(seen);
 	if (strange && h->strict && h->settled)
 		offend(h->monitor, h->node->name, OFFEND_SNAT, "it has SNAT ports of %u VIPs that have no DIP there: left out", strange);
 	if (bad)

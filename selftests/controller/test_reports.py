@@ -80,6 +80,23 @@ def flood(tap, lab):
     tap.ok(until(lambda: lab.report("srv2") == 200, 10), "and heard again when it behaves")
 
 
+def repeats(tap, lab):
+    """what is stored of a host is bounded by what it has, however often a report says it"""
+    once = lab.dips("srv1", "up")
+    many = [dict(d, reason="r" * 200, targets=[{"target": f"10.98.{i >> 8}.{i & 255}", "state": "down", "reason": "t" * 200} for i in range(4)])
+            for d in once] * 700
+    ports = {"vips": [{"vip": "203.0.113.1", "ports": 64, "ranges": [{"first": 1024, "last": 2047}] * 64}] * 2000}
+    for n, parts in enumerate(({"dips": many}, {"dips": once, "snat": ports}) * 3):
+        code = until(lambda p=parts: (c := lab.report("srv1", **p)) != 429 and c, 30)
+        tap.ok(code == 200, f"report {n + 1} of one DIP and one VIP many times: {code}")
+    hosts = [h for h in lab.get("/v1/hosts")["hosts"] if h["name"] == "srv1"]
+    keys = [(d["vip"], d["rule"]) for d in hosts[0]["dips"]]
+    vips = [v["vip"] for v in hosts[0].get("snat", {}).get("vips", [])]
+    tap.ok(keys and len(keys) == len(set(keys)) and len(vips) == len(set(vips)), "each is stored once", len(keys), vips)
+    fault(tap, lab, "and shown", "report of srv1", "twice")
+    tap.ok(until(lambda: lab.report("srv1", dips=once) == 200, 20), "it is heard again soon")
+
+
 def replays(tap, lab):
     address = lab.host["srv3"].address
     lab.report("srv3", dips=lab.dips("srv3", "up"), seq=2**62)
@@ -171,6 +188,7 @@ def steps(tap, place):
         lab.report(name, dips=lab.dips(name, "up"))
     sender(tap, lab)
     foreign(tap, lab)
+    repeats(tap, lab)
     replays(tap, lab)
     ports(tap, lab)
     numbers(tap, lab)
