@@ -75,15 +75,22 @@ bool fence_epoch(struct updater *u, const char *agent, uint64_t epoch, char *why
 	return true;
 }
 
+bool fence_obeyed(const struct updater *u)
+{
+	unsigned int i;
+
+	for (i = 0; i < u->n_muxes; i++)
+		if (u->muxes[i].obeys != u->epoch)
+			return false;
+	return true;
+}
+
 void fence_look(struct updater *u)
 {
 	unsigned int i;
 
-	if (!u->behind)
+	if (!u->behind || !fence_obeyed(u))
 		return;
-	for (i = 0; i < u->n_muxes; i++)
-		if (mux_state(&u->muxes[i]) != MUX_IN_SYNC || get_u64(u->muxes[i].status, "epoch", 0) != u->epoch)
-			return;
 	for (i = 0; i < u->n_hosts; i++)
 		if (!u->hosts[i].synced && u->hosts[i].why[0])
 			return;

@@ -60,6 +60,7 @@ static void pushed(const struct http_result *r, void *ctx)
 		h->synced = !h->dirty;
 		h->why[0] = 0;
 		h->backoff_ms = 0;
+		fence_look(h->u);
 		host_kick(h);
 		vips_fresh_look(h->u);
 		moves_run(h->u);

@@ -209,6 +209,15 @@ static void refuse(struct mux *m, const char *vip, const char *why)
 	json_object_set_new(m->refused, vip, json_string(why));
 }
 
+/* obeyed - it acknowledged a request of this epoch */
+static void obeyed(struct mux *m, uint64_t epoch)
+{
+	if (m->obeys == epoch)
+		return;
+	m->obeys = epoch;
+	fence_look(m->u);
+}
+
 static void pushed_full(const struct http_result *r, void *ctx)
 {
 	struct mux *m = ctx;
@@ -229,6 +238,7 @@ static void pushed_full(const struct http_result *r, void *ctx)
 		failed(m, r->status, r->error ? r->error : "no answer");
 	} else {
 		succeeded(m);
+		obeyed(m, m->push_epoch);
 		m->overtaken = 0;
 		m->told_ms = 0;
 		json_object_clear(m->refused);
@@ -242,7 +252,7 @@ static void pushed_full(const struct http_result *r, void *ctx)
 }
 
 /* took - what a mux answered to one VIP; false: it is to be sent again */
-static bool took(struct mux *m, const char *vip, const struct http_result *r)
+static bool took(struct mux *m, const char *vip, const struct http_result *r, uint64_t epoch)
 {
 	if (r->status)
 		heard(m);
@@ -253,6 +263,8 @@ static bool took(struct mux *m, const char *vip, const struct http_result *r)
 	}
 	if (r->status / 100 == 2 || r->status == 404) {
 		succeeded(m);
+		if (r->status != 404)
+			obeyed(m, epoch);
 		json_object_del(m->refused, vip);
 		return true;
 	}
@@ -274,7 +286,7 @@ static void pushed_vip(const struct http_result *r, void *ctx)
 	m->push = NULL;
 	m->push_vip[0] = 0;
 	fault("vip-acked");
-	if (!took(m, vip, r))
+	if (!took(m, vip, r, m->push_epoch))
 		json_object_set_new(m->dirty, vip, json_true());
 	mux_kick(m);
 	moves_run(m->u);
@@ -288,7 +300,7 @@ static void rushed(const struct http_result *r, void *ctx)
 	snprintf(vip, sizeof(vip), "%s", m->rush_vip);
 	m->rush = NULL;
 	m->rush_vip[0] = 0;
-	if (!took(m, vip, r))
+	if (!took(m, vip, r, m->rush_epoch))
 		json_object_set_new(m->urgent, vip, json_true());
 	mux_kick(m);
 	moves_run(m->u);
@@ -305,6 +317,7 @@ static void push_full(struct mux *m)
 	m->full = false;
 	json_object_clear(m->dirty);
 	m->push_full = true;
+	m->push_epoch = m->u->epoch;
 	m->push_bytes = state && !m->lost_ms ? strlen(state) : 0;
 	m->u->push_bytes += m->push_bytes;
 	m->push = state ? http_call_text(m->u->ctl->client, "PUT", url, state, NULL,
@@ -345,6 +358,7 @@ static void push_vip(struct mux *m, const char *text)
 {
 	snprintf(m->push_vip, sizeof(m->push_vip), "%s", text);
 	json_object_del(m->dirty, m->push_vip);
+	m->push_epoch = m->u->epoch;
 	m->push = send_vip(m, m->push_vip, pushed_vip);
 	if (!m->push) {
 		json_object_set_new(m->dirty, m->push_vip, json_true());
@@ -362,6 +376,7 @@ static void rush(struct mux *m)
 	json_object_del(m->urgent, m->rush_vip);
 	json_object_del(m->dirty, m->rush_vip);
 	m->pushes++;
+	m->rush_epoch = m->u->epoch;
 	m->rush = send_vip(m, m->rush_vip, rushed);
 	if (!m->rush) {
 		json_object_set_new(m->urgent, m->rush_vip, json_true());
@@ -448,6 +463,8 @@ static void check_status(struct mux *m, json_t *status)
 		store_event(m->u->store, "mux-restarted", m->name,
 			    "a new instance, it gets its state again");
 	snprintf(m->instance, sizeof(m->instance), "%s", instance);
+	if (json_is_true(json_object_get(status, "synced")))
+		obeyed(m, epoch);
 	if (epoch > m->u->epoch)
 		fenced(m, epoch);
 	else if (m->fenced) {	/* its fence was removed */

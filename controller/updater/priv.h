@@ -80,6 +80,8 @@ struct mux {
 	char push_vip[ADDR_STRLEN];
 	unsigned int pushes;
 	uint64_t acked;			/* generation it has */
+	uint64_t push_epoch, rush_epoch;	/* of the requests under way */
+	uint64_t obeys;			/* epoch of the last request that it acknowledged, or told in a status */
 	unsigned int backoff_ms;
 	sd_event_source *retry;		/* pushes wait for this while waiting */
 	bool waiting;
@@ -343,7 +345,8 @@ bool mux_lost(const struct mux *m);	/* doesn't answer for SILENT_MS */
 bool fence_epoch(struct updater *u, const char *agent, uint64_t epoch, char *why, size_t size);
 /* fence_generation - an agent holds this generation of our epoch: ours is as late now; false: it can't be one */
 bool fence_generation(struct updater *u, uint64_t generation);
-void fence_look(struct updater *u);	/* after a status: do all muxes obey this controller now */
+bool fence_obeyed(const struct updater *u);	/* do all muxes obey this controller's epoch */
+void fence_look(struct updater *u);	/* after a status, or an acknowledged request: ends "behind" when they do */
 /* fence_remove - the agent forgets whom it obeyed, and is sent its state; answers the request */
 void fence_remove(struct updater *u, struct http_request *req, const char *name, const char *url, bool host);
 

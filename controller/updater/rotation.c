@@ -369,7 +369,7 @@ int rotation_begin(struct updater *u, const char *by, struct err *e)
 		return err_set(e, -EAGAIN, "the topology is not known yet, nor who must have the key");
 	if (!u->configured)
 		return err_set(e, -EBUSY, "there has been no configuration yet, so agents aren't pushed anything: apply one first");
-	if (u->behind)
+	if (u->behind && !fence_obeyed(u))
 		return err_set(e, -EBUSY, "the store may be behind what agents obey, and they may have other keys: wait until duetctl status shows it isn't");
 	ret = key_make(&key);
 	if (ret)

@@ -113,6 +113,7 @@ class Mux(Agent):
         self.watch, self.smux, self.tunnels, self.lag = watch, smux, tunnels, lag
         self.puts, self.refuse = [], None
         self.fingerprints = {}	# of the keys it was sent last
+        self.no_status = False	# it answers no poll
         self.lies = set()	# VIPs of which it tells other tables than it was sent
         self.vips = {}		# like the kernel's: survive the agent
         self.export = {}	# VIP: (exported from now on, since when)
@@ -169,6 +170,8 @@ class Mux(Agent):
 
     def locked(self, method, path, body, query):
         vip = path.rsplit("/", 1)[1] if path.startswith("/v1/vips/") else None
+        if method == "GET" and path == "/v1/status" and self.no_status:
+            return 503, {"detail": "no status now"}
         if method == "GET" and path == "/v1/status":
             return 200, {"name": self.name, "mode": "smux" if self.smux else "hmux", "instance": self.instance,
                          "epoch": self.epoch, "generation": self.generation, "synced": self.synced,

@@ -5,6 +5,7 @@ clock in the past. The controller puts its epoch above theirs by itself and
 says so; where another controller may be alive it doesn't, and an operator can."""
 import os
 import shutil
+import sqlite3
 import sys
 
 from ctl import Ctl
@@ -71,6 +72,26 @@ def copied(tap, lab, place):
     powerful(tap, lab, "a file that was copied")
 
 
+def answered(tap, lab):
+    """a store that is behind isn't, once all muxes acknowledged its state: none need be polled, nor all be in sync at one moment"""
+    lab.kill()
+    store = lab.place.path("store.sqlite")
+    db = sqlite3.connect(store)
+    db.execute("UPDATE meta SET value = '1' WHERE key = 'behind'")
+    db.commit()
+    db.close()
+    with lab.watch.lock:
+        for m in lab.mux.values():
+            m.no_status = True
+    lab.start()
+    tap.ok(until(lambda: not lab.get("/v1/status")["behind"], 10), "muxes that acknowledge states and answer no poll: its store isn't behind any more",
+           lab.get("/v1/status"))
+    with lab.watch.lock:
+        for m in lab.mux.values():
+            m.no_status = False
+    tap.ok(lab.settled(20), "polled again, they are in sync", lab.get("/v1/status"))
+
+
 def past(tap, lab, place):
     """agents have obeyed epochs of the years to come; the store is new"""
     lab.kill()
@@ -131,6 +152,7 @@ def steps(tap, place):
     tap.ok(lab.settled(), "two VIPs on all muxes")
     restored(tap, lab, place)
     copied(tap, lab, place)
+    answered(tap, lab)
     past(tap, lab, place)
     alive(tap, lab, place)
 
