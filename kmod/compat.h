@@ -27,6 +27,11 @@
 #define __flatten	__attribute__((flatten))
 #endif
 
+/* not worth its cost on each packet where the compiler zeroes the stack */
+#ifndef __uninitialized
+#define __uninitialized
+#endif
+
 /* No transmit lock, no move to another namespace: once features, then bits of
  * struct net_device, the second of which was renamed.
  */
@@ -72,13 +77,17 @@ static inline void netdev_put(struct net_device *dev, netdevice_tracker *tracker
 #endif
 
 /* Who joins the group of events needs CAP_NET_ADMIN in the user namespace that
- * owns the network namespace. Where genetlink can't demand that (before 6.1.68),
- * netlink_event.c sends each event only to sockets that were opened with it.
+ * owns the network namespace. Genetlink demands that by one of two names. Where
+ * it can't (5.10 before Debian's 5.10.218), netlink_event.c sends each event only
+ * to sockets that were opened with it.
  */
 #ifdef GENL_MCAST_CAP_NET_ADMIN
 #define DUET_GROUP_ADMIN	.flags = GENL_MCAST_CAP_NET_ADMIN,
+#elif DUET_HAVE_GROUP_FLAGS
+#define DUET_GROUP_ADMIN	.flags = GENL_UNS_ADMIN_PERM,
 #else
 #define DUET_GROUP_ADMIN
+#define DUET_EVENTS_FILTERED	1
 #endif
 
 /* The kernel's global limit of ICMP errors: of the machine, then of the

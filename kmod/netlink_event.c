@@ -22,7 +22,7 @@ struct sk_buff *duet_nl_msg(size_t size, u32 portid, u32 seq, int flags,
 	return msg;
 }
 
-#ifndef GENL_MCAST_CAP_NET_ADMIN
+#ifdef DUET_EVENTS_FILTERED
 /* duet_nl_unfit - was the listener's socket opened without CAP_NET_ADMIN? Its
  * file is there while netlink has it among its listeners.
  */
@@ -36,7 +36,7 @@ static int duet_nl_unfit(struct sock *listener, struct sk_buff *msg, void *net)
 /* duet_nl_multicast - to who listens; portid gets a copy by itself and is left out */
 static void duet_nl_multicast(struct duet_dev *dd, struct sk_buff *msg, u32 portid)
 {
-#ifdef GENL_MCAST_CAP_NET_ADMIN
+#ifndef DUET_EVENTS_FILTERED
 	genlmsg_multicast_netns(&duet_family, dd->net, msg, portid,
 				DUET_GROUP_EVENTS, GFP_KERNEL);
 #else

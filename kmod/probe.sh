@@ -24,6 +24,7 @@ DEV_LLTX|struct net_device *dev = NULL; dev->lltx = true;
 DEV_NETNS_IMMUTABLE|struct net_device *dev = NULL; dev->netns_immutable = true;
 DEV_NETNS_LOCAL|struct net_device *dev = NULL; dev->netns_local = true;
 DEV_HOLD|netdev_put((struct net_device *)NULL, (netdevice_tracker *)NULL);
+GROUP_FLAGS|struct genl_multicast_group group = { .flags = GENL_UNS_ADMIN_PERM }; (void)group;
 GENL_INFO_DUMP|(void)genl_info_dump((struct netlink_callback *)NULL)->attrs;
 NEWLINK_PARAMS|struct rtnl_link_ops ops = { .newlink = newlink_params }; (void)ops;
 ICMP_GLOBAL_NET|bool (*allow)(struct net *) = icmp_global_allow; (void)allow;

@@ -3,6 +3,7 @@
  * The way of a packet through a mux: look up the VIP, parse, choose a DIP.
  */
 #include "rx.h"
+#include "compat.h"
 #include "drop.h"
 #include "flow.h"
 #include "icmp.h"
