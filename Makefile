@@ -71,6 +71,8 @@ $(O)/kmod/%/duet.ko: $(KMOD_SRC)
 	$(Q)tar cf - $(KMOD_SRC) | tar xf - -C $(@D)
 	$(Q)$(MAKE) -s -C $(abspath $(firstword $(wildcard /lib/modules/$*/build $(O)/kernels/$*/build))) M=$(abspath $(@D)) W=1 modules
 
+include scripts/install.mk
+
 matrix: deps
 	$(Q)scripts/matrix --json $(O)/results/matrix.json
 # put together from the matrix and from what the tests printed when they last ran
