@@ -51,6 +51,27 @@ static inline void duet_set_netdev_flags(struct net_device *dev)
 #endif
 }
 
+static inline bool duet_netdev_lltx(const struct net_device *dev)
+{
+#if DUET_HAVE_DEV_LLTX
+	return dev->lltx;
+#else
+	return dev->features & NETIF_F_LLTX;
+#endif
+}
+
+/* Every way to look at what leaves a netdev must be known before one may be left
+ * out: see transmit.h.
+ */
+#if (DUET_EXPORTED_dev_nit_active || DUET_EXPORTED_dev_nit_active_rcu) &&	\
+	(DUET_HAVE_DEV_TCX_EGRESS || DUET_HAVE_DEV_MINIQ_EGRESS ||		\
+	 !IS_ENABLED(CONFIG_NET_CLS_ACT)) &&					\
+	(DUET_HAVE_DEV_NF_HOOKS_EGRESS || !IS_ENABLED(CONFIG_NETFILTER_EGRESS))
+#define DUET_DIRECT	1
+#else
+#define DUET_DIRECT	0
+#endif
+
 /* References to a netdev are tracked only where there is a tracker */
 #if !DUET_HAVE_DEV_HOLD
 struct duet_no_tracker {};

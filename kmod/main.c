@@ -5,6 +5,7 @@
 #include "compat.h"
 #include "device.h"
 #include "icmp.h"
+#include "neigh.h"
 #include "netlink.h"
 #include "percpu.h"
 #include "vip.h"
@@ -85,9 +86,12 @@ static int __init duet_init(void)
 	ret = duet_icmp_init();
 	if (ret)
 		goto err_nets;
-	ret = duet_nl_init();
+	ret = duet_neigh_init();
 	if (ret)
 		goto err_icmp;
+	ret = duet_nl_init();
+	if (ret)
+		goto err_neigh;
 	ret = duet_device_init();
 	if (ret)
 		goto err_nl;
@@ -95,6 +99,8 @@ static int __init duet_init(void)
 
 err_nl:
 	duet_nl_exit();
+err_neigh:
+	duet_neigh_exit();
 err_icmp:
 	duet_icmp_exit();
 err_nets:
@@ -111,6 +117,7 @@ static void __exit duet_exit(void)
 {
 	duet_device_exit();
 	duet_nl_exit();
+	duet_neigh_exit();
 	duet_icmp_exit();
 	duet_nets_exit();
 	/* what RCU frees, and what it has the workqueue free */

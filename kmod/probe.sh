@@ -23,6 +23,9 @@ WORKS|struct net_device *dev = NULL; (void)dev->features;
 DEV_LLTX|struct net_device *dev = NULL; dev->lltx = true;
 DEV_NETNS_IMMUTABLE|struct net_device *dev = NULL; dev->netns_immutable = true;
 DEV_NETNS_LOCAL|struct net_device *dev = NULL; dev->netns_local = true;
+DEV_MINIQ_EGRESS|(void)rcu_access_pointer(((struct net_device *)NULL)->miniq_egress);
+DEV_TCX_EGRESS|(void)rcu_access_pointer(((struct net_device *)NULL)->tcx_egress);
+DEV_NF_HOOKS_EGRESS|(void)rcu_access_pointer(((struct net_device *)NULL)->nf_hooks_egress);
 DEV_HOLD|netdev_put((struct net_device *)NULL, (netdevice_tracker *)NULL);
 GROUP_FLAGS|struct genl_multicast_group group = { .flags = GENL_UNS_ADMIN_PERM }; (void)group;
 GENL_INFO_DUMP|(void)genl_info_dump((struct netlink_callback *)NULL)->attrs;
@@ -38,7 +41,7 @@ DROP_REASONS|kfree_skb_reason((struct sk_buff *)NULL, SKB_DROP_REASON_NOT_SPECIF
 optional='net/gso.h linux/netfilter_netdev.h'
 
 # Functions that a header declares and only some kernels export: as Module.symvers says.
-exports='icmp_global_allow'
+exports='icmp_global_allow dev_nit_active dev_nit_active_rcu'
 
 {
 	echo '/* made by kmod/probe.sh: what the compiler said of it is in log */'

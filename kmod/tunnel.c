@@ -3,6 +3,7 @@
  * The tunnelling table: DIP addresses and the routes to them.
  */
 #include "tunnel.h"
+#include "neigh.h"
 #include "percpu.h"
 
 #include <linux/jhash.h>
@@ -66,9 +67,11 @@ struct duet_tunnel *duet_tunnel_get(struct duet_dev *dd, const u8 addr[16])
 		kmem_cache_free(duet_tunnel_cache, tunnel);
 		return NULL;
 	}
-	/* IDs of different CPUs start far from each other */
-	for_each_possible_cpu(cpu)
+	for_each_possible_cpu(cpu) {
+		/* IDs of different CPUs start far from each other */
 		per_cpu_ptr(tunnel->route, cpu)->id = get_random_u32();
+		per_cpu_ptr(tunnel->route, cpu)->neigh_seq = DUET_NEIGH_NONE;
+	}
 	memcpy(&tunnel->addr, addr, 16);
 	tunnel->v6 = !ipv6_addr_v4mapped(&tunnel->addr);
 	tunnel->id = ++dd->last_tunnel;
@@ -141,7 +144,7 @@ static struct dst_entry *duet_tunnel_lookup6(struct duet_dev *dd,
 		return NULL;
 	}
 	route->cookie = rt6_get_cookie((struct rt6_info *)dst);
-	route->until = jiffies + HZ;
+	route->until = (u32)jiffies + HZ;
 	WRITE_ONCE(route->mtu, DUET_MTU_ASK);
 	return dst;
 }
@@ -152,7 +155,8 @@ noinline struct dst_entry *duet_tunnel_lookup(struct duet_dev *dd,
 {
 	struct dst_entry *old = route->dst, *dst;
 
-	route->cookie = 0;
+	if (route->neigh_seq != DUET_NEIGH_LOST)
+		route->neigh_seq = DUET_NEIGH_NONE;
 	dst = tunnel->v6 ? duet_tunnel_lookup6(dd, tunnel, route) :
 			   duet_tunnel_lookup4(dd, tunnel, route);
 	if (dst && dst->dev->rtnl_link_ops == &duet_link_ops) {

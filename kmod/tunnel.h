@@ -29,14 +29,23 @@
  *   hops an exception was made is the kernel's affair.
  * - Its MTU is copied only while none is learned from the path. The kernel fills
  *   in a learned one, renews it and lets it age in place.
- * - Next hop and neighbour aren't copied: each packet asks the route.
+ * - Its neighbour dies at every change of any neighbour: neigh.h. An IPv4 gateway
+ *   is compared for each packet, because the kernel replaces it in place.
  */
 struct duet_route {
 	struct dst_entry *dst;		/* owned reference */
-	u32 cookie;			/* of dst_check() */
+	struct neighbour *neigh;	/* not held: neigh.h */
+	u32 neigh_seq;
+	union {
+		u32 cookie;		/* IPv6: of dst_check() */
+		__be32 gw;		/* IPv4: the gateway that has neigh, */
+	};
+	union {
+		u32 until;		/* IPv6: jiffies */
+		u32 gw_family;		/* IPv4: and its family, 0: the DIP has */
+	};
 	u16 mtu;			/* DUET_MTU_NONE, DUET_MTU_ASK, or the route's */
 	u16 id;				/* last IPv4 ID of an outer header without DF */
-	unsigned long until;		/* jiffies, IPv6 */
 };
 
 #define DUET_MTU_NONE	0		/* no route: look it up */
@@ -80,9 +89,12 @@ static inline bool duet_route_valid(const struct duet_dev *dd,
 {
 	const struct rtable *rt = (const struct rtable *)route->dst;
 
-	if (unlikely(tunnel->v6))
-		return time_before(jiffies, route->until) &&
-		       dst_check(route->dst, route->cookie);
+	if (unlikely(tunnel->v6)) {
+		/* a route that nobody used for weeks is not valid again when 32 bits wrap */
+		u32 left = route->until - (u32)jiffies;
+
+		return left <= HZ && dst_check(route->dst, route->cookie);
+	}
 	return READ_ONCE(rt->dst.obsolete) == DST_OBSOLETE_FORCE_CHK &&
 	       rt->rt_genid == rt_genid_ipv4(dd->net);
 }

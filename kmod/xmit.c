@@ -10,6 +10,8 @@
 #include "compat.h"
 #include "drop.h"
 #include "icmp.h"
+#include "neigh.h"
+#include "transmit.h"
 
 #include <linux/ip.h>
 #include <linux/ipv6.h>
@@ -90,23 +92,32 @@ static __always_inline bool duet_ready(struct sk_buff *skb,
 	return true;
 }
 
-static bool duet_short_way(const struct dst_entry *dst, bool local)
+static bool duet_short_way(const struct dst_entry *dst)
 {
-	return !local && !dst->lwtstate && !dst_xfrm(dst);
+	return !dst->lwtstate && !dst_xfrm(dst);
 }
 
-/* duet_send4, duet_send6 - with an outer IPv4 or IPv6 header; inner: protocol
- * number of the inner one, tos: its DSCP and ECN (RFC 6040, normal mode: the
- * whole ECN field is copied, CE too)
+/* duet_output - the packet has its outer header; other: its neighbour is of the
+ * other family
+ */
+static __always_inline void duet_output(struct neighbour *n, struct sk_buff *skb,
+					bool other)
+{
+	if (likely(duet_neigh_header(n, skb, other)))
+		duet_transmit(skb, skb->dev);
+	else
+		n->output(n, skb);
+}
+
+/* duet_send4, duet_send6 - with an outer IPv4 or IPv6 header; n: the neighbour, NULL:
+ * the long way; inner: protocol number of the inner one, tos: its DSCP and ECN (RFC
+ * 6040, normal mode: the whole ECN field is copied, CE too)
  */
 static __always_inline enum duet_verdict
 duet_send4(struct duet_dev *dd, struct duet_tunnel *tunnel,
-	   struct duet_route *route, struct sk_buff *skb, u8 inner, u8 tos,
-	   bool df, bool fits)
+	   struct duet_route *route, struct neighbour *n, struct sk_buff *skb,
+	   u8 inner, u8 tos, bool df)
 {
-	struct rtable *rt = (struct rtable *)route->dst;
-	bool is_v6gw = false;
-	struct neighbour *n;
 	struct iphdr *iph;
 
 	if (unlikely(!duet_ready(skb, route->dst, SKB_GSO_IPXIP4, inner)))
@@ -130,8 +141,7 @@ duet_send4(struct duet_dev *dd, struct duet_tunnel *tunnel,
 	}
 	skb->protocol = htons(ETH_P_IP);
 
-	if (unlikely(!fits || !duet_short_way(route->dst,
-					      rt->rt_flags & RTCF_LOCAL))) {
+	if (unlikely(!n)) {
 		skb->ignore_df = 1;
 		nf_ct_set(skb, NULL, IP_CT_UNTRACKED);
 		ip_local_out(dd->net, skb->sk, skb);
@@ -139,21 +149,16 @@ duet_send4(struct duet_dev *dd, struct duet_tunnel *tunnel,
 	}
 	iph->check = 0;
 	iph->check = ip_fast_csum(iph, sizeof(*iph) / 4);
-	n = ip_neigh_for_gw(rt, skb, &is_v6gw);
-	if (IS_ERR(n))
-		return DUET_VERDICT_DROP_NO_ROUTE;
-	neigh_output(n, skb, is_v6gw);
+	duet_output(n, skb, route->gw_family == AF_INET6);
 	return DUET_VERDICT_ENCAP;
 }
 
 static __always_inline enum duet_verdict
 duet_send6(struct duet_dev *dd, struct duet_tunnel *tunnel,
-	   struct duet_route *route, struct sk_buff *skb, u8 inner, u8 tos,
-	   bool fits)
+	   struct duet_route *route, struct neighbour *n, struct sk_buff *skb,
+	   u8 inner, u8 tos)
 {
-	struct rt6_info *rt = (struct rt6_info *)route->dst;
 	struct ipv6hdr *ip6;
-	struct neighbour *n;
 
 	if (unlikely(!duet_ready(skb, route->dst, SKB_GSO_IPXIP6, inner)))
 		return DUET_VERDICT_DROP_MEMORY;
@@ -168,17 +173,13 @@ duet_send6(struct duet_dev *dd, struct duet_tunnel *tunnel,
 	ip6->daddr = tunnel->addr;
 	skb->protocol = htons(ETH_P_IPV6);
 
-	if (unlikely(!fits || !duet_short_way(route->dst,
-					      rt->rt6i_flags & RTF_LOCAL))) {
+	if (unlikely(!n)) {
 		skb->ignore_df = 1;
 		nf_ct_set(skb, NULL, IP_CT_UNTRACKED);
 		ip6_local_out(dd->net, skb->sk, skb);
 		return DUET_VERDICT_ENCAP;
 	}
-	n = ip_neigh_gw6(route->dst->dev, rt6_nexthop(rt, &ip6->daddr));
-	if (IS_ERR(n))
-		return DUET_VERDICT_DROP_NO_ROUTE;
-	neigh_output(n, skb, false);
+	duet_output(n, skb, false);
 	return DUET_VERDICT_ENCAP;
 }
 
@@ -192,6 +193,7 @@ duet_xmit(struct duet_dev *dd, const struct duet_rules *rules,
 					  sizeof(struct iphdr);
 	u8 hop = how & DUET_HOP;
 	bool df = true, fits;
+	struct neighbour *n = NULL;
 	enum duet_verdict verdict;
 	struct duet_route *route;
 	unsigned int mtu;
@@ -219,6 +221,17 @@ duet_xmit(struct duet_dev *dd, const struct duet_rules *rules,
 	if (unlikely(!fits && duet_too_big(dd, rules, tunnel, skb, t, mtu)))
 		goto drop;
 
+	/* the short way has a neighbour */
+	verdict = DUET_VERDICT_DROP_NO_ROUTE;
+	if (likely(fits && duet_short_way(route->dst) &&
+		   !duet_route_local(route, tunnel->v6))) {
+		n = duet_route_neigh(route, tunnel);
+		if (unlikely(!n)) {
+			duet_icmp_unreachable(dd, skb, t);
+			goto drop;
+		}
+	}
+
 	/* merged by hardware on a device below that began to after it became a port */
 	verdict = DUET_VERDICT_DROP_HEADER;
 	if (unlikely(skb_is_gso(skb) && skb_warn_if_lro(skb)))
@@ -240,12 +253,12 @@ duet_xmit(struct duet_dev *dd, const struct duet_rules *rules,
 		tos = ipv6_get_dsfield(ip6);
 	}
 	if (!IS_ENABLED(CONFIG_IPV6) || likely(!tunnel->v6))
-		verdict = duet_send4(dd, tunnel, route, skb,
+		verdict = duet_send4(dd, tunnel, route, n, skb,
 				     v4 ? IPPROTO_IPIP : IPPROTO_IPV6, tos,
-				     df && fits, fits);
+				     df && fits);
 	else
-		verdict = duet_send6(dd, tunnel, route, skb,
-				     v4 ? IPPROTO_IPIP : IPPROTO_IPV6, tos, fits);
+		verdict = duet_send6(dd, tunnel, route, n, skb,
+				     v4 ? IPPROTO_IPIP : IPPROTO_IPV6, tos);
 	if (likely(verdict == DUET_VERDICT_ENCAP))
 		return verdict;
 drop:
