@@ -435,7 +435,7 @@ def exhausted():
         return {port: state for port, state in found.items() if port in good}
 
     refused()
-    check(time.monotonic() - started < (5 if REAL else 1), "it fails fast")
+    check(time.monotonic() - started < 5, "it fails fast")
     equal(counts(0)["exhausted"] - before["exhausted"], 1, "exhausted")
     for s in socks:
         greeting(s)
@@ -526,16 +526,19 @@ def forwarded():
             check(30000 + 1000 * i <= int(seen[1]) < 31000 + 1000 * i, f"port {seen[1]} of host {i}")
             check(echoes(s, b"both ways"), "echo")
             ports[i].setdefault(REMOTES[k % 20], set()).add(int(seen[1]))
-            s.close()
+            held.append(s)
     # some to one destination, and open
     for _ in range(12):
         held.append(opened(vms[0], REMOTES[7]))
         ports[0][REMOTES[7]].add(int(greeting(held[-1]).split()[1]))
+    # closed only now: conntrack forgets them two minutes later, and a slow machine takes that long for the above
+    for s in held[::7]:
+        s.close()
     for i in (0, 1):
         # to the port: those that are closed are in conntrack's TIME_WAIT
         want = (len(set().union(*ports[i].values())), max(len(p) for p in ports[i].values()))
         until(lambda n=i, w=want: [(v["used"], v["busiest"], v["ranges"][0].get("used")) for v in rest(HOSTS[n], 8472, "GET", "/v1/status")[1]["snat-ports"]]
-              == [(*w, w[0])], f"host {i} counts what its machines use: {want}", 10)
+              == [(*w, w[0])], f"host {i} counts what its machines use: {want}")
     for s in held:
         s.close()
     for i in (0, 1):

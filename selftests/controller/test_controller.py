@@ -24,7 +24,8 @@ AGGREGATE = "203.0.113.0/24"
 
 class Lab:
     def __init__(self):
-        self.bed = Testbed("duet-tc-", servers=16, device="dummy")
+        # nothing here waits for BFD: on a machine with other work 150 ms without a turn must not end a session
+        self.bed = Testbed("duet-tc-", servers=16, device="dummy", site={"BFD_MS": 1000}, patient=False)
         self.watch = None
 
     def up(self):
