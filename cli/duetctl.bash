@@ -17,10 +17,10 @@ _duetctl()
 		apply move moves migrations abort drain undrain drains stop resume settings events audit token backup key genkey"
 
 	COMPREPLY=()
-	options="--controller --tls-cert --tls-key --tls-ca --token-file --json --wait --watch --dry-run --abort --file --timeout --help --version"
+	options="--controller --tls-cert --tls-key --tls-ca --tls-crl --token-file --json --wait --watch --dry-run --abort --file --timeout --help --version"
 	for ((i = 1; i < COMP_CWORD; i++)); do
 		case ${COMP_WORDS[i]} in
-		-c|--controller|--tls-cert|--tls-key|--tls-ca|--token-file)
+		-c|--controller|--tls-cert|--tls-key|--tls-ca|--tls-crl|--token-file)
 			where+=("${COMP_WORDS[i]}" "${COMP_WORDS[i + 1]}")
 			((i++)) ;;
 		-f|--file|-n|--timeout)
@@ -30,7 +30,7 @@ _duetctl()
 		esac
 	done
 	case ${COMP_WORDS[COMP_CWORD - 1]} in
-	-f|--file|--tls-cert|--tls-key|--tls-ca|--token-file)
+	-f|--file|--tls-cert|--tls-key|--tls-ca|--tls-crl|--token-file)
 		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
 		return ;;
 	-c|--controller|-n|--timeout)

@@ -53,7 +53,7 @@ static const char usage_text[] =
 	"\n"
 	"  -c, --controller URL        http://, https:// or unix:/PATH.sock; default $DUETCTL_URL, else\n"
 	"                              /etc/duet/duetctl.conf, else http://127.0.0.1:8470\n"
-	"  --tls-cert, --tls-key, --tls-ca FILE   for https; --token-file FILE where there are tokens\n"
+	"  --tls-cert, --tls-key, --tls-ca, --tls-crl FILE   for https; --token-file FILE where there are tokens\n"
 	"  -j, --json                  what the controller says, as it is\n"
 	"  -w, --wait, --watch         until the moves that follow are over (--timeout SECONDS, 60)\n"
 	"  -h, --help                  -V, --version\n"
@@ -172,7 +172,7 @@ static int run(const struct ctl *c, int n, char **words)
 	return usage(problem, near->args);
 }
 
-enum { OPT_CERT = 256, OPT_KEY, OPT_CA, OPT_TOKEN, OPT_ABORT };
+enum { OPT_CERT = 256, OPT_KEY, OPT_CA, OPT_TOKEN, OPT_CRL, OPT_ABORT };
 
 /* options - 0, or the exit code + 1 */
 static int read_options(int argc, char **argv, struct ctl *c, struct ctl_conf *given)
@@ -184,7 +184,7 @@ static int read_options(int argc, char **argv, struct ctl *c, struct ctl_conf *g
 			{ "file", required_argument, NULL, 'f' },
 		{ "timeout", required_argument, NULL, 't' },	{ "tls-cert", required_argument, NULL, OPT_CERT },
 		{ "tls-key", required_argument, NULL, OPT_KEY }, { "tls-ca", required_argument, NULL, OPT_CA },
-		{ "token-file", required_argument, NULL, OPT_TOKEN },
+		{ "token-file", required_argument, NULL, OPT_TOKEN }, { "tls-crl", required_argument, NULL, OPT_CRL },
 		{ "help", no_argument, NULL, 'h' },		{ "version", no_argument, NULL, 'V' },
 		{},
 	};
@@ -204,6 +204,9 @@ static int read_options(int argc, char **argv, struct ctl *c, struct ctl_conf *g
 			break;
 		case OPT_CA:
 			given->ca = optarg;
+			break;
+		case OPT_CRL:
+			given->crl = optarg;
 			break;
 		case OPT_TOKEN:
 			given->token_file = optarg;

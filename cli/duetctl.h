@@ -18,7 +18,7 @@ enum ctl_exit {
 
 struct ctl {
 	const char *url;	/* without a / at its end */
-	struct http_conf tls;	/* certificates; its listen is not used */
+	struct tls *tls;	/* NULL: none */
 	const char *token;	/* or NULL */
 	bool json;		/* -j: what the controller said, as it is */
 	bool wait;		/* --wait: until the moves that follow are over */
@@ -33,7 +33,7 @@ struct ctl {
  * not given), environment and file, in this order
  */
 struct ctl_conf {
-	char *url, *cert, *key, *ca, *token_file;
+	char *url, *cert, *key, *ca, *crl, *token_file;
 };
 int ctl_conf(struct ctl *c, const struct ctl_conf *given);
 void ctl_conf_end(void);

@@ -19,15 +19,17 @@
 
 static const struct conf_key keys[] = {
 	KEY("controller", url),	  KEY("tls-cert", cert),	 KEY("tls-key", key),
-	KEY("tls-ca", ca),	  KEY("token-file", token_file),
+	KEY("tls-ca", ca),	  KEY("token-file", token_file), KEY("tls-crl", crl),
 };
 #define N_KEYS (sizeof(keys) / sizeof(*keys))
 
 static const char *const variables[N_KEYS] = { "DUETCTL_URL", "DUETCTL_TLS_CERT", "DUETCTL_TLS_KEY", "DUETCTL_TLS_CA",
-					       "DUETCTL_TOKEN_FILE" };
+					       "DUETCTL_TOKEN_FILE", "DUETCTL_TLS_CRL" };
 
 static struct ctl_conf conf;	/* what struct ctl's strings are of */
 static char token[256];
+static struct tls_conf files;
+static struct tls *certificates;
 
 static int failed(const char *sentence)
 {
@@ -88,22 +90,24 @@ int ctl_conf(struct ctl *c, const struct ctl_conf *given)
 		return CTL_USAGE;
 	}
 	c->url = conf.url;
-	c->tls = (struct http_conf){ .cert = conf.cert, .key = conf.key, .ca = conf.ca };
-	if (!strncmp(conf.url, "https://", 8)) {
-		if (!conf.cert && !conf.key && !conf.ca)
-			return failed("https needs --tls-cert, --tls-key and --tls-ca (or the same in " FILE_DEFAULT "): "
-				      "the controller lets in who has a certificate of its CA");
-		if (http_conf_check(&c->tls, &e))
-			return failed(e.text);
-	}
 	if (conf.token_file && read_token(conf.token_file, &e))
 		return failed(e.text);
+	if (http_url_is_tls(conf.url)) {
+		files = (struct tls_conf){ .cert = conf.cert, .key = conf.key, .ca = conf.ca, .crl = conf.crl };
+		if (!conf.cert && !conf.key && (!conf.ca || !*token))
+			return failed("https needs --tls-ca, and --tls-cert with --tls-key or --token-file (or the same in " FILE_DEFAULT
+				      "): the controller answers whom it knows by a certificate of its CA or a token");
+		if (tls_open(&files, "tls-", &c->tls, &e))
+			return failed(e.text);
+		certificates = c->tls;
+	}
 	c->token = *token ? token : NULL;
 	return CTL_OK;
 }
 
 void ctl_conf_end(void)
 {
+	tls_close(certificates);
 	conf_free(keys, N_KEYS, &conf);
 	explicit_bzero(token, sizeof(token));
 }

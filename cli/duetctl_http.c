@@ -18,6 +18,7 @@
 
 /* One handle for the life of the program, so that --wait reuses the connection. */
 static CURL *handle;
+static struct http_easy how;
 static char error[CURL_ERROR_SIZE];
 
 static int refused(const struct ctl *c, const char *method, const char *path, long status,
@@ -56,7 +57,7 @@ static const char *hint(const struct ctl *c, CURLcode code)
 
 static int unreachable(const struct ctl *c, CURLcode code)
 {
-	fprintf(stderr, "duetctl: controller %s: %s%s\n", c->url, error[0] ? error : curl_easy_strerror(code), hint(c, code));
+	fprintf(stderr, "duetctl: controller %s: %s%s\n", c->url, http_easy_error(&how, code, error), hint(c, code));
 	return CTL_UNREACHABLE;
 }
 
@@ -75,7 +76,8 @@ static int prepare(const struct ctl *c, const char *path, struct curl_slist **he
 	}
 	error[0] = 0;
 	snprintf(url, sizeof(url), "%.900s%.1100s", c->url, path);
-	http_easy_url(handle, url, strncmp(c->url, "https://", 8) ? NULL : &c->tls);
+	http_easy_end(&how);
+	http_easy_url(handle, url, c->tls, &how);
 	curl_easy_setopt(handle, CURLOPT_PATH_AS_IS, 1L); /* a name may be ".." */
 	curl_easy_setopt(handle, CURLOPT_ERRORBUFFER, error);
 	curl_easy_setopt(handle, CURLOPT_CONNECTTIMEOUT_MS, CONNECT_MS);
@@ -247,7 +249,7 @@ int ctl_stream(const struct ctl *c, const char *path, const char *last, bool (*g
 		ret = refused(c, "GET", path, status, problem);
 	} else if (!p.enough) {
 		*why = code == CURLE_OK ? "the stream has ended" : code == CURLE_ABORTED_BY_CALLBACK ? "nothing is heard of it" :
-		       error[0] ? error : curl_easy_strerror(code);
+		       http_easy_error(&how, code, error);
 	}
 out:
 	json_decref(problem);
@@ -258,6 +260,7 @@ out:
 
 void ctl_call_end(void)
 {
+	http_easy_end(&how);
 	if (handle)
 		curl_easy_cleanup(handle);
 	handle = NULL;

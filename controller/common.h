@@ -24,7 +24,8 @@ json_t *json_cut(const char *text, size_t max);
 /* struct config - controller.conf, [controller] */
 struct config {
 	char *name, *role, *store, *topology, *monitor, *engine, *updater;
-	char *etcd_prefix, *etcd_ca, *etcd_cert, *etcd_key;
+	char *etcd_prefix;
+	struct tls_conf etcd;
 	unsigned int lease_s;
 	char *auth, *admins, *operators, *readers, *agents, *metrics, *part_secret;
 	struct http_conf http;

@@ -26,7 +26,8 @@ struct controller {
 	enum role roles;		/* set of bits */
 	sd_event *loop;
 	struct http_client *client;
-	struct http_client *etcd_client;	/* with etcd's certificates */
+	struct http_client *etcd_client;
+	struct tls *tls, *etcd_tls;	/* the certificates of ours, and those for etcd; NULL: none */
 	struct lead *lead;			/* NULL: the store isn't etcd */
 	char leader_key[160];
 	uint64_t revision;			/* of our leader's key; 0: we don't lead */

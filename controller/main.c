@@ -20,6 +20,7 @@
 #include "log.h"
 #include "monitor/monitor.h"
 #include "monitor/topology.h"
+#include "store/etcd.h"
 
 #define KEY(k, t, m, ...) \
 	{ .section = "controller", .key = k, .type = t, .offset = offsetof(struct config, m), __VA_ARGS__ }
@@ -38,9 +39,10 @@ static const struct conf_key keys[] = {
 	KEY("updater", CONF_STR, updater),
 	KEY("aggregate6", CONF_STR, aggregate6_text),
 	KEY("etcd_prefix", CONF_STR, etcd_prefix, .fallback = "/duet/"),
-	KEY("etcd_ca", CONF_STR, etcd_ca),
-	KEY("etcd_cert", CONF_STR, etcd_cert),
-	KEY("etcd_key", CONF_STR, etcd_key),
+	KEY("etcd_ca", CONF_STR, etcd.ca),
+	KEY("etcd_cert", CONF_STR, etcd.cert),
+	KEY("etcd_key", CONF_STR, etcd.key),
+	KEY("etcd_crl", CONF_STR, etcd.crl),
 	KEY("lease_s", CONF_UINT, lease_s, .min = 2, .max = 60, .fallback = "5"),
 	KEY("auth", CONF_STR, auth),
 	KEY("admins", CONF_STR, admins),
@@ -120,7 +122,7 @@ static int part_url(struct controller *ctl, const char *file, enum role part, co
 	if (any4 || addr_is_none(&a))
 		addr_parse(any4 ? "127.0.0.1" : "::1", &a);
 	addr_str(&a, text);
-	snprintf(out, size, addr_is_v4(&a) ? "%s://%s:%u" : "%s://[%s]:%u", ctl->conf.http.cert ? "https" : "http", text,
+	snprintf(out, size, addr_is_v4(&a) ? "%s://%s:%u" : "%s://[%s]:%u", ctl->conf.http.tls.cert ? "https" : "http", text,
 		 l->port);
 	return 0;
 }
@@ -130,6 +132,34 @@ static int check_aggregate(const char *file, const char *key, const char *text, 
 	const char *why = prefix_not_hosts(p);
 
 	return why ? err_set(e, -EINVAL, "%s: [controller] %s = %s can't hold VIPs: it is %s", file, key, text, why) : 0;
+}
+
+/* https_check - every https:// URL needs certificates to be trusted by */
+static int https_check(const struct controller *ctl, const char *file, struct err *e)
+{
+	const struct config *c = &ctl->conf;
+	const char *const parts[] = { c->monitor, c->engine, c->updater };
+	char url[256];
+	struct err why;
+	unsigned int i;
+
+	for (i = 0; i < 3; i++)
+		if (parts[i] && http_url_is_tls(parts[i]) && !c->http.tls.ca)
+			return err_set(e, -EINVAL, "%s: [controller] %s: https:// needs tls-cert, tls-key and tls-ca: no other CA is trusted",
+				       file, parts[i]);
+	if (c->store && store_is_etcd(c->store))
+		for (i = 0; etcd_endpoint(c->store, i, url, sizeof(url)); i++)
+			if (http_url_is_tls(url) && !c->etcd.ca)
+				return err_set(e, -EINVAL, "%s: [controller] store = %s: https:// needs etcd_ca: no other CA is trusted", file,
+					       c->store);
+	if (c->etcd.ca || c->etcd.cert || c->etcd.key || c->etcd.crl) {
+		struct tls_set *set;
+
+		if (tls_set_load(&c->etcd, "etcd_", &set, &why))
+			return err_set(e, -EINVAL, "%s: [controller] %s", file, why.text);
+		tls_set_unref(set);
+	}
+	return 0;
 }
 
 static int config_read(struct controller *ctl, const struct daemon_opts *opts, struct err *e)
@@ -181,6 +211,8 @@ static int config_read(struct controller *ctl, const struct daemon_opts *opts, s
 	    ((ctl->roles & (ROLE_UPDATER | ROLE_MONITOR)) &&
 	     part_url(ctl, opts->config, ROLE_UPDATER, "updater", conf->updater, ctl->updater_url,
 		      sizeof(ctl->updater_url), e)))
+		goto err_free;
+	if (https_check(ctl, opts->config, e))
 		goto err_free;
 	if (auth_configure(ctl, &why)) {
 		err_set(e, ret, "%s: [controller] %s", opts->config, why.text);
@@ -237,8 +269,7 @@ static struct http_route *routes_of(const struct controller *ctl)
 void ctl_store_conf(const struct controller *ctl, uint64_t revision, struct store_conf *conf)
 {
 	*conf = (struct store_conf){ .spec = ctl->conf.store, .prefix = ctl->conf.etcd_prefix,
-				     .ca = ctl->conf.etcd_ca, .cert = ctl->conf.etcd_cert,
-				     .key = ctl->conf.etcd_key, .leader_key = ctl->leader_key,
+				     .tls = ctl->etcd_tls, .leader_key = ctl->leader_key,
 				     .leader_rev = revision };
 }
 
@@ -253,6 +284,7 @@ void ctl_elected(struct controller *ctl, uint64_t revision)
 }
 
 static char **arguments;
+static const char *arguments_role;	/* of --role */
 
 /* Nothing that was known or under way may outlive the right to act on it, and
  * nothing does outlive exec.
@@ -281,6 +313,38 @@ static unsigned int connections_of(unsigned int configured)
 	return files.rlim_cur / 2;
 }
 
+static const char *config_file;
+
+/* reload - lists and certificates of a configuration that was read again */
+static int reload(void *ctx, struct err *e)
+{
+	const struct daemon_opts opts = { .config = config_file, .role = arguments_role };
+	struct controller *ctl = ctx, again = {};
+	struct tls_conf etcd = ctl->conf.etcd;
+	int ret = config_read(&again, &opts, e);
+
+	if (ret)
+		return ret;
+	ret = daemon_adopt(&ctl->conf.http, &again.conf.http, &ctl->auth, &again.auth, ctl->tls, e);
+	if (!ret && ctl->etcd_tls && again.conf.etcd.ca) {
+		ctl->conf.etcd = again.conf.etcd;
+		again.conf.etcd = etcd;
+		tls_reload(ctl->etcd_tls);	/* its trouble is shown */
+	}
+	auth_free(&again.auth);
+	conf_free(keys, N_KEYS, &again.conf);
+	return ret;
+}
+
+static int certificates_watch(struct controller *ctl)
+{
+	int ret = ctl->tls ? tls_watch(ctl->tls, ctl->loop) : 0;
+
+	if (!ret && ctl->etcd_tls)
+		ret = tls_watch(ctl->etcd_tls, ctl->loop);
+	return ret ? ret : daemon_reload(ctl->loop, config_file, reload, ctl);
+}
+
 static int start(struct controller *ctl, struct err *e)
 {
 	int ret;
@@ -296,11 +360,14 @@ static int start(struct controller *ctl, struct err *e)
 		return ret;
 	ret = http_client_start(ctl->loop, &ctl->client);
 	if (!ret)
-		ret = http_client_tls(ctl->client, &ctl->conf.http);
-	if (!ret)
 		ret = http_client_start(ctl->loop, &ctl->etcd_client);
 	if (ret)
 		return err_set(e, ret, "HTTP client: %s", strerror(-ret));
+	http_client_tls(ctl->client, ctl->tls);
+	http_client_tls(ctl->etcd_client, ctl->etcd_tls);
+	ret = certificates_watch(ctl);
+	if (ret)
+		return err_set(e, ret, "certificates: %s", strerror(-ret));
 	if (ctl->roles & ROLE_ENGINE)
 		ret = plan_start(ctl, e);
 	if (!ret && (ctl->roles & ROLE_MONITOR))
@@ -308,7 +375,7 @@ static int start(struct controller *ctl, struct err *e)
 	if (!ret && (ctl->roles & ROLE_UPDATER))
 		ret = store_is_etcd(ctl->conf.store) ? lead_start(ctl, e) : updater_start(ctl, e);
 	if (!ret)
-		ret = http_server_start(ctl->loop, &ctl->conf.http, &ctl->auth, ctl->served, ctl, &ctl->server, e);
+		ret = http_server_start(ctl->loop, &ctl->conf.http, ctl->tls, &ctl->auth, ctl->served, ctl, &ctl->server, e);
 	return ret;
 }
 
@@ -348,9 +415,18 @@ int main(int argc, char **argv)
 		log_err("%s", e.text);
 		return 1;
 	}
+	config_file = opts.config;
+	arguments_role = opts.role;
 	snprintf(ctl.leader_key, sizeof(ctl.leader_key), "%.120sleader", ctl.conf.etcd_prefix);
 	if (opts.check) {
 		ret = daemon_checked(opts.config, &ctl.conf.http, &ctl.auth);
+		goto out;
+	}
+	ret = daemon_certificates(&ctl.conf.http, &ctl.tls, &e);
+	if (!ret && ctl.conf.etcd.ca)
+		ret = tls_open(&ctl.conf.etcd, "etcd_", &ctl.etcd_tls, &e);
+	if (ret) {
+		log_err("%s", e.text);
 		goto out;
 	}
 	if (command.what) {
@@ -368,10 +444,14 @@ int main(int argc, char **argv)
 	if (ret)
 		log_err("%s", e.text);
 	else
+		daemon_warn(&ctl.conf.http);
+	if (!ret)
 		ret = daemon_run(ctl.loop);
 	stop(&ctl);
 	sd_event_unref(ctl.loop);
 out:
+	tls_close(ctl.tls);
+	tls_close(ctl.etcd_tls);
 	auth_free(&ctl.auth);
 	conf_free(keys, N_KEYS, &ctl.conf);
 	return ret ? 1 : 0;

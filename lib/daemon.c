@@ -103,6 +103,7 @@ int daemon_loop(sd_event **out)
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);	/* daemon_reload() */
 	if (sigprocmask(SIG_BLOCK, &set, NULL))
 		return -errno;
 	ret = sd_event_default(&loop);
@@ -170,19 +171,6 @@ int daemon_keep_caps(const int *caps, struct err *e)
 		return err_set(e, -EPERM, "can't drop capabilities");
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
 		return err_set(e, -errno, "can't give up gaining privileges: %s", strerror(errno));
-	return 0;
-}
-
-int daemon_checked(const char *file, const struct http_conf *http, const struct auth *auth)
-{
-	struct err e;
-
-	if (http_conf_check(http, &e)) {
-		log_err("%s: %s", file, e.text);
-		return 1;
-	}
-	printf("%s: ok\n", file);
-	auth_print(auth, http);
 	return 0;
 }
 

@@ -32,11 +32,32 @@ int daemon_only_net_admin(const char *user, struct err *e);
  * process never had isn't missed here.
  */
 int daemon_keep_caps(const int *caps, struct err *e);
-/* daemon_checked - what --check-config prints of a configuration that can be read: "FILE: ok" and who may do what, or
- * why it can't work; returns the exit code
+/* daemon_checked - what --check-config prints of a configuration that can be read: "FILE: ok", what expires soon and who
+ * may do what, or why it can't work; returns the exit code, 1 also if something has expired
  */
 int daemon_checked(const char *file, const struct http_conf *http, const struct auth *auth);
 /* daemon_instance - random id of this process, 16 hex digits */
 const char *daemon_instance(void);
+
+
+/* daemon_tls.c */
+/* daemon_certificates - of the configuration; *tls is NULL if it names none. *http lives as long. */
+int daemon_certificates(const struct http_conf *http, struct tls **tls, struct err *e);
+/* daemon_reload - on SIGHUP: reload() reads file again and takes over what can change while running, or refuses and
+ * leaves everything as it is; then the sentence is logged and shown
+ */
+int daemon_reload(sd_event *loop, const char *file, int (*reload)(void *ctx, struct err *e), void *ctx);
+/* daemon_adopt - certificates and lists out of a configuration that was read again, all or nothing. What they replace is
+ * in *from and *from_auth then, to be freed with them.
+ */
+int daemon_adopt(struct http_conf *http, struct http_conf *from, struct auth *auth, struct auth *from_auth, struct tls *tls, struct err *e);
+/* daemon_each_trouble - a sentence for each fault of reloading and of certificates */
+void daemon_each_trouble(const struct tls *tls, void (*each)(const char *sentence, void *ctx), void *ctx);
+/* daemon_warn - logs what is insecure */
+void daemon_warn(const struct http_conf *http);
+/* daemon_status, daemon_metrics - "tls" and "warnings" of a status; families duet_tls_expires_seconds, duet_http_insecure */
+void daemon_status(const struct http_conf *http, const struct tls *tls, json_t *status);
+struct metrics;
+void daemon_metrics(const struct http_conf *http, const struct tls *tls, struct metrics *m);
 
 #endif

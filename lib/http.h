@@ -16,6 +16,7 @@
 #include <systemd/sd-event.h>
 #include "auth.h"
 #include "conf.h"
+#include "tls.h"
 
 struct metrics;
 
@@ -24,7 +25,7 @@ struct metrics;
  */
 struct http_conf {
 	struct conf_listen listen;
-	char *cert, *key, *ca;		/* PEM files */
+	struct tls_conf tls;
 	bool insecure;
 	size_t bodies;			/* bytes of all bodies the server reads at a time; 0: DUET_HTTP_BODIES_MAX */
 	unsigned int connections;	/* to the server, above which the longest idle one is cut; 0: DUET_HTTP_CONNECTIONS */
@@ -33,9 +34,10 @@ struct http_conf {
 /* HTTP_CONF_KEYS - its keys, for a table of conf_key: section, struct, member */
 #define HTTP_CONF_KEYS(sec, into, m)	\
 	{ .section = sec, .key = "listen", .type = CONF_ADDR_PORT, .offset = offsetof(into, m.listen), .required = true }, \
-	{ .section = sec, .key = "tls-cert", .type = CONF_STR, .offset = offsetof(into, m.cert) }, \
-	{ .section = sec, .key = "tls-key", .type = CONF_STR, .offset = offsetof(into, m.key) }, \
-	{ .section = sec, .key = "tls-ca", .type = CONF_STR, .offset = offsetof(into, m.ca) }, \
+	{ .section = sec, .key = "tls-cert", .type = CONF_STR, .offset = offsetof(into, m.tls.cert) }, \
+	{ .section = sec, .key = "tls-key", .type = CONF_STR, .offset = offsetof(into, m.tls.key) }, \
+	{ .section = sec, .key = "tls-ca", .type = CONF_STR, .offset = offsetof(into, m.tls.ca) }, \
+	{ .section = sec, .key = "tls-crl", .type = CONF_STR, .offset = offsetof(into, m.tls.crl) }, \
 	{ .section = sec, .key = "insecure", .type = CONF_BOOL, .offset = offsetof(into, m.insecure) }
 
 /* http_conf_check - what no single key shows: TCP without certificates, files
@@ -63,9 +65,9 @@ struct http_route {
  * All of that is for peers with a role: others get 401 or 403 for every path,
  * before a byte of the body is read, and the connection is closed.
  * Every server also has GET and PUT /v1/log ({"level": "debug"}), and GET /v1/routes.
- * *conf is only looked at during the call; *auth lives as long as the server.
+ * *conf is only looked at during the call; *tls (NULL: none) and *auth live as long as the server.
  */
-int http_server_start(sd_event *loop, const struct http_conf *conf, const struct auth *auth,
+int http_server_start(sd_event *loop, const struct http_conf *conf, struct tls *tls, const struct auth *auth,
 		      const struct http_route *routes, void *ctx,
 		      struct http_server **server, struct err *e);
 void http_server_stop(struct http_server *server);	/* NULL is fine; pending requests are cut */
@@ -128,8 +130,10 @@ struct http_client;
 struct http_call;
 
 int http_client_start(sd_event *loop, struct http_client **client);
-/* http_client_tls - who we are and whom we trust, for https:// URLs from now on */
-int http_client_tls(struct http_client *client, const struct http_conf *conf);
+/* http_client_tls - who we are and whom we trust, for https:// URLs from now on. Until then, and if tls is NULL, they are
+ * refused: what the system trusts is never trusted here.
+ */
+void http_client_tls(struct http_client *client, const struct tls *tls);
 void http_client_stop(struct http_client *client);	/* pending calls are dropped, no callback */
 
 /* Result of a call: status 0 and a sentence in error when no answer came. */
@@ -172,10 +176,23 @@ int http_local(struct http_server *server, const char *method, const char *targe
 
 /* http_url_is - is it a URL of a kind that http_call() takes */
 bool http_url_is(const char *url);
-/* http_easy_url - make a CURL * (as easy) speak with url as http_call() would;
- * for command lines that have no loop. conf may be NULL. 0 or -errno
+bool http_url_is_tls(const char *url);
+
+/* struct http_easy - how a CURL * speaks, and why it refused to */
+struct http_easy {
+	void *easy;
+	struct tls_set *set;
+	const struct tls *tls;
+	char why[160];
+};
+
+/* http_easy_url - make a CURL * (as easy) speak with url as http_call() would, for callers that have no loop. *how lives
+ * as long as the CURL *, its parts until http_easy_end(). tls may be NULL. 0 or -errno
  */
-int http_easy_url(void *easy, const char *url, const struct http_conf *conf);
+int http_easy_url(void *easy, const char *url, const struct tls *tls, struct http_easy *how);
+void http_easy_end(struct http_easy *how);
+/* http_easy_error - the sentence for a CURLcode other than CURLE_OK; text: what CURLOPT_ERRORBUFFER holds */
+const char *http_easy_error(const struct http_easy *how, int code, const char *text);
 
 /* An answer as it comes in. Zeroed at first; data is the caller's to free. */
 struct http_text {

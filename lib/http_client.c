@@ -39,7 +39,7 @@ struct http_client {
 	struct http_call *calls;	/* pending, doubly linked */
 	CURL *idle[IDLE_MAX];
 	unsigned int n_idle;
-	struct http_conf tls;		/* its strings are ours */
+	const struct tls *tls;
 	bool stopping;
 };
 
@@ -47,6 +47,7 @@ struct http_call {
 	struct http_client *client;
 	struct http_call *next, **prev;
 	CURL *easy;
+	struct http_easy how;
 	struct curl_slist *headers;
 	char *request;
 	char *data;
@@ -83,6 +84,7 @@ static CURL *easy_get(struct http_client *client)
 static void call_free(struct http_call *call)
 {
 	easy_put(call->client, call->easy, call->large);
+	http_easy_end(&call->how);
 	curl_slist_free_all(call->headers);
 	if (call->next)
 		call->next->prev = call->prev;
@@ -195,7 +197,7 @@ static void call_finish(struct http_call *call, CURLcode code)
 		snprintf(call->broken, sizeof(call->broken), "its answer is larger than %zu bytes", call->max);
 		complete(call, NULL);
 	} else if (code != CURLE_OK) {
-		complete(call, call->error[0] ? call->error : curl_easy_strerror(code));
+		complete(call, http_easy_error(&call->how, code, call->error));
 	} else {
 		call->status = status;
 		call->parsing = call->len > APART && apart(call->client, call, NULL);
@@ -290,26 +292,9 @@ static int curl_timer(CURLM *multi, long ms, void *ctx)
 	return 0;
 }
 
-static void tls_free(struct http_client *client)
+void http_client_tls(struct http_client *client, const struct tls *tls)
 {
-	free(client->tls.cert);
-	free(client->tls.key);
-	free(client->tls.ca);
-	memset(&client->tls, 0, sizeof(client->tls));
-}
-
-int http_client_tls(struct http_client *client, const struct http_conf *conf)
-{
-	tls_free(client);
-	if (!conf->ca || !conf->cert || !conf->key)
-		return 0;
-	client->tls.ca = strdup(conf->ca);
-	client->tls.cert = strdup(conf->cert);
-	client->tls.key = strdup(conf->key);
-	if (client->tls.ca && client->tls.cert && client->tls.key)
-		return 0;
-	tls_free(client);
-	return -ENOMEM;
+	client->tls = tls;
 }
 
 int http_client_start(sd_event *loop, struct http_client **out)
@@ -363,64 +348,7 @@ void http_client_stop(struct http_client *client)
 	sd_event_source_disable_unref(client->timer);
 	sd_event_source_disable_unref(client->io);
 	close(client->epoll);
-	tls_free(client);
 	free(client);
-}
-
-bool http_url_is(const char *url)
-{
-	return (!strncmp(url, "http://", 7) && url[7]) || (!strncmp(url, "https://", 8) && url[8]) ||
-	       (!strncmp(url, "unix:/", 6) && strstr(url, ".sock"));
-}
-
-/* unix_url - "unix:/run/duet/mux.sock/v1/status": the socket, and the rest as a URL */
-static int unix_url(CURL *easy, const char *url)
-{
-	const char *end = strstr(url, ".sock");
-	char path[108], rest[2048];
-
-	while (end && end[5] && end[5] != '/')
-		end = strstr(end + 1, ".sock");
-	if (!end || (size_t)(end + 5 - (url + 5)) >= sizeof(path) || strlen(end + 5) > sizeof(rest) - 32)
-		return -EINVAL;
-	snprintf(path, sizeof(path), "%.*s", (int)(end + 5 - (url + 5)), url + 5);
-	snprintf(rest, sizeof(rest), "http://localhost%s", end + 5);
-	curl_easy_setopt(easy, CURLOPT_UNIX_SOCKET_PATH, path);
-	curl_easy_setopt(easy, CURLOPT_URL, rest);
-	return 0;
-}
-
-int http_easy_url(void *easy, const char *url, const struct http_conf *conf)
-{
-	int ret = 0;
-
-	if (!strncmp(url, "unix:", 5))
-		ret = unix_url(easy, url);
-	else
-		curl_easy_setopt(easy, CURLOPT_URL, url);
-	curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
-	curl_easy_setopt(easy, CURLOPT_PROXY, "");
-	if (!conf || !conf->ca)
-		return ret;
-	curl_easy_setopt(easy, CURLOPT_CAINFO, conf->ca);
-	curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);	/* ours only, not what the system trusts */
-	curl_easy_setopt(easy, CURLOPT_SSLCERT, conf->cert);
-	curl_easy_setopt(easy, CURLOPT_SSLKEY, conf->key);
-	return ret;
-}
-
-size_t http_easy_text(char *data, size_t size, size_t n, void *text)
-{
-	struct http_text *t = text;
-	char *more = realloc(t->data, t->len + size * n + 1);
-
-	if (!more)
-		return 0;
-	memcpy(more + t->len, data, size * n);
-	t->data = more;
-	t->len += size * n;
-	t->data[t->len] = 0;
-	return size * n;
 }
 
 static size_t on_data(char *data, size_t size, size_t n, void *ctx)
@@ -482,7 +410,7 @@ static struct http_call *call_new(struct http_client *client, const char *method
 	if (call->headers)
 		curl_easy_setopt(call->easy, CURLOPT_HTTPHEADER, call->headers);
 	curl_easy_setopt(call->easy, CURLOPT_CUSTOMREQUEST, method);
-	http_easy_url(call->easy, url, &client->tls);	/* a bad URL is libcurl's answer */
+	http_easy_url(call->easy, url, client->tls, &call->how);	/* a bad URL is libcurl's answer */
 	curl_easy_setopt(call->easy, CURLOPT_TIMEOUT_MS, (long)timeout_ms);
 	curl_easy_setopt(call->easy, CURLOPT_NOSIGNAL, 1L);
 	/* names are asked for with each new connection, which are few: libcurl looks through its whole cache of them
@@ -504,6 +432,7 @@ static struct http_call *call_new(struct http_client *client, const char *method
 	return call;
 
 err_easy:
+	http_easy_end(&call->how);
 	curl_slist_free_all(call->headers);
 	curl_easy_cleanup(call->easy);
 err_free:

@@ -31,6 +31,9 @@ struct http_conn {
 	uint64_t since;			/* monotonic µs: in this phase */
 	bool served, known, cut;
 	bool refused;			/* before its body came, which may be on its way */
+	struct MHD_Connection *connection;
+	struct tls_set *set;		/* that the peer was last verified by; NULL: no TLS */
+	int64_t until;			/* seconds since 1970: then its certificate expires */
 	struct addr peer;
 	char name[AUTH_ID_SIZE];	/* its identity, as long as a request shows no token */
 };
@@ -42,6 +45,7 @@ struct http_server {
 	sd_event_source *sweep;
 	const struct http_route *routes;
 	const struct auth *auth;
+	struct tls *tls;		/* NULL: none */
 	void *ctx;
 	bool stopping;
 	TAILQ_HEAD(, http_local) to_do, asked;	/* requests of our own: with a step to do, with their handler */
@@ -93,6 +97,8 @@ enum MHD_Result request_on(void *ctx, struct MHD_Connection *connection, const c
 			   const char *version, const char *data, size_t *size, void **state);
 void request_done(void *ctx, struct MHD_Connection *connection, void **state, enum MHD_RequestTerminationCode code);
 
+/* request_no_more - may who asked no more have what they asked for? */
+bool request_no_more(struct http_request *r);
 void request_route(struct http_request *r);	/* finds it, or it is answered when dispatched */
 void request_dispatch(struct http_request *r);
 void request_free(struct http_request *r);	/* what it holds */
@@ -126,16 +132,14 @@ void refusal_log(const char *who, const char *why, ...) __attribute__((format(pr
 /* http_stream.c */
 void stream_gone(struct http_stream *st);
 void streams_end(struct http_server *s);
+void streams_check(struct http_server *s);	/* ends those whose peer has lost the right to it */
 
 /* http_tls.c */
-struct tls_files {
-	char *cert, *key, *ca;		/* contents */
-};
-int tls_files_read(const struct http_conf *conf, struct tls_files *files, struct err *e);
-void tls_files_free(struct tls_files *files);
 /* tls_demand - the handshake fails without a certificate of our CA */
-void tls_demand(struct MHD_Connection *connection);
+void tls_demand(struct http_conn *conn);
 /* tls_name - the peer's identity by its verified certificate; -EACCES without one */
-int tls_name(struct MHD_Connection *connection, char id[AUTH_ID_SIZE]);
+int tls_name(struct http_conn *conn);
+/* tls_no_more - why the peer that was accepted isn't any more, as tls_peer_trouble(); NULL: it is */
+const char *tls_no_more(struct http_conn *conn);
 
 #endif

@@ -280,7 +280,7 @@ static struct http_request *request_new(struct http_server *s, struct MHD_Connec
 
 	if (!conn)
 		return NULL;
-	if (!conn->known && conn->listener->tls && tls_name(connection, conn->name)) {
+	if (!conn->known && conn->listener->tls && tls_name(conn)) {
 		log_warn("a request without a certificate of ours got through the handshake: refused");
 		return NULL;
 	}
@@ -314,6 +314,22 @@ static bool unwanted(struct http_request *r)
 	return true;
 }
 
+/* refuse_certificate - it was good when the connection began */
+static void refuse_certificate(struct http_request *r, const char *why)
+{
+	r->server->count.unauthorized++;
+	refusal_log(r->conn->name, "a request of %s, whose certificate%s", r->conn->name, why);
+	http_problem(r, 403, NULL, "the certificate of %s%s", r->conn->name, why);
+}
+
+bool request_no_more(struct http_request *r)
+{
+	if (tls_no_more(r->conn))
+		return true;
+	identify(r);
+	return !allowed(r);
+}
+
 /* answer_unread - the answer is there before the body: nothing of that is read, and the connection ends */
 static enum MHD_Result answer_unread(struct http_request *r)
 {
@@ -329,6 +345,7 @@ enum MHD_Result request_on(void *ctx, struct MHD_Connection *connection, const c
 			   const char *version, const char *data, size_t *size, void **state)
 {
 	struct http_request *r = *state;
+	const char *why;
 
 	if (!r) {
 		r = request_new(ctx, connection, method, url);
@@ -338,7 +355,10 @@ enum MHD_Result request_on(void *ctx, struct MHD_Connection *connection, const c
 		request_route(r);
 		identify(r);
 		conn_phase(r->conn, CONN_SENDS);
-		if (!allowed(r))
+		why = tls_no_more(r->conn);
+		if (why)
+			refuse_certificate(r, why);
+		else if (!allowed(r))
 			http_refuse(r, r->route ? r->route->right : RIGHT_READ);
 		else if (!unwanted(r))
 			return MHD_YES;

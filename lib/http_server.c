@@ -12,6 +12,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <gnutls/abstract.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdarg.h>
@@ -114,6 +115,7 @@ static int on_sweep(sd_event_source *source, uint64_t usec, void *ctx)
 			cut(conn);
 	}
 	linger_sweep(s, now);
+	streams_check(s);
 	if (!s->conns && !s->n_lingering)
 		return 0;
 	sd_event_source_set_time_relative(source, SWEEP_USEC);
@@ -164,8 +166,11 @@ static void conn_start(struct listener *l, struct MHD_Connection *connection, vo
 	conn->listener = l;
 	conn->fd = info->connect_fd;
 	name_of(conn, connection);
-	if (l->tls)
-		tls_demand(connection);
+	conn->connection = connection;
+	if (l->tls) {
+		conn->set = tls_set_ref(tls_now(s->tls));
+		tls_demand(conn);
+	}
 	conn_phase(conn, CONN_WAITS);
 	if (s->n_conns >= s->max_conns)
 		make_room(s);
@@ -192,6 +197,7 @@ static void conn_end(struct http_server *s, struct http_conn *conn)
 	s->n_conns--;
 	if (conn->refused)
 		linger_start(s, conn->fd);
+	tls_set_unref(conn->set);
 	free(conn);
 }
 
@@ -259,12 +265,17 @@ static int unix_socket(const char *path, struct err *e)
 	return ret;
 }
 
-static int listener_start(struct http_server *s, struct listener *l, int fd, const struct tls_files *tls, struct err *e)
+/* no_certificate - for libmicrohttpd, which wants to have one of its own or this; each session has the present set's */
+static int no_certificate(gnutls_session_t session, const gnutls_datum_t *ca, int n_ca, const gnutls_pk_algorithm_t *algos, int n_algos,
+			  gnutls_pcert_st **certs, unsigned int *n_certs, gnutls_privkey_t *key)
+{
+	return -1;
+}
+
+static int listener_start(struct http_server *s, struct listener *l, int fd, bool tls, struct err *e)
 {
 	struct MHD_OptionItem options[] = {
-		{ tls ? MHD_OPTION_HTTPS_MEM_CERT : MHD_OPTION_END, 0, tls ? tls->cert : NULL },
-		{ MHD_OPTION_HTTPS_MEM_KEY, 0, tls ? tls->key : NULL },
-		{ MHD_OPTION_HTTPS_MEM_TRUST, 0, tls ? tls->ca : NULL },
+		{ tls ? MHD_OPTION_HTTPS_CERT_CALLBACK : MHD_OPTION_END, 0, no_certificate },
 		{ MHD_OPTION_HTTPS_PRIORITIES, 0, "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2" },
 		{ MHD_OPTION_END, 0, NULL },
 	};
@@ -297,30 +308,21 @@ static int listener_start(struct http_server *s, struct listener *l, int fd, con
 
 static int tcp_start(struct http_server *s, const struct http_conf *conf, struct err *e)
 {
-	struct tls_files files = {};
-	int fd, ret;
+	int fd = tcp_socket(&conf->listen, e);
 
-	if (conf->cert) {
-		ret = tls_files_read(conf, &files, e);
-		if (ret)
-			return ret;
-	}
-	fd = tcp_socket(&conf->listen, e);
-	ret = fd < 0 ? fd : listener_start(s, &s->tcp, fd, conf->cert ? &files : NULL, e);
-	tls_files_free(&files);
-	return ret;
+	return fd < 0 ? fd : listener_start(s, &s->tcp, fd, s->tls, e);
 }
 
-int http_server_start(sd_event *loop, const struct http_conf *conf, const struct auth *auth,
+int http_server_start(sd_event *loop, const struct http_conf *conf, struct tls *tls, const struct auth *auth,
 		      const struct http_route *routes, void *ctx,
 		      struct http_server **server, struct err *e)
 {
 	struct http_server *s;
-	int ret = http_conf_check(conf, e), fd;
 	const struct http_route *route;
+	int ret, fd;
 
-	if (ret)
-		return ret;
+	if (conf->listen.port && !tls && !conf->insecure)
+		return err_set(e, -EINVAL, "listen on TCP needs certificates");
 	for (route = routes; route->method; route++)
 		if (route->right == RIGHT_UNSET)
 			return err_set(e, -EINVAL, "route %s %s names no right", route->method, route->path);
@@ -333,6 +335,7 @@ int http_server_start(sd_event *loop, const struct http_conf *conf, const struct
 	s->max_bodies = conf->bodies ?: DUET_HTTP_BODIES_MAX;
 	s->routes = routes;
 	s->auth = auth;
+	s->tls = tls;
 	s->ctx = ctx;
 	ret = locals_start(s);
 	if (ret >= 0)
@@ -349,7 +352,7 @@ int http_server_start(sd_event *loop, const struct http_conf *conf, const struct
 	if (!ret && conf->listen.path[0]) {
 		fd = unix_socket(conf->listen.path, e);
 		s->local.local = true;
-		ret = fd < 0 ? fd : listener_start(s, &s->local, fd, NULL, e);
+		ret = fd < 0 ? fd : listener_start(s, &s->local, fd, false, e);
 		if (!ret)
 			memcpy(s->path, conf->listen.path, sizeof(s->path));
 	}

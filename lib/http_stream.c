@@ -132,6 +132,18 @@ void http_stream_end(struct http_stream *st)
 	stream_wake(st);
 }
 
+void streams_check(struct http_server *s)
+{
+	struct http_stream *st;
+
+	for (st = s->streams; st; st = st->next) {
+		if (st->ended || !request_no_more(st->req))
+			continue;
+		log_notice("a stream of %s is ended: its right is gone", st->req->id);
+		http_stream_end(st);
+	}
+}
+
 void streams_end(struct http_server *s)
 {
 	struct http_stream *st;

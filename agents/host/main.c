@@ -79,7 +79,7 @@ static int read_conf(const char *file, struct conf *conf, struct err *e)
 			      file, conf->controller);
 		goto err_free;
 	}
-	if (!strncmp(conf->controller, "https://", 8) && !conf->http.ca) {
+	if (http_url_is_tls(conf->controller) && !conf->http.tls.ca) {
 		ret = err_set(e, -EINVAL, "%s: [agent] controller = %s: https:// needs tls-cert, tls-key and tls-ca: no other CA is trusted",
 			      file, conf->controller);
 		goto err_free;
@@ -143,7 +143,26 @@ static void on_change(const struct decap_key *key, void *ctx)
 /* What the unit leaves it too. SYS_ADMIN: the kernel asks for it where programs are found by number. */
 static const int caps[] = { CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF, CAP_PERFMON, CAP_SYS_ADMIN, -1 };
 
-static int run(struct host *host, struct err *e)
+struct reload {
+	struct host *host;
+	const char *file;
+};
+
+static int reload(void *ctx, struct err *e)
+{
+	const struct reload *r = ctx;
+	struct conf conf = {};
+	int ret = read_conf(r->file, &conf, e);
+
+	if (ret)
+		return ret;
+	ret = daemon_adopt(&r->host->conf.http, &conf.http, &r->host->conf.auth, &conf.auth, r->host->tls, e);
+	auth_free(&conf.auth);
+	conf_free(conf_keys, CONF_KEYS, &conf);
+	return ret;
+}
+
+static int run(struct host *host, const char *file, struct err *e)
 {
 	struct http_server *server;
 	int ret;
@@ -190,6 +209,9 @@ static int run(struct host *host, struct err *e)
 		err_set(e, ret, "programs of sockets: %s", strerror(-ret));
 		goto out_release;
 	}
+	ret = daemon_certificates(&host->conf.http, &host->tls, e);
+	if (ret)
+		goto out_snat;
 	ret = usage_start(host, &host->usage);
 	if (!ret)
 		ret = report_start(host, &host->report);
@@ -197,15 +219,23 @@ static int run(struct host *host, struct err *e)
 		err_set(e, ret, "reports: %s", strerror(-ret));
 		goto out_snat;
 	}
-	ret = http_server_start(host->loop, &host->conf.http, &host->conf.auth, host_routes, host, &server, e);
+	ret = http_server_start(host->loop, &host->conf.http, host->tls, &host->conf.auth, host_routes, host, &server, e);
 	if (ret)
 		goto out_report;
-	ret = daemon_run(host->loop);
+	daemon_warn(&host->conf.http);
+	ret = host->tls ? tls_watch(host->tls, host->loop) : 0;
+	if (!ret)
+		ret = daemon_reload(host->loop, file, reload, &(struct reload){ host, file });
+	if (ret)
+		err_set(e, ret, "no event source: %s", strerror(-ret));
+	else
+		ret = daemon_run(host->loop);
 	http_server_stop(server);
 out_report:
 	report_stop(host->report);
 out_snat:
 	usage_stop(host->usage);
+	tls_close(host->tls);
 	snat_stop(host->snat);
 out_release:
 	release_stop(host->release);
@@ -278,7 +308,7 @@ int main(int argc, char **argv)
 		printf("%s\n", state_remove(&host.conf) ? "removed" : "nothing of ours was there");
 		ret = 0;
 	} else {
-		ret = run(&host, &e);
+		ret = run(&host, opts.config, &e);
 		if (ret < 0) {
 			log_err("%s", e.text);
 			ret = 1;

@@ -164,10 +164,9 @@ int report_start(struct host *host, struct report **out)
 		goto err_free;
 	}
 	ret = http_client_start(host->loop, &r->client);
-	if (!ret)
-		ret = http_client_tls(r->client, &host->conf.http);
 	if (ret)
 		goto err_free;
+	http_client_tls(r->client, host->tls);
 	ret = sd_event_add_time_relative(host->loop, &r->timer, CLOCK_MONOTONIC, 0, 1000, on_timer, r);
 	if (ret < 0)
 		goto err_client;

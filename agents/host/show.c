@@ -96,9 +96,14 @@ static json_t *pairs_json(struct host *host)
 	return list;
 }
 
+static void trouble_add(const char *sentence, void *ctx)
+{
+	json_array_append_new(ctx, json_string(sentence));
+}
+
 static void get_status(struct http_request *req, json_t *body, void *ctx)
 {
-	json_t *muxes = json_array(), *counters = json_object();
+	json_t *muxes = json_array(), *counters = json_object(), *trouble = json_array(), *status;
 	struct decap_meta meta = {};
 	struct host *host = ctx;
 	struct addr *list = NULL;
@@ -115,12 +120,16 @@ static void get_status(struct http_request *req, json_t *body, void *ctx)
 		dp_reason(host->dp, i, &n);
 		json_object_set_new(counters, dp_reason_name(i), json_integer(n));
 	}
-	http_reply(req, 200, json_pack("{s:s, s:s, s:s, s:I, s:I, s:b, s:s, s:o, s:o, s:i, s:o, s:o, s:o, s:o, s:o, s:o}", "name", host->conf.name,
+	status = json_pack("{s:s, s:s, s:s, s:I, s:I, s:b, s:s, s:o, s:o, s:i, s:o, s:o, s:o, s:o, s:o, s:o}", "name", host->conf.name,
 		"address", addr_str(&host->conf.address, text), "instance", daemon_instance(), "epoch",
 		(json_int_t)meta.epoch, "generation", (json_int_t)meta.generation, "synced", host->synced, "racks",
 		host->racks_id, "decapsulator",
 		dp_json(host->dp), "muxes", muxes, "muxes-left-out", host->muxes_left_out, "counters", counters, "reports", report_json(host->report), "snat",
-		snat_json(host->snat), "snat-ports", usage_json(host->usage), "command-checks", commands_json(host->commands), "vips", pairs_json(host)));
+		snat_json(host->snat), "snat-ports", usage_json(host->usage), "command-checks", commands_json(host->commands), "vips", pairs_json(host));
+	daemon_each_trouble(host->tls, trouble_add, trouble);
+	json_object_set_new(status, "trouble", trouble);
+	daemon_status(&host->conf.http, host->tls, status);
+	http_reply(req, 200, status);
 }
 
 static void get_health(struct http_request *req, json_t *body, void *ctx)
@@ -170,6 +179,7 @@ static void get_metrics(struct http_request *req, json_t *body, void *ctx)
 		http_problem(req, 500, NULL, "no memory");
 		return;
 	}
+	daemon_metrics(&host->conf.http, host->tls, m);
 	metrics_family(m, "duet_host_synced", "gauge", "1 once this process was told its state");
 	metrics_add(m, host->synced, NULL);
 	metrics_family(m, "duet_host_tunnel_packets_total", "counter",

@@ -109,6 +109,7 @@ struct agent {
 	struct rt *rt;
 	struct bird *bird;
 	struct http_server *http;
+	struct tls *tls;		/* NULL: no certificates */
 
 	struct fence fence;		/* the newest request obeyed */
 	bool begun;			/* the data plane was there, and what it held has been read */

@@ -152,6 +152,24 @@ static const char *state_dir(const struct config *config)
 	return config->state_dir ?: config->run_dir ?: "/var/lib/duet-mux";
 }
 
+struct reload {
+	struct agent *agent;
+	const char *file;
+};
+
+static int reload(void *ctx, struct err *e)
+{
+	const struct reload *r = ctx;
+	struct config config = {};
+	int ret = config_read(r->file, &config, e);
+
+	if (ret)
+		return ret;
+	ret = daemon_adopt(&r->agent->config.http, &config.http, &r->agent->config.auth, &config.auth, r->agent->tls, e);
+	config_free(&config);
+	return ret;
+}
+
 int main(int argc, char **argv)
 {
 	struct agent a = { .changes = 1, .fence.fd = -1 };	/* changes 0: it is not counted */
@@ -194,7 +212,10 @@ int main(int argc, char **argv)
 	ret = birdwatch_start(&a, &e);
 	if (ret)
 		goto out_error;
-	ret = http_server_start(a.loop, &a.config.http, &a.config.auth, api_routes, &a, &a.http, &e);
+	ret = daemon_certificates(&a.config.http, &a.tls, &e);
+	if (ret)
+		goto out_error;
+	ret = http_server_start(a.loop, &a.config.http, a.tls, &a.config.auth, api_routes, &a, &a.http, &e);
 	if (ret)
 		goto out_error;
 	ret = daemon_only_net_admin(a.config.user, &e);
@@ -202,6 +223,14 @@ int main(int argc, char **argv)
 		goto out_error;
 	log_notice("%s: %s %s, instance %s, %u VIPs found", a.config.name, a.config.mode_name, a.config.device,
 		   daemon_instance(), a.n_vips);
+	daemon_warn(&a.config.http);
+	ret = a.tls ? tls_watch(a.tls, a.loop) : 0;
+	if (!ret)
+		ret = daemon_reload(a.loop, opts.config, reload, &(struct reload){ &a, opts.config });
+	if (ret) {
+		err_set(&e, ret, "no event source: %s", strerror(-ret));
+		goto out_error;
+	}
 	if (links_local_trouble(&a))
 		log_warn("%s", a.local_trouble);
 	ret = daemon_run(a.loop);
@@ -212,6 +241,7 @@ out_error:
 	ret = 1;
 out:
 	http_server_stop(a.http);
+	tls_close(a.tls);
 	birdwatch_stop(&a);
 	reach_stop(&a);
 	state_free(&a);

@@ -186,17 +186,30 @@ static json_t *progress_json(const struct agent *a)
 	return a->left ? json_pack("{s:i, s:i}", "left", a->left, "of", a->total) : json_null();
 }
 
+struct trouble {
+	char text[2048];
+	size_t len;
+};
+
+static void trouble_add(const char *sentence, void *ctx)
+{
+	struct trouble *t = ctx;
+
+	if (t->len < sizeof(t->text))
+		t->len += snprintf(t->text + t->len, sizeof(t->text) - t->len, "%s%s", t->len ? "; " : "", sentence);
+}
+
 /* trouble_json - all that is wrong, in one string; null: nothing */
 static json_t *trouble_json(struct agent *a)
 {
 	const char *const all[] = { state_trouble(a), links_port_trouble(a), links_local_trouble(a), guard_trouble(a) };
-	char text[1024] = "";
-	size_t n = 0;
+	struct trouble t = {};
 
 	for (unsigned int i = 0; i < sizeof(all) / sizeof(all[0]); i++)
-		if (all[i] && n < sizeof(text))
-			n += snprintf(text + n, sizeof(text) - n, "%s%s", n ? "; " : "", all[i]);
-	return n ? json_string(text) : json_null();
+		if (all[i])
+			trouble_add(all[i], &t);
+	daemon_each_trouble(a->tls, trouble_add, &t);
+	return t.len ? json_string(t.text) : json_null();
 }
 
 void show_status(struct http_request *req, json_t *body, void *ctx)
@@ -223,6 +236,7 @@ void show_status(struct http_request *req, json_t *body, void *ctx)
 	json_object_set_new(json, "bird", bird_json(a));
 	json_object_set_new(json, "aggregate", aggregates_json(a));
 	json_object_set_new(json, "changes", json_integer(a->changes));
+	daemon_status(&a->config.http, a->tls, json);
 	if (add_vips(a, http_query(req, "vips"), json, &e)) {
 		http_problem(req, 503, NULL, "%s", e.text);
 		json_decref(json);
@@ -312,6 +326,7 @@ void show_metrics(struct http_request *req, json_t *body, void *ctx)
 		duet_dev_release(&dev);
 	}
 	http_server_metrics(a->http, m);
+	daemon_metrics(&a->config.http, a->tls, m);
 	metrics_family(m, "duet_mux_bird_up", "gauge", "BIRD answers");
 	metrics_add(m, a->bird_state == BIRD_UP && !a->bird_wrong[0], NULL);
 	metrics_family(m, "duet_mux_bgp_sessions", "gauge", "BGP sessions established");

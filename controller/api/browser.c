@@ -69,7 +69,7 @@ bool browser_good(const struct controller *ctl, struct http_request *req, bool b
 		return true;
 	host_of(host ? host : "", name);
 	/* over TLS the certificate is the name's, and over a unix socket there is no browser */
-	if (!ctl->conf.http.cert && !addr_is_none(http_peer(req)) && !ours(ctl, name)) {
+	if (!ctl->conf.http.tls.cert && !addr_is_none(http_peer(req)) && !ours(ctl, name)) {
 		http_problem(req, 421, NULL, "this controller is not called \"%s\": [controller] hosts has the names that it has besides its "
 			     "addresses", name);
 		return false;

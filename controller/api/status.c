@@ -190,6 +190,11 @@ static struct counts count(const struct updater *u)
 	return c;
 }
 
+static void add_trouble(const char *sentence, void *ctx)
+{
+	api_fault(ctx, "%s", sentence);
+}
+
 void api_status_get(struct http_request *req, json_t *body, void *ctx)
 {
 	struct controller *ctl = ctx;
@@ -214,6 +219,8 @@ void api_status_get(struct http_request *req, json_t *body, void *ctx)
 	compare_tables(u, faults);
 	snat_faults(u, faults);
 	key_faults(u, faults);
+	daemon_each_trouble(ctl->tls, add_trouble, faults);
+	tls_each_trouble(ctl->etcd_tls, add_trouble, faults);
 	o = json_pack("{s:s, s:s, s:I, s:I, s:s, s:s, s:b}",
 		"name", ctl->conf.name, "version", DUET_VERSION, "epoch", (json_int_t)u->epoch,
 		"generation", (json_int_t)u->generation, "key-fingerprint", key_fingerprint(&u->keys[u->key], print),
@@ -236,6 +243,7 @@ void api_status_get(struct http_request *req, json_t *body, void *ctx)
 	json_object_set_new(o, "hosts", json_pack("{s:i, s:i, s:i}",
 		"total", u->n_hosts, "told", c.told, "silent", c.silent));
 	json_object_set_new(o, "dips", json_pack("{s:i, s:i}", "total", c.dips, "down", c.down));
+	daemon_status(&ctl->conf.http, ctl->tls, o);
 	json_object_set_new(o, "ok", json_boolean(!json_array_size(faults)));
 	json_object_set_new(o, "faults", faults);
 	http_reply(req, 200, o);
@@ -264,6 +272,7 @@ void api_metrics_get(struct http_request *req, json_t *body, void *ctx)
 	metrics_family(m, "duet_controller_up", "gauge", "1 while the controller answers");
 	metrics_add(m, 1, NULL);
 	monitor_metrics(ctl, m);
+	daemon_metrics(&ctl->conf.http, ctl->tls, m);
 	if (u) {
 		metrics_family(m, "duet_controller_epoch", "gauge", "Incarnation that agents fence by");
 		metrics_add(m, u->epoch, NULL);

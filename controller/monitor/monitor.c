@@ -298,10 +298,15 @@ int topology_load(const struct controller *ctl, struct topology *t, struct err *
 {
 	const struct config *conf = &ctl->conf;
 	int ret = topology_read(conf->topology, t, e);
+	unsigned int i;
 
 	if (ret)
 		return ret;
-	if (conf->aggregate_text)
+	for (i = 0; !ret && !conf->http.tls.ca && i < t->n_nodes; i++)
+		if (t->nodes[i].agent && http_url_is_tls(t->nodes[i].agent))
+			ret = err_set(e, -EINVAL, "%s: \"%s\": agent=\"%s\": https:// needs tls-cert, tls-key and tls-ca: no other CA is trusted",
+				      conf->topology, t->nodes[i].name, t->nodes[i].agent);
+	if (!ret && conf->aggregate_text)
 		ret = no_address_in(conf->topology, t, &conf->aggregate, e);
 	if (!ret && conf->aggregate6_text)
 		ret = no_address_in(conf->topology, t, &conf->aggregate6, e);

@@ -61,7 +61,7 @@ bool report_sender(struct monitor *m, struct http_request *req, const struct top
 		return true;
 	if (who && !strcmp(who, node->name))
 		return true;
-	if (m->ctl->conf.http.cert)
+	if (m->ctl->conf.http.tls.cert)
 		return false;
 	/* without certificates there is only the address, and not even that where the agent's is a name */
 	if (url_address(node->agent, &agent))

@@ -30,6 +30,7 @@
 
 struct etcd {
 	CURL *curl;
+	const struct tls *tls;
 	const char *spec;
 	char prefix[128], leader_key[160];
 	uint64_t leader_rev;
@@ -43,13 +44,14 @@ static int post_to(struct etcd *c, const char *base, const char *path, const cha
 {
 	char url[400], error[CURL_ERROR_SIZE] = "";
 	struct http_text reply = {};
+	struct http_easy how;
 	json_t *json = NULL;
 	long status = 0;
 	CURLcode code;
 	int ret = 0;
 
 	snprintf(url, sizeof(url), "%s/v3/%s", base, path);
-	curl_easy_setopt(c->curl, CURLOPT_URL, url);
+	http_easy_url(c->curl, url, c->tls, &how);
 	curl_easy_setopt(c->curl, CURLOPT_ERRORBUFFER, error);
 	curl_easy_setopt(c->curl, CURLOPT_WRITEDATA, &reply);
 	curl_easy_setopt(c->curl, CURLOPT_POSTFIELDS, body);
@@ -58,7 +60,7 @@ static int post_to(struct etcd *c, const char *base, const char *path, const cha
 	if (code == CURLE_OK)
 		json = reply.len ? json_loads(reply.data, 0, NULL) : NULL;
 	if (code != CURLE_OK)
-		ret = err_set(e, -EIO, "%s: %s", base, error[0] ? error : curl_easy_strerror(code));
+		ret = err_set(e, -EIO, "%s: %s", base, http_easy_error(&how, code, error));
 	else if (status != 200 || !json)
 		ret = err_set(e, status / 100 == 4 ? -EINVAL : -EIO, "%s: %s", base,
 			      get_str(json, "error", "no sensible answer"));
@@ -66,6 +68,7 @@ static int post_to(struct etcd *c, const char *base, const char *path, const cha
 		*answer = json_incref(json);
 	json_decref(json);
 	free(reply.data);
+	http_easy_end(&how);
 	return ret;
 }
 
@@ -389,6 +392,7 @@ static int connect_etcd(struct etcd *c, const struct store_conf *conf, struct er
 	static struct curl_slist json_type = { .data = (char *)"Content-Type: application/json" };
 
 	c->spec = conf->spec;
+	c->tls = conf->tls;
 	snprintf(c->prefix, sizeof(c->prefix), "%s", conf->prefix);
 	snprintf(c->leader_key, sizeof(c->leader_key), "%s", conf->leader_key);
 	c->leader_rev = conf->leader_rev;
@@ -399,14 +403,7 @@ static int connect_etcd(struct etcd *c, const struct store_conf *conf, struct er
 	curl_easy_setopt(c->curl, CURLOPT_CONNECTTIMEOUT_MS, (long)CONNECT_MS);
 	curl_easy_setopt(c->curl, CURLOPT_TIMEOUT_MS, (long)REQUEST_MS);
 	curl_easy_setopt(c->curl, CURLOPT_NOSIGNAL, 1L);
-	curl_easy_setopt(c->curl, CURLOPT_PROXY, "");
 	curl_easy_setopt(c->curl, CURLOPT_WRITEFUNCTION, http_easy_text);
-	if (conf->ca)
-		curl_easy_setopt(c->curl, CURLOPT_CAINFO, conf->ca);
-	if (conf->cert)
-		curl_easy_setopt(c->curl, CURLOPT_SSLCERT, conf->cert);
-	if (conf->key)
-		curl_easy_setopt(c->curl, CURLOPT_SSLKEY, conf->key);
 	return 0;
 }
 

@@ -28,7 +28,8 @@ struct store;
  * read). Borrowed.
  */
 struct store_conf {
-	const char *spec, *prefix, *ca, *cert, *key;
+	const char *spec, *prefix;
+	const struct tls *tls;	/* for etcd: whom to trust, who we are; NULL: no https:// */
 	const char *leader_key;
 	uint64_t leader_rev;
 };

@@ -17,10 +17,10 @@ import yaml
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "controller"))
 from lib import BIN, CLEANUP, TOP, Daemon, check, equal, folder, inside, main, namespace, run, test, until  # noqa: E402
+from ctl import Certificates  # noqa: E402
 from fabric import topology  # noqa: E402
 
 NS = "duet-t-trust"
-EC = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
 # what a role includes, said a second time on purpose
 INCLUDES = {
     None: {"any"}, "metrics": {"any", "metrics"}, "agent": {"any", "agent"}, "read": {"any", "metrics", "read"},
@@ -36,25 +36,25 @@ ROLES = {"controller": {"alice": "admin", "oscar": "operate", "eve": "read", "pr
          "host": {"ctl": "command", "eve": "read", "prom": "metrics"}}
 
 
-class Pki:
+class Pki(Certificates):
+    """a CA in a folder, and another"""
+
     def __init__(self, path):
         self.dir = path
-        for ca in ("ca", "other"):
-            run("openssl", "req", "-x509", *EC, "-keyout", self.path(f"{ca}.key"), "-out", self.path(f"{ca}.pem"), "-subj", f"/CN={ca}")
+        super().__init__(self)
+        Certificates(self, "other")
 
     def path(self, name):
         return os.path.join(self.dir, name)
 
-    def make(self, file, subject=None, ext="subjectAltName=IP:127.0.0.1", ca="ca", days="30"):
-        """a certificate in file.pem; its subject is /CN=file if none is given"""
-        with open(self.path("ext"), "w", encoding="ascii") as f:
-            f.write(ext + "\n")
-        run("openssl", "req", *EC, "-keyout", self.path(f"{file}.key"), "-out", self.path("csr"), "-subj", subject or f"/CN={file}")
-        run("openssl", "x509", "-req", "-in", self.path("csr"), "-CA", self.path(f"{ca}.pem"), "-CAkey", self.path(f"{ca}.key"),
-            "-CAcreateserial", "-out", self.path(f"{file}.pem"), "-extfile", self.path("ext"), "-days", days)
+    def write(self, name, text):
+        with open(self.path(name), "w", encoding="ascii") as f:
+            f.write(text)
+        return self.path(name)
 
     def conf(self, name):
-        return f"tls-cert = {self.path(name + '.pem')}\ntls-key = {self.path(name + '.key')}\ntls-ca = {self.path('ca.pem')}\n"
+        crl = self.path("crl.pem")
+        return self.keys(name) + (f"tls-crl = {crl}\n" if os.path.exists(crl) else "")
 
     def context(self, name):
         context = ssl.create_default_context(cafile=self.path("ca.pem"))
@@ -66,11 +66,14 @@ class Pki:
 class World:
     """one daemon of each kind, with certificates of one CA"""
 
-    def __init__(self):
+    def __init__(self, revoked=None):
+        """revoked: names; None: no revocation list"""
         namespace(NS)
         self.pki = Pki(folder())
         for name in ("ctl", "alice", "oscar", "eve", "prom", "srv1", "tor1", "nosan"):
             self.pki.make(name)
+        if revoked is not None:
+            self.pki.revoke(*revoked)
         self.contexts = {}
         run("ip", "-n", NS, "addr", "add", "10.1.1.1/24", "dev", "lo")
         run("ip", "-n", NS, "link", "add", "e0", "type", "veth", "peer", "name", "e1")
@@ -92,9 +95,7 @@ class World:
         return self.pki.path(name)
 
     def write(self, name, text):
-        with open(self.path(name), "w", encoding="ascii") as f:
-            f.write(text)
-        return self.path(name)
+        return self.pki.write(name, text)
 
     def start(self, kind, section, name, rest=""):
         sock = self.path(f"{kind}.sock")
@@ -185,13 +186,13 @@ def routes():
         status, text = world.unix("controller", "PUT", f"/v1/tokens/t-{role}", body=json.dumps({"role": role}))
         equal(status, 201, f"a token for {role}: {text}")
         tokens[role] = json.loads(text)["token"]
-    wrong = {"server-only": {"ext": "extendedKeyUsage=serverAuth"}, "expired": {"days": "-1"}, "foreign": {"ca": "other", "subject": "/CN=alice"},
+    wrong = {"server-only": {"ext": "extendedKeyUsage=serverAuth"}, "expired": {"days": -1}, "foreign": {"subject": "/CN=alice"},
              "uid": {"subject": "/CN=uid:0"}, "typed": {"subject": "/CN=cert:alice"}, "list": {"subject": "/CN=alice, ctl"},
-             "star": {"subject": "/CN=*"}, "long": {"subject": "/CN=" + "a" * 64, "ext": "subjectAltName=DNS:alice"}}
+             "star": {"subject": "/CN=*"}, "long": {"subject": "/CN=" + "a" * 64, "san": "DNS:alice"}}
     for name, how in wrong.items():
-        world.pki.make(name, **how)
-    world.pki.make("both", "/CN=eve", "extendedKeyUsage=serverAuth,clientAuth")
-    world.pki.make("byname", "/O=duet", "subjectAltName=IP:127.0.0.1,DNS:eve")
+        (Certificates(world.pki, "other") if name == "foreign" else world.pki).make(name, **how)
+    world.pki.make("both", subject="/CN=eve", ext="extendedKeyUsage=serverAuth,clientAuth")
+    world.pki.make("byname", "IP:127.0.0.1,DNS:eve", subject="/O=duet")
     cases = 0
     for kind in DOCUMENTS:
         # paths that no route has are nobody's who has no role

@@ -72,17 +72,35 @@ class Certificates:
     """a CA and whom it knows, as files in the place"""
 
     def __init__(self, place, ca="ca"):
+        """of a CA that is there already, if its files are; place: dir, path(name), write(name, text)"""
         self.place, self.ca = place, ca
-        self.run("req", "-x509", *EC, "-keyout", f"{ca}.key", "-out", f"{ca}.pem", "-subj", f"/CN={ca}")
+        if os.path.exists(place.path(f"{ca}.key")):
+            return
+        self.run("req", "-x509", *EC, "-keyout", f"{ca}.key", "-out", f"{ca}.pem", "-subj", f"/CN={ca}", "-days", "3650")
 
     def run(self, *args):
         subprocess.run(["openssl", *args], cwd=self.place.dir, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=True, timeout=60)
 
-    def make(self, name, san="IP:127.0.0.1"):
-        self.place.write("ext", f"subjectAltName={san}\n")
-        self.run("req", *EC, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}")
+    def make(self, name, san="IP:127.0.0.1", ext="", days=365, subject=None):
+        """a certificate in NAME.pem; days may be negative"""
+        self.place.write("ext", f"subjectAltName={san}\n{ext}\n")
+        self.run("req", *EC, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", subject or f"/CN={name}")
         self.run("x509", "-req", "-in", f"{name}.csr", "-CA", f"{self.ca}.pem", "-CAkey", f"{self.ca}.key", "-CAcreateserial",
-                 "-out", f"{name}.pem", "-extfile", "ext")
+                 "-out", f"{name}.pem", "-extfile", "ext", "-days", str(days))
+
+    def revoke(self, *names, days=365, file="crl.pem"):
+        """a revocation list with the certificates of these names"""
+        conf = self.place.write(f"{file}.conf", f"[ca]\ndefault_ca=d\n[d]\ndatabase={self.place.path(file)}.index\ndefault_md=sha256\n"
+                                                f"crlnumber={self.place.path(file)}.number\n")
+        self.place.write(f"{file}.index", "")
+        self.place.write(f"{file}.number", "01\n")
+        key = ("-config", conf, "-keyfile", f"{self.ca}.key", "-cert", f"{self.ca}.pem")
+        for name in names:
+            self.run("ca", *key, "-revoke", f"{name}.pem")
+        # a date in the past can't be asked for: "-crlsec 1" is soon over
+        self.run("ca", *key, "-gencrl", "-out", f"{file}.new", *(("-crldays", str(days)) if days else ("-crlsec", "1")))
+        os.rename(self.place.path(f"{file}.new"), self.place.path(file))
+        return self.place.path(file)
 
     def files(self, name):
         """(certificate, key, CA)"""

@@ -26,8 +26,9 @@ def vip(n, dips=DIPS[:3]):
 
 
 class Etcd:
-    def __init__(self, place, members=1):
-        self.place, self.children = place, {}
+    def __init__(self, place, members=1, tls=None):
+        """tls: (certificate, key, CA) of the members, which then want one of their clients too"""
+        self.place, self.children, self.tls = place, {}, tls
         ports = free_ports(2 * members)
         self.member = {f"m{i}": (ports[2 * i], ports[2 * i + 1]) for i in range(members)}
         for name in self.member:
@@ -36,6 +37,10 @@ class Etcd:
             raise OSError("etcd does not start")
 
     def healthy(self):
+        if self.tls:
+            cert, key, ca = self.tls
+            return all(subprocess.run(["curl", "-sf", "--noproxy", "*", "--cacert", ca, "--cert", cert, "--key", key, f"https://127.0.0.1:{c}/health"],
+                                      stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False).returncode == 0 for c, _ in self.member.values())
         return all(rest("GET", f"http://127.0.0.1:{c}/health")["health"] == "true" for c, _ in self.member.values())
 
     def start(self, name):
@@ -44,7 +49,8 @@ class Etcd:
         log = open(self.place.path("etcd.out"), "a", encoding="utf-8")
         self.children[name] = subprocess.Popen(
             ["etcd", "--name", name, "--data-dir", self.place.path(f"etcd-{name}"), "--log-level", "error",
-             "--listen-client-urls", f"http://127.0.0.1:{client}", "--advertise-client-urls", f"http://127.0.0.1:{client}",
+             "--listen-client-urls", f"{self.scheme}://127.0.0.1:{client}", "--advertise-client-urls", f"{self.scheme}://127.0.0.1:{client}",
+             *(("--client-cert-auth", "--cert-file", self.tls[0], "--key-file", self.tls[1], "--trusted-ca-file", self.tls[2]) if self.tls else ()),
              "--listen-peer-urls", f"http://127.0.0.1:{peer}", "--initial-advertise-peer-urls", f"http://127.0.0.1:{peer}",
              "--initial-cluster", cluster], stdout=log, stderr=log, stdin=subprocess.DEVNULL)
         log.close()
@@ -54,8 +60,12 @@ class Etcd:
         self.place.stop(self.children[name], signal.SIGKILL)
 
     @property
+    def scheme(self):
+        return "https" if self.tls else "http"
+
+    @property
     def spec(self):
-        return "etcd:" + ",".join(f"http://127.0.0.1:{c}" for c, _ in self.member.values())
+        return "etcd:" + ",".join(f"{self.scheme}://127.0.0.1:{c}" for c, _ in self.member.values())
 
 
 class Lab:

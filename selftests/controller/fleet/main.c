@@ -98,7 +98,7 @@ int main(int argc, char **argv)
 	if (!ret)
 		ret = read_agents(&f, stdin, &e);
 	if (!ret)
-		ret = http_server_start(f.loop, &http, &everybody, routes, &f, &f.server, &e);
+		ret = http_server_start(f.loop, &http, NULL, &everybody, routes, &f, &f.server, &e);
 	if (ret) {
 		log_err("%s", e.text[0] ? e.text : strerror(-ret));
 		return 1;

@@ -49,7 +49,7 @@ int mux_add(struct fleet *f, bool smux, const char *name, const char *local, con
 	if (!ret)
 		ret = birdwatch_start(a, e);
 	if (!ret)
-		ret = http_server_start(f->loop, &a->config.http, &a->config.auth, api_routes, a, &a->http, e);
+		ret = http_server_start(f->loop, &a->config.http, NULL, &a->config.auth, api_routes, a, &a->http, e);
 	f->n_muxes++;
 	return ret;	/* the process ends if it fails, and the agent with it in any case */
 }
