@@ -3,6 +3,7 @@
 """The wall clock jumps by years, both ways, under a controller that moves VIPs: it counts by the clock that doesn't.
 
 Agents are those of test_moves.py; here because only a machine of its own can have its clock set."""
+# no module
 import os
 import sys
 import threading
@@ -23,8 +24,8 @@ class Heartbeats:
 
     def __init__(self, lab, vips):
         self.lab, self.over, self.down = lab, threading.Event(), set()
-        self.rows = {n: [(v["vip"], 0) for v in vips if any(d["address"] == h.address for d in v["rules"][0]["dips"])]
-                     for n, h in lab.host.items()}
+        self.rows = {}
+        self.serve(vips)
         self.thread = threading.Thread(target=self.run)
         self.thread.start()
 
@@ -32,6 +33,11 @@ class Heartbeats:
         while not self.over.wait(1):
             for name in self.rows:
                 self.tell(name)
+
+    def serve(self, vips):
+        """They have what the controller was told last: a DIP of a VIP that has it no more is a fault of its host"""
+        self.rows = {n: [(v["vip"], 0) for v in vips if any(d["address"] == h.address for d in v["rules"][0]["dips"])]
+                     for n, h in self.lab.host.items()}
 
     def tell(self, name):
         try:
@@ -51,6 +57,7 @@ def jumps(tap, lab, vips, beats, real):
         lab.put("/v1/control", {"change-learn-s": 1, "change-hold-s": 1})
         more = dict(vips[1], rules=[dict(vips[1]["rules"][0], dips=[{"address": a, "weight": 1} for a in DIPS[number:number + 3]])])
         lab.put(f"/v1/vips/{more['vip']}", more)	# takes two seconds, and the jump comes into them
+        beats.serve([vips[0], more])
         asked = lab.post("/v1/moves", {"vip": address, "to": places[number]})
         time.clock_settime(time.CLOCK_REALTIME, seconds if seconds else real + time.monotonic())
         tap.ok(lab.settled(SLOW) and lab.get(f"/v1/moves/{asked['id']}")["state"] == "done" and lab.places()[address] == places[number],
