@@ -147,8 +147,8 @@ def commands():
             port = attr("DUET_A_PORT_IFINDEX", struct.pack("I", b.d0m))
             flow = nested("DUET_A_FLOW", attr("DUET_A_FLOW_SRC", b"\x0a\1\0\2"), attr("DUET_A_FLOW_DST", socket.inet_aton(VIP)),
                           attr("DUET_A_FLOW_PROTO", b"\6"))
-            key = [attr("DUET_A_KEY1", struct.pack("4I", 1000, 2, 3, flags + n)) for n in range(2)]
-            b.torment("DEV_SET key", command("DEV_SET", key[0]), command("DEV_SET", key[1]))
+            keys = [attr("DUET_A_KEY1", struct.pack("4I", 1000, 2, 3, flags + n)) for n in range(2)]
+            b.torment("DEV_SET key", command("DEV_SET", keys[0]), command("DEV_SET", keys[1]))
             if mode == "smux":
                 size = [nested("DUET_A_FLOWS", attr("DUET_A_FLOWS_SIZE", struct.pack("I", 64 * flags << n))) for n in range(2)]
                 b.torment("DEV_SET flows", command("DEV_SET", size[0]), command("DEV_SET", size[1]))
