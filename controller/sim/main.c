@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* duet-sim: the paper's evaluation, on simulated fabrics. */
 #include "sim.h"
+#include <duet/version.h>
 
 #include <errno.h>
 #include <getopt.h>
@@ -17,7 +18,7 @@ static const char usage[] =
 	"       duet-sim assign [--csv FILE]      its assignment with all loads, as JSON\n"
 	"       duet-sim bench [--csv FILE] [--checks N]   times and memory of the engine, as JSON\n"
 	"       duet-sim equal [--csv FILE] [--jobs N]   does the plain search place all VIPs alike?\n"
-	"options: --fabric FILE.json  --trace FILE  --seed N  --vips N  --tbps X  --intervals N  --churn X  --quiet\n";
+	"options: --fabric FILE.json  --trace FILE  --seed N  --vips N  --tbps X  --intervals N  --churn X  --quiet  --version\n";
 
 struct args {
 	const char *csv, *out, *plots[8];
@@ -42,13 +43,13 @@ static int parse(int argc, char **argv, struct sim *s, struct args *a, const cha
 		{ "fabric", 1, NULL, 'f' }, { "trace", 1, NULL, 't' },	   { "seed", 1, NULL, 's' },
 		{ "vips", 1, NULL, 'v' },   { "tbps", 1, NULL, 'b' },	   { "quiet", 0, NULL, 'q' },
 		{ "checks", 1, NULL, 'k' }, { "intervals", 1, NULL, 'i' }, { "help", 0, NULL, 'h' },
-		{ "churn", 1, NULL, 'u' },  { "jobs", 1, NULL, 'j' },
+		{ "churn", 1, NULL, 'u' },  { "jobs", 1, NULL, 'j' },	   { "version", 0, NULL, 'V' },
 		{ NULL, 0, NULL, 0 },
 	};
 	double v = 0;
 	int c, ret = 0;
 
-	while (!ret && (c = getopt_long(argc, argv, "qh", options, NULL)) >= 0) {
+	while (!ret && (c = getopt_long(argc, argv, "qhV", options, NULL)) >= 0) {
 		switch (c) {
 		case 'c':
 			a->csv = optarg;
@@ -100,6 +101,9 @@ static int parse(int argc, char **argv, struct sim *s, struct args *a, const cha
 			break;
 		case 'h':
 			fputs(usage, stdout);
+			exit(0);
+		case 'V':
+			puts("duet-sim " DUET_VERSION);
 			exit(0);
 		default:
 			fputs(usage, stderr);

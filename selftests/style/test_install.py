@@ -105,6 +105,9 @@ def main():
         check(said.returncode and "/etc/duet/tls/" in said.stdout and "No such file" in said.stdout,
               "it is right, but for certificates that aren't there yet", said.stdout)
     version = re.search(r'DUET_VERSION\s+"(.*)"', read("include/duet/version.h")).group(1)
+    for name in sorted(f[4:] for f in FILES if f.startswith("bin/")) + sorted(PROGRAMS):
+        said = run(os.path.join(OUT, "bin", name), "--version")
+        check(not said.returncode and said.stdout == f"{name} {version}\n", f"{name} --version", said.stdout)
     changes = read("debian/changelog").split(")")[0].split("(")[1]
     check(changes == version and f"## {version}\n" in read("CHANGELOG.md"),
           "the newest entry of debian/changelog and CHANGELOG.md is this version", f"{version}, {changes}")
