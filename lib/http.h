@@ -56,7 +56,7 @@ struct http_route {
 	const char *method, *path;
 	void (*handle)(struct http_request *req, json_t *body, void *ctx);
 	enum right right;	/* that the peer needs; a table with a route without one is refused at start */
-	size_t body_max;	/* bytes; 0: DUET_HTTP_BODY_MAX */
+	size_t body_max;	/* bytes; 0: DUET_HTTP_BODY_DEFAULT */
 	bool deferrable;	/* the handler passes requests on with RIGHTS_DEFERRED, or refuses them */
 };
 

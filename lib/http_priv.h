@@ -21,6 +21,16 @@ struct listener {
 	bool kicked;			/* something was resumed, perhaps while it ran */
 };
 
+/* struct http_peer - lives as long as it has a connection */
+struct http_peer {
+	char id[AUTH_ID_SIZE];
+	unsigned int connections, streams;
+	size_t buffered;		/* bytes of bodies being read */
+};
+
+/* Who gets the last part of what is shared: REPORT before OTHER, VITAL before both. */
+enum peer_class { PEER_OTHER, PEER_REPORT, PEER_VITAL };
+
 enum conn_phase { CONN_WAITS, CONN_SENDS, CONN_ASKED, CONN_TAKES };
 
 struct http_conn {
@@ -28,6 +38,8 @@ struct http_conn {
 	struct listener *listener;
 	int fd;
 	enum conn_phase phase;
+	struct http_peer *of;
+	size_t received;		/* bytes of the body of the request that is being read */
 	uint64_t since;			/* monotonic µs: in this phase */
 	bool served, known, cut;
 	bool refused;			/* before its body came, which may be on its way */
@@ -54,10 +66,12 @@ struct http_server {
 	struct http_conn *conns;
 	struct http_stream *streams;
 	unsigned int n_conns, max_conns;
+	void *peers;			/* tree of tsearch() */
+	unsigned int n_streams;
 	size_t max_bodies;
 	size_t buffered;		/* bytes of all bodies being read */
 	struct {
-		unsigned long accepted, requests, cut, refused, unauthorized;
+		unsigned long accepted, requests, cut, slow, refused, unauthorized;
 	} count;
 	TAILQ_HEAD(, http_linger) lingering;	/* http_linger.c: the oldest first */
 	unsigned int n_lingering;
@@ -74,6 +88,7 @@ struct http_request {
 	rights_t rights;
 	unsigned int status;
 	bool suspended, too_large, too_many, large;
+	size_t announced;		/* Content-Length; 0: none */
 	char *data;
 	size_t len, room;
 	char *path;			/* segments point into it */
@@ -91,6 +106,15 @@ struct http_request {
 /* http_server.c */
 void conn_phase(struct http_conn *conn, enum conn_phase phase);
 void listener_kick(struct listener *l);		/* let it work soon */
+
+/* http_peer.c */
+/* peer_get - one connection more of the peer with this identity; NULL: no memory */
+struct http_peer *peer_get(struct http_server *s, const char *id);
+void peer_put(struct http_server *s, struct http_peer *peer);	/* one less; NULL is fine */
+int peer_named(struct http_conn *conn);	/* the connection's name is known now; 0 or -ENOMEM */
+enum peer_class peer_class(const struct http_request *r);
+/* peer_may_buffer - may so many bytes more of its body be held? */
+bool peer_may_buffer(const struct http_request *r, size_t more);
 
 /* http_request.c */
 enum MHD_Result request_on(void *ctx, struct MHD_Connection *connection, const char *url, const char *method,

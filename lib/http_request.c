@@ -4,6 +4,7 @@
  * takes time is suspended; http_reply*() resumes it.
  */
 #include "http_priv.h"
+#include "json_budget.h"
 #include "log.h"
 
 #include <curl/curl.h>
@@ -183,6 +184,8 @@ void http_refuse(struct http_request *r, enum right right)
 static void data_drop(struct http_request *r)
 {
 	r->server->buffered -= r->room;
+	if (r->conn)
+		r->conn->of->buffered -= r->room;
 	free(r->data);
 	r->data = NULL;
 	r->len = r->room = 0;
@@ -190,7 +193,7 @@ static void data_drop(struct http_request *r)
 
 static size_t body_max(const struct http_request *r)
 {
-	return r->route && r->route->body_max ? r->route->body_max : DUET_HTTP_BODY_MAX;
+	return r->route && r->route->body_max ? r->route->body_max : DUET_HTTP_BODY_DEFAULT;
 }
 
 void request_route(struct http_request *r)
@@ -216,6 +219,7 @@ void request_dispatch(struct http_request *r)
 	const char *method = r->method, *path = r->url;
 	json_error_t error;
 	bool known;
+	int over;
 
 	if (!r->route) {
 		find_route(r, method, path, &known);
@@ -230,7 +234,17 @@ void request_dispatch(struct http_request *r)
 		return;
 	}
 	if (r->too_many) {
+		http_reply_header(r, MHD_HTTP_HEADER_RETRY_AFTER, "1");
 		http_problem(r, 503, NULL, "too many large requests at once");
+		return;
+	}
+	over = r->len ? json_budget(r->data, r->len, body_max(r) / DUET_HTTP_BYTES_A_VALUE) : 0;
+	if (over) {
+		data_drop(r);
+		if (over == -ELOOP)
+			http_problem(r, 400, NULL, "the body is nested deeper than %d", JSON_DEPTH_MAX);
+		else
+			http_problem(r, 413, NULL, "the body has more than %zu values", body_max(r) / DUET_HTTP_BYTES_A_VALUE);
 		return;
 	}
 	r->large = r->len > PARSE_APART;
@@ -242,6 +256,7 @@ void request_dispatch(struct http_request *r)
 
 static bool append(struct http_request *r, const char *data, size_t size)
 {
+	r->conn->received += size;
 	/* read on, to be able to answer */
 	if (!r->route || r->too_large || r->too_many)
 		return true;
@@ -255,7 +270,7 @@ static bool append(struct http_request *r, const char *data, size_t size)
 
 		while (room < r->len + size)
 			room *= 2;
-		if (r->server->buffered + room - r->room > r->server->max_bodies) {
+		if (!peer_may_buffer(r, room - r->room)) {
 			r->too_many = true;
 			return true;
 		}
@@ -264,6 +279,7 @@ static bool append(struct http_request *r, const char *data, size_t size)
 			return false;
 		r->data = more;
 		r->server->buffered += room - r->room;
+		r->conn->of->buffered += room - r->room;
 		r->room = room;
 	}
 	memcpy(r->data + r->len, data, size);
@@ -284,7 +300,10 @@ static struct http_request *request_new(struct http_server *s, struct MHD_Connec
 		log_warn("a request without a certificate of ours got through the handshake: refused");
 		return NULL;
 	}
+	if (!conn->known && conn->listener->tls && peer_named(conn))
+		return NULL;
 	conn->known = true;
+	conn->received = 0;
 	r = calloc(1, sizeof(*r));
 	if (!r)
 		return NULL;
@@ -303,6 +322,7 @@ static bool unwanted(struct http_request *r)
 	unsigned long long length = given ? strtoull(given, NULL, 10) : 0;
 	bool any = length || http_header(r, MHD_HTTP_HEADER_TRANSFER_ENCODING);
 
+	r->announced = length < SIZE_MAX ? length : SIZE_MAX;
 	/* no route of GET reads one, so that nothing is kept for it either */
 	if (any && !strcmp(r->method, MHD_HTTP_METHOD_GET))
 		http_problem(r, 413, NULL, "GET takes no body");
@@ -356,7 +376,10 @@ enum MHD_Result request_on(void *ctx, struct MHD_Connection *connection, const c
 		identify(r);
 		conn_phase(r->conn, CONN_SENDS);
 		why = tls_no_more(r->conn);
-		if (why)
+		if (r->conn->of->connections > DUET_HTTP_PEER_CONNECTIONS && r->conn->listener->tls) {
+			refusal_log(r->conn->name, "%s has more than %d connections", r->conn->name, DUET_HTTP_PEER_CONNECTIONS);
+			http_problem(r, 503, NULL, "%s has more than %d connections", r->conn->name, DUET_HTTP_PEER_CONNECTIONS);
+		} else if (why)
 			refuse_certificate(r, why);
 		else if (!allowed(r))
 			http_refuse(r, r->route ? r->route->right : RIGHT_READ);

@@ -97,6 +97,8 @@ static unsigned int patience(const struct http_conn *conn)
 		return conn->served ? DUET_HTTP_IDLE_S + 10 : DUET_HTTP_FIRST_S;
 	case CONN_ASKED:
 		return 0;
+	case CONN_SENDS:
+		return DUET_HTTP_BODY_S + conn->received / DUET_HTTP_RATE;
 	default:
 		return DUET_HTTP_REQUEST_S;
 	}
@@ -111,8 +113,10 @@ static int on_sweep(sd_event_source *source, uint64_t usec, void *ctx)
 	for (conn = s->conns; conn; conn = conn->next) {
 		unsigned int seconds = patience(conn);
 
-		if (seconds && !conn->cut && now - conn->since > seconds * 1000000ull)
-			cut(conn);
+		if (!seconds || conn->cut || now - conn->since <= seconds * 1000000ull)
+			continue;
+		s->count.slow += conn->phase == CONN_SENDS;
+		cut(conn);
 	}
 	linger_sweep(s, now);
 	streams_check(s);
@@ -122,16 +126,22 @@ static int on_sweep(sd_event_source *source, uint64_t usec, void *ctx)
 	return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
 }
 
-/* make_room - the connection that waits longest for nothing goes */
+/* goes_before - of two that wait: the one whose peer has more connections, else the one that waits longer */
+static bool goes_before(const struct http_conn *a, const struct http_conn *b)
+{
+	return a->of->connections != b->of->connections ? a->of->connections > b->of->connections : a->since < b->since;
+}
+
+/* make_room - a connection that waits for nothing goes; whoever has many loses one of them first */
 static void make_room(struct http_server *s)
 {
-	struct http_conn *conn, *oldest = NULL;
+	struct http_conn *conn, *first = NULL;
 
 	for (conn = s->conns; conn; conn = conn->next)
-		if (conn->phase == CONN_WAITS && !conn->cut && (!oldest || conn->since < oldest->since))
-			oldest = conn;
-	if (oldest)
-		cut(oldest);
+		if (conn->phase == CONN_WAITS && !conn->cut && conn->listener != &s->local && (!first || goes_before(conn, first)))
+			first = conn;
+	if (first)
+		cut(first);
 }
 
 static void name_of(struct http_conn *conn, struct MHD_Connection *connection)
@@ -167,6 +177,12 @@ static void conn_start(struct listener *l, struct MHD_Connection *connection, vo
 	conn->fd = info->connect_fd;
 	name_of(conn, connection);
 	conn->connection = connection;
+	conn->of = peer_get(s, conn->name);
+	if (!conn->of) {
+		free(conn);
+		*context = NULL;
+		return;
+	}
 	if (l->tls) {
 		conn->set = tls_set_ref(tls_now(s->tls));
 		tls_demand(conn);
@@ -198,6 +214,7 @@ static void conn_end(struct http_server *s, struct http_conn *conn)
 	if (conn->refused)
 		linger_start(s, conn->fd);
 	tls_set_unref(conn->set);
+	peer_put(s, conn->of);
 	free(conn);
 }
 
@@ -399,6 +416,8 @@ void http_server_metrics(const struct http_server *s, struct metrics *m)
 	metrics_family(m, "duet_http_connections_total", "counter", "Connections by what became of them");
 	metrics_add(m, s->count.accepted, "what", "accepted", NULL);
 	metrics_add(m, s->count.cut, "what", "cut", NULL);
+	metrics_family(m, "duet_http_slow_bodies_total", "counter", "Connections cut because a body came too slowly");
+	metrics_add(m, s->count.slow, NULL);
 	metrics_family(m, "duet_http_bodies_refused_total", "counter", "Bodies refused unread: too large, or for a GET");
 	metrics_add(m, s->count.refused, NULL);
 	metrics_family(m, "duet_http_unauthorized_total", "counter", "Requests refused because the peer lacks the right");

@@ -28,6 +28,8 @@ void stream_gone(struct http_stream *st)
 		st->next->prev = st->prev;
 	*st->prev = st->next;
 	st->req->stream = NULL;
+	st->req->conn->of->streams--;
+	st->req->server->n_streams--;
 	free(st->data);
 	free(st);
 	if (closed)
@@ -67,8 +69,19 @@ static void stream_wake(struct http_stream *st)
 
 struct http_stream *http_stream(struct http_request *r, const char *type, void (*closed)(void *ctx), void *ctx)
 {
-	struct http_stream *st = calloc(1, sizeof(*st));
+	struct http_stream *st;
 
+	/* without TLS a peer is an address, which may be a proxy's */
+	if (r->conn->listener->tls && r->conn->of->streams >= DUET_HTTP_PEER_STREAMS) {
+		http_problem(r, 503, NULL, "%s has %d streams already", r->id, DUET_HTTP_PEER_STREAMS);
+		return NULL;
+	}
+	/* streams wait for ever: a part of all connections stays for requests */
+	if (r->server->n_streams >= r->server->max_conns / 4 && peer_class(r) != PEER_VITAL) {
+		http_problem(r, 503, NULL, "too many streams at once");
+		return NULL;
+	}
+	st = calloc(1, sizeof(*st));
 	if (!st)
 		goto err_problem;
 	r->response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 16384, stream_read, r, NULL);
@@ -86,6 +99,8 @@ struct http_stream *http_stream(struct http_request *r, const char *type, void (
 	if (st->next)
 		st->next->prev = &st->next;
 	r->server->streams = st;
+	r->conn->of->streams++;
+	r->server->n_streams++;
 	r->stream = st;
 	r->status = 200;
 	request_answered(r);

@@ -281,6 +281,7 @@ struct release;			/* release.h */
 struct host {
 	struct conf conf;
 	sd_event *loop;
+	struct http_server *server;
 	struct tls *tls;		/* NULL: no certificates */
 	struct dataplane *dp;
 	struct fence fence;

@@ -164,7 +164,6 @@ static int reload(void *ctx, struct err *e)
 
 static int run(struct host *host, const char *file, struct err *e)
 {
-	struct http_server *server;
 	int ret;
 
 	ret = commands_fork(&host->conf, &host->commands, e);
@@ -219,7 +218,7 @@ static int run(struct host *host, const char *file, struct err *e)
 		err_set(e, ret, "reports: %s", strerror(-ret));
 		goto out_snat;
 	}
-	ret = http_server_start(host->loop, &host->conf.http, host->tls, &host->conf.auth, host_routes, host, &server, e);
+	ret = http_server_start(host->loop, &host->conf.http, host->tls, &host->conf.auth, host_routes, host, &host->server, e);
 	if (ret)
 		goto out_report;
 	daemon_warn(&host->conf.http);
@@ -230,7 +229,7 @@ static int run(struct host *host, const char *file, struct err *e)
 		err_set(e, ret, "no event source: %s", strerror(-ret));
 	else
 		ret = daemon_run(host->loop);
-	http_server_stop(server);
+	http_server_stop(host->server);
 out_report:
 	report_stop(host->report);
 out_snat:

@@ -179,6 +179,7 @@ static void get_metrics(struct http_request *req, json_t *body, void *ctx)
 		http_problem(req, 500, NULL, "no memory");
 		return;
 	}
+	http_server_metrics(host->server, m);
 	daemon_metrics(&host->conf.http, host->tls, m);
 	metrics_family(m, "duet_host_synced", "gauge", "1 once this process was told its state");
 	metrics_add(m, host->synced, NULL);
@@ -210,7 +211,7 @@ static void get_metrics(struct http_request *req, json_t *body, void *ctx)
 }
 
 const struct http_route host_routes[] = {
-	{ "PUT", "/v1/state", put_state, RIGHT_COMMAND },
+	{ "PUT", "/v1/state", put_state, RIGHT_COMMAND, DUET_HTTP_BODY_MAX },
 	{ "DELETE", "/v1/fence", delete_fence, RIGHT_ADMIN },
 	{ "GET", "/v1/status", get_status, RIGHT_READ },
 	{ "GET", "/healthz", get_health, RIGHT_ANY },

@@ -447,7 +447,7 @@ static void fence_delete(struct http_request *req, json_t *body, void *ctx)
 
 const struct http_route api_routes[] = {
 	{ "GET", "/v1/status", show_status, RIGHT_READ },
-	{ "PUT", "/v1/state", state_put, RIGHT_COMMAND },
+	{ "PUT", "/v1/state", state_put, RIGHT_COMMAND, DUET_HTTP_BODY_MAX },
 	{ "PUT", "/v1/drain", drain_put, RIGHT_COMMAND, 4096 },
 	{ "DELETE", "/v1/fence", fence_delete, RIGHT_ADMIN },
 	{ "GET", "/v1/links", show_links, RIGHT_READ },

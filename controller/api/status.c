@@ -272,6 +272,7 @@ void api_metrics_get(struct http_request *req, json_t *body, void *ctx)
 	metrics_family(m, "duet_controller_up", "gauge", "1 while the controller answers");
 	metrics_add(m, 1, NULL);
 	monitor_metrics(ctl, m);
+	http_server_metrics(ctl->server, m);
 	daemon_metrics(&ctl->conf.http, ctl->tls, m);
 	if (u) {
 		metrics_family(m, "duet_controller_epoch", "gauge", "Incarnation that agents fence by");
