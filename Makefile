@@ -2,7 +2,7 @@
 # Duet on Linux. `make help` lists the targets; every folder adds its own
 # programs and tests in a build.mk of its own.
 
-O       ?= out
+O       ?= $(if $(SAN),out/san,out)
 CC      ?= gcc
 CLANG   ?= clang
 AR      ?= ar
@@ -25,9 +25,12 @@ MAKEFLAGS += --no-print-directory
 CPPFLAGS += -Iinclude -Iinclude/uapi -Ilib -D_GNU_SOURCE
 CFLAGS   ?= -O2 -g
 CFLAGS   += -std=gnu11 -Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers -Werror
+ifdef SAN
+CFLAGS   += -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
+endif
 DEPFLAGS  = -MMD -MP
 
-.PHONY: bench-files matrix $(O)/results/robust.json $(O)/results/trust.json all help programs module unit clean deps check vmtest vmtest-debug test demo lab bench experiments $(O)/results/experiments.json
+.PHONY: san bench-files matrix $(O)/results/robust.json $(O)/results/trust.json all help programs module unit clean deps check vmtest vmtest-debug test demo lab bench experiments $(O)/results/experiments.json
 all: programs module
 
 # Programs a fragment adds: PROGRAMS += name, name-objs := x.o y.o (paths from
@@ -56,6 +59,10 @@ $(O)/bin/$(1): $$(call objs,$$($(1)-objs)) $(O)/lib/libduet.a
 		$(O)/lib/libduet.a $$(call pc,$$($(1)-libs) $$(lib-libs)) $$(LDLIBS) $$($(1)-ldlibs)
 endef
 $(foreach p,$(PROGRAMS),$(eval $(call program_rule,$(p))))
+
+# the same with ASan and UBSan, below out/san: for what makes requests at random
+san:
+	$(Q)$(MAKE) SAN=1 O=$(O)/san programs
 
 programs: $(addprefix $(O)/bin/,$(PROGRAMS))
 
@@ -99,7 +106,7 @@ vmtest-debug: deps
 	$(Q)$(MAKE) programs $(O)/kmod/$$(scripts/debug-kernel --kver)/duet.ko
 	$(Q)selftests/run vm-debug
 test: deps
-	$(Q)$(MAKE) all unit bench-files
+	$(Q)$(MAKE) all unit bench-files san
 	$(Q)selftests/run all
 demo lab: deps
 	$(Q)$(MAKE) all
@@ -130,4 +137,5 @@ help:
 ## deps             install the packages that all of this needs (scripts/deps --list)
 ## [all]            programs into out/bin, duet.ko for every kernel whose headers are installed
 ## module           duet.ko only        programs   the daemons and tools only
+## san              programs with ASan and UBSan, into out/san/bin
 ## clean            remove what was built

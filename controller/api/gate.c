@@ -62,7 +62,7 @@ static void relay(struct controller *ctl, struct http_request *req, json_t *body
 {
 	const char *url = ctl->lead ? lead_url(ctl->lead) : "", *given = http_header(req, "Authorization");
 	const char *match = http_header(req, "If-Match");
-	char as[256], auth[300], to[1024], etag[64], *target, *text;
+	char as[256], auth[300], *to = NULL, etag[64], *target, *text;
 	const char *headers[5] = { "X-Duet-Relayed: 1" };
 	unsigned int n = 1;
 
@@ -88,10 +88,10 @@ static void relay(struct controller *ctl, struct http_request *req, json_t *body
 	headers[n] = NULL;
 	target = http_target(req);
 	text = body ? json_dumps(body, JSON_COMPACT | JSON_PRESERVE_ORDER) : NULL;
-	snprintf(to, sizeof(to), "%s%.700s", url, target ? target : "/");
-	if (!target || (body && !text) ||
+	if (!target || (body && !text) || asprintf(&to, "%s%s", url, target) < 0 ||
 	    !http_call_text(ctl->client, http_method(req), to, text, headers, RELAY_MS, relayed, req))
 		http_problem(req, 500, NULL, "out of memory");
+	free(to);
 	free(target);
 	free(text);
 }

@@ -13,9 +13,10 @@ import subprocess
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from lib import BIN, CLEANUP, check, equal, inside, main, test, until  # noqa: E402
+from lib import BIN, CLEANUP, TESTS, check, equal, inside, main, test, until  # noqa: E402
 from test_trust import DOCUMENTS, NS, PORTS, Certificates, World  # noqa: E402
 
+TESTS.clear()	# those of test_trust.py
 OWN = {"controller": "ctl", "mux": "tor1", "host": "srv1"}
 READER = {"controller": "eve", "mux": "eve", "host": "eve"}
 

@@ -53,6 +53,8 @@ def steps(tap, place):
     lab.start(etcd.spec, 1, wait=False, extra=good)
     tap.ok(until(lambda: rest("GET", lab.url(1) + "/healthz") == "standby\n", 30) and until(lambda: lab.get("/v1/vips", 1) == lab.get("/v1/vips")),
            "a second one stands by and carries requests")
+    long = "/v1/vips?x=" + "y" * 1500 + "&limit=2"
+    tap.ok(len(lab.get(long, 1)["vips"]) == 2, "long ones whole", lab.get(long, 1))
     epoch = lab.get("/v1/status")["epoch"]
     lab.kill()
     tap.ok(until(lambda: lab.get("/v1/status", 1)["epoch"] > epoch, 40) and len(lab.get("/v1/vips", 1)["vips"]) == 5, "the first killed: it takes over")
