@@ -20,7 +20,7 @@ put_unit    = install -d $(d_unit) && sed 's,/usr/sbin/,$(PREFIX)/sbin/,; s,/etc
 # a configuration that is there is its owner's
 put_conf    = install -d $(d_etc) && { [ -e $(d_etc)/$(notdir $(1)) ] || install -m 644 $(1) $(d_etc); }
 
-PARTS := tools mux host controller sim bird
+PARTS := tools mux host controller sim bird setup
 install: $(addprefix install-,$(PARTS))
 
 install-tools: programs
@@ -52,6 +52,12 @@ install-sim: programs
 install-bird:
 	$(Q)install -d $(d_share)/duet
 	$(Q)cd bird-conf && find . -type f | while read -r f; do install -D -m 644 "$$f" "$(abspath $(d_share))/duet/bird/$$f" || exit 1; done
+# duet-setup reads BIRD's configurations from where install-bird puts them
+install-setup:
+	$(Q)install -d $(d_bin) && install -m 755 setup/duet-setup $(d_bin)
+	$(Q)install -d $(d_share)/duet/setup/duet_setup && install -m 644 setup/duet_setup/*.py $(d_share)/duet/setup/duet_setup
+	$(Q)install -m 644 setup/install.sh setup/example.yaml $(d_share)/duet/setup && echo $(VERSION) >$(d_share)/duet/setup/version
+	$(Q)$(call put_man,8,duet-setup.8)
 # the module's source, as DKMS takes it; and the module itself, for the running kernel
 install-dkms:
 	$(Q)for f in $(KMOD_SRC); do install -D -m $$([ -x $$f ] && echo 755 || echo 644) $$f $(DESTDIR)/usr/src/duet-$(VERSION)/$$f || exit 1; done
@@ -69,7 +75,7 @@ uninstall: programs
 		*) rm -f "$(DESTDIR)$$f" ;; \
 		esac; \
 	done; rm -rf $$scratch; \
-	rmdir $(d_etc) $(d_share)/duet/bird/examples/* $(d_share)/duet/bird/* $(d_share)/duet/bird $(d_share)/duet 2>/dev/null || :
+	rmdir $(d_etc) $(d_share)/duet/setup/duet_setup $(d_share)/duet/setup $(d_share)/duet/bird/examples/* $(d_share)/duet/bird/* $(d_share)/duet/bird $(d_share)/duet 2>/dev/null || :
 
 # Packages and a source archive, from what git knows, into out/dist.
 dist:

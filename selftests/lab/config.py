@@ -6,12 +6,16 @@ link between switches 10.255.i.0/31, the switch with the lower k has .0."""
 import json
 import os
 import re
+import sys
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 OUT = os.environ.get("O", os.path.join(TOP, "out"))
 BIN = os.path.join(OUT, "bin")
 HERE = os.path.join(TOP, "selftests", "lab")
 BIRD_CONF = os.path.join(TOP, "bird-conf")
+
+sys.path.insert(0, os.path.join(TOP, "setup"))
+from duet_setup import bird  # noqa: E402
 
 TIER = {"core": 0, "agg": 1, "tor": 2}
 CONTROLLER = "10.250.0.1:8470"
@@ -182,29 +186,12 @@ def vip_file(path, topo, patient=False):
 
 # ---- BIRD
 
-def bird_site(overrides):
-    """bird-conf's site file with other values for some of its names"""
-    with open(os.path.join(BIRD_CONF, "examples", "site.conf"), encoding="ascii") as f:
-        text = f.read()
-    for name, value in overrides.items():
-        text, n = re.subn(rf"(?m)^define {name} = [^;]*;", f"define {name} = {value};", text)
-        if n != 1:
-            raise ValueError(f"bird-conf/examples/site.conf defines {name} {n} times")
-    return text
-
-
 def bird_node(node):
-    return (f"router id {node.local};\n"
-            f'hostname "{node.name}";\n'
-            f"define OWN_AS = {node.asn};\n"
-            f"define OWN_ADDRESS = {node.local};\n"
-            f"define OWN_NET = {node.local}/32;\n")
+    return bird.node(node.name, node.asn, node.local)
 
 
 def bird_neighbours(node):
-    text = ""
-    if node.role == "tor":
-        text += f"protocol static rack {{\n\tipv4;\n\troute {rack_net(node)} unreachable;\n}}\n"
+    text = bird.rack([rack_net(node)]) if node.role == "tor" else ""
     for port, other, _, number in node.links:
         if not other.is_mux:
             continue
@@ -215,8 +202,7 @@ def bird_neighbours(node):
             kind, address = "tor", server_addresses(node)[1]
         else:
             kind, address = "smux", server_addresses(other)[0]
-        text += (f"protocol bgp {other.name} from {kind} {{\n"
-                 f'\tneighbor {address} as {other.asn};\n\tinterface "{port}";\n}}\n')
+        text += bird.neighbour(other.name, kind, address, other.asn, port)
     return text
 
 
@@ -275,7 +261,7 @@ def write_all(topo, run, vips, site=None, backend="kmod", aggregate=AGGREGATE, p
     write(f"{run}/topology.dot", topo.text())
     config = vip_file(vips, topo, patient)
     write(f"{run}/vips.json", json.dumps(config, indent=1) + "\n")
-    write(f"{run}/site.conf", bird_site(site or {}))
+    write(f"{run}/site.conf", bird.site(site or {}))
     for node in topo.muxes:
         write(f"{run}/{node.name}/bird.conf", bird_main(node, f"{run}/site.conf"))
         write(f"{run}/{node.name}/node.conf", bird_node(node))

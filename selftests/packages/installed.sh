@@ -9,7 +9,7 @@ version=$1
 fail() { echo "not ok - $*"; exit 1; }
 is() { echo "# $*"; }
 
-for p in duet duetctl duet-sim duet-mux-agent duet-host-agent duet-controller; do
+for p in duet duetctl duet-setup duet-sim duet-mux-agent duet-host-agent duet-controller; do
 	said=$("$p" --version) || fail "$p --version"
 	[ "$said" = "$p $version" ] || fail "$p --version says '$said', and the packages are of $version"
 	man -w "$p" >/dev/null 2>&1 || [ -e "/usr/share/man/man8/$p.8.gz" ] || [ -e "/usr/share/man/man1/$p.1.gz" ] || fail "no manual page of $p"

@@ -11,9 +11,10 @@ import tempfile
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 OUT = os.environ.get("O", os.path.join(TOP, "out"))
 
-FILES = """bin/duet bin/duetctl bin/duet-sim sbin/duet-mux-agent sbin/duet-host-agent sbin/duet-controller
+FILES = """bin/duet bin/duetctl bin/duet-setup bin/duet-sim sbin/duet-mux-agent sbin/duet-host-agent sbin/duet-controller
 share/man/man8/duet.8 share/man/man8/duetctl.8 share/man/man8/duet-mux-agent.8 share/man/man8/duet-host-agent.8
 share/man/man8/duet-controller.8 share/man/man1/duet-sim.1 share/bash-completion/completions/duetctl
+share/man/man8/duet-setup.8 share/duet/setup/duet_setup/main.py share/duet/setup/install.sh
 share/duet/bird/switch.conf share/duet/bird/smux.conf share/duet/bird/examples/tor1/node.conf""".split()
 
 # program: (source with its table of keys, its configuration, the section of a table that doesn't say)
@@ -106,7 +107,8 @@ def main():
               "it is right, but for certificates that aren't there yet", said.stdout)
     version = re.search(r'DUET_VERSION\s+"(.*)"', read("include/duet/version.h")).group(1)
     for name in sorted(f[4:] for f in FILES if f.startswith("bin/")) + sorted(PROGRAMS):
-        said = run(os.path.join(OUT, "bin", name), "--version")
+        built = os.path.join(OUT, "bin", name)
+        said = run(built if os.path.exists(built) else os.path.join(TOP, "setup", name), "--version")
         check(not said.returncode and said.stdout == f"{name} {version}\n", f"{name} --version", said.stdout)
     changes = read("debian/changelog").split(")")[0].split("(")[1]
     check(changes == version and f"## {version}\n" in read("CHANGELOG.md"),
