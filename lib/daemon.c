@@ -166,7 +166,8 @@ int daemon_keep_caps(const int *caps, struct err *e)
 			capng_update(CAPNG_DROP, CAPNG_EFFECTIVE | CAPNG_PERMITTED | CAPNG_INHERITABLE | CAPNG_BOUNDING_SET, cap);
 	}
 	/* without CAP_SETPCAP the bounding set stays, and matters no more: nothing can be gained */
-	capng_apply(CAPNG_SELECT_BOUNDS);
+	if (capng_apply(CAPNG_SELECT_BOUNDS))
+		log_debug("the bounding set of capabilities stays as it was");
 	if (capng_apply(CAPNG_SELECT_CAPS))
 		return err_set(e, -EPERM, "can't drop capabilities");
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
