@@ -13,12 +13,17 @@ import os
 import re
 import struct
 import subprocess
+import sys
 
 VIP, VIP6, TIP = "203.0.113.1", "2001:db8:100::1", "203.0.113.9"
+SEGMENT = 1440			# bytes of a segment of a train: with an outer header it fills an MTU of 1500
 FLOWS = 1000
 O = os.environ.get("O", "out")
 PORT = os.path.join(O, "bench", "port.o")
 DUET = os.path.abspath(os.path.join(O, "bin", "duet"))
+GRO_ON = """import ctypes, fcntl, socket, struct
+value = ctypes.create_string_buffer(struct.pack("II", 0x2c, 1))	# ETHTOOL_SGRO
+fcntl.ioctl(socket.socket(), 0x8946, struct.pack("16sP16x", b"veth1", ctypes.addressof(value)))"""
 MARK_PROFILE, MARK_STORES, MARK_END = 0x64756574, 0x64756575, 0x64756576
 
 
@@ -118,12 +123,18 @@ route add fd00:7::/32 via fd00:8::2
     def stats(self):
         return json.loads(self.cli("-j", "stats", "mux0"))
 
-    def pktgen(self, packets, dev="veth0", dst=VIP, flows="ports", profile=False):
+    def merge(self):
+        """GRO, which an XDP program alone doesn't turn on, and it waits for more of a connection than one packet,
+        as behind a card that has many at a time"""
+        ns("mux", sys.executable, "-c", GRO_ON)
+        ns("mux", "sh", "-c", "echo 2000000 >/sys/class/net/veth1/gro_flush_timeout")
+
+    def pktgen(self, packets, dev="veth0", dst=VIP, flows="ports", profile=False, size=None):
         """Send packets; virtual nanoseconds for each. flows: ports (1,000 source
         ports, at random), any (16 million addresses and all ports), million (each
-        of 999,919 flows once) or random million (among those)."""
+        of 999,919 flows once) or random million (among those). size: bytes of a frame."""
         v6 = ":" in dst
-        set_up = [f"count {packets}", "clone_skb 0", "pkt_size 84" if v6 else "pkt_size 64", "delay 0",
+        set_up = [f"count {packets}", "clone_skb 0", f"pkt_size {size or (84 if v6 else 64)}", "delay 0",
                   f"dst_mac {self.mac}", "udp_dst_min 80", "udp_dst_max 80", "flag NO_TIMESTAMP"]
         set_up += [f"dst6 {dst}", "src6 fd00:9::1"] if v6 else [f"dst {dst}"]
         if flows == "ports":

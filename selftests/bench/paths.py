@@ -3,31 +3,38 @@
 
 A path is a function that prepares the bed and is described by its docstring;
 what it returns goes to pktgen. `base` is what its net figure is less: the
-generator and the receiving port, on the same kind of packet.
+generator and the receiving port, on the same kind of packet, which tc drops
+there. What tc takes for that no path pays: forward_tc says how much it is, and
+gross figures are without it.
 """
-from bed import TIP, VIP, VIP6, dips, dips6, ns, run
+from bed import SEGMENT, TIP, VIP, VIP6, dips, dips6, ns, run
 
 PATHS = {}
 
 
 class Path:
-    def __init__(self, prepare, base, program, leaves, packets, warm, short):
-        self.prepare, self.base, self.program = prepare, base, program
+    def __init__(self, prepare, base, program, leaves, packets, warm, short, train):
+        self.prepare, self.base, self.program, self.train = prepare, base, program, train
         self.leaves, self.packets, self.warm, self.short = leaves, packets, warm, short
         self.config = " ".join(prepare.__doc__.split())
 
 
-def path(base="receive", program="pass", leaves=True, packets=10000, warm=2000, short=False):
-    """leaves: every packet must come out. short: part of the short run, too."""
+def path(base="receive", program="pass", leaves=True, packets=10000, warm=2000, short=False, train=False):
+    """leaves: every packet must come out. short: part of the short run, too. train: GRO merges packets, and what
+    comes out is trains of them; the figure is a segment's."""
     def add(prepare):
-        PATHS[prepare.__name__] = Path(prepare, base, program, leaves, packets, warm, short)
+        PATHS[prepare.__name__] = Path(prepare, base, program, leaves, packets, warm, short, train)
         return prepare
     return add
 
 
-def drop():
+def tc(action):
     ns("mux", "tc", "qdisc", "add", "dev", "veth1", "clsact")
-    ns("mux", "tc", "filter", "add", "dev", "veth1", "ingress", "matchall", "action", "drop")
+    ns("mux", "tc", "filter", "add", "dev", "veth1", "ingress", "matchall", "action", action)
+
+
+def drop():
+    tc("drop")
 
 
 def route(dst, dev=None):
@@ -46,6 +53,18 @@ def generator(bed):
     run("ip", "-n", "gen", "link", "add", "sink1", "type", "dummy")
     run("ip", "-n", "gen", "link", "set", "sink1", "up")
     return {"dev": "sink1"}
+
+
+def train(bed, **more):
+    bed.merge()
+    return {"size": SEGMENT + 54, **more}
+
+
+@path(base=None, program="train", leaves=False, packets=45000)
+def receive_train(bed):
+    """the same, segments of one connection, 1,440 bytes each, that GRO merges to 64 KiB"""
+    drop()
+    return train(bed)
 
 
 @path(base=None, leaves=False, short=True)
@@ -97,6 +116,14 @@ def forward(bed):
     return {}
 
 
+@path(short=True)
+def forward_tc(bed):
+    """plain IPv4 forwarding past a tc filter that lets all pass: what it is more than forward is in every base"""
+    tc("ok")
+    route(VIP)
+    return {}
+
+
 @path(base="receive_v6")
 def forward_v6(bed):
     """plain IPv6 forwarding"""
@@ -113,11 +140,11 @@ def ipip(bed):
     return {}
 
 
-def ipvs(scheduler, *flags):
+def ipvs(scheduler, *flags, proto="-u"):
     run("ip", "-n", "mux", "addr", "add", VIP + "/32", "dev", "lo")
-    ns("mux", "ipvsadm", "-A", "-u", VIP + ":80", "-s", scheduler, *flags)
+    ns("mux", "ipvsadm", "-A", proto, VIP + ":80", "-s", scheduler, *flags)
     for dip in dips(4):
-        ns("mux", "ipvsadm", "-a", "-u", VIP + ":80", "-r", dip["address"] + ":80", "-i")
+        ns("mux", "ipvsadm", "-a", proto, VIP + ":80", "-r", dip["address"] + ":80", "-i")
     return {}
 
 
@@ -131,6 +158,87 @@ def ipvs_mh(bed):
 def ipvs_rr(bed):
     """IPVS, tunnel mode, rr, 4 servers"""
     return ipvs("rr")
+
+
+def nft(rules):
+    """flows stay in the flowtable however long a starved emulator takes"""
+    ns("mux", "nft", "-f", "-", input=rules)
+    ns("mux", "sysctl", "-qw", "net.netfilter.nf_flowtable_udp_timeout=3600")
+
+
+@path(warm=20000)
+def flowtable(bed):
+    """nf_flowtable's software path, forwarding alone: 1,000 flows that it knows"""
+    route(VIP)
+    nft("""table inet f {
+    flowtable fast { hook ingress priority 0; devices = { veth1, sink0 }; }
+    chain forward { type filter hook forward priority 0; meta l4proto { tcp, udp } flow add @fast; }
+}""")
+    return {}
+
+
+@path(warm=20000)
+def flowtable_dnat(bed):
+    """nf_flowtable's software path, flows that nft's dnat gave to one of 4 servers by a hash: no tunnel"""
+    nft("""table ip n {
+    flowtable fast { hook ingress priority 0; devices = { veth1, sink0 }; }
+    chain pre { type nat hook prerouting priority -100; ip daddr %s dnat to jhash ip saddr . udp sport mod 4 map {
+        0 : 10.7.0.1, 1 : 10.7.0.2, 2 : 10.7.0.3, 3 : 10.7.0.4 }; }
+    chain forward { type filter hook forward priority 0; meta l4proto { tcp, udp } flow add @fast; }
+}""" % VIP)
+    return {}
+
+
+def flower(kind, *more):
+    """flower chooses no server: all goes to one"""
+    run("ip", "-n", "mux", "link", "add", "tun0", "type", kind, *more, "external")
+    run("ip", "-n", "mux", "link", "set", "tun0", "up")
+    ns("mux", "tc", "qdisc", "add", "dev", "veth1", "clsact")
+    ns("mux", "tc", "filter", "add", "dev", "veth1", "ingress", "protocol", "ip", "flower", "dst_ip", VIP,
+       "action", "tunnel_key", "set", "src_ip", "10.8.0.1", "dst_ip", "10.7.0.1", "id", "7", "nocsum",
+       "action", "mirred", "egress", "redirect", "dev", "tun0")
+    return {}
+
+
+@path()
+def flower_ipip(bed):
+    """tc flower, tunnel_key set, mirred to an external ipip device: one server, nothing to choose"""
+    return flower("ipip")
+
+
+@path()
+def flower_vxlan(bed):
+    """the same to an external vxlan device"""
+    return flower("vxlan", "dstport", "4789")
+
+
+@path(base="receive_train", program="train", packets=45000, train=True)
+def forward_train(bed):
+    """plain IPv4 forwarding of trains of 64 KiB, a segment"""
+    route(VIP)
+    return train(bed)
+
+
+@path(base="receive_train", program="train", packets=45000, train=True)
+def ipvs_mh_train(bed):
+    """IPVS, tunnel mode, mh with mh-port, 4 servers, trains of 64 KiB, a segment"""
+    ipvs("mh", "-b", "mh-port", proto="-t")
+    ns("mux", "sysctl", "-qw", "net.ipv4.vs.sloppy_tcp=1")	# a connection without a SYN
+    return train(bed)
+
+
+@path(base="receive_train", program="train", packets=45000, train=True)
+def hmux_port_train(bed):
+    """hmux, port, 1 VIP, 4 DIPs, trains of 64 KiB, a segment"""
+    bed.mux(limits=False)
+    return train(bed)
+
+
+@path(base="receive_train", program="train", packets=45000, train=True)
+def smux_hit_train(bed):
+    """smux, port, 1 VIP, 4 DIPs, trains of 64 KiB of a flow that it knows, a segment"""
+    smux(bed)
+    return train(bed)
 
 
 @path(base="forward", short=True)

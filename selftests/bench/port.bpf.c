@@ -87,6 +87,58 @@ int tcp(struct xdp_md *ctx)
 	return XDP_PASS;
 }
 
+/* Bytes that a connection of train() has sent. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} sent SEC(".maps");
+
+struct segment {
+	struct headers h;
+	struct tcphdr tcp;
+	__u32 zero;		/* of pktgen's own header; all behind it is zero */
+} __attribute__((packed));
+
+/* train - the UDP packet is the next segment of one connection, which GRO merges with those before it */
+SEC("xdp")
+int train(struct xdp_md *ctx)
+{
+	struct segment *s = (void *)(long)ctx->data;
+	__u32 zero = 0, *seq = bpf_map_lookup_elem(&sent, &zero);
+	__u32 len = ctx->data_end - ctx->data - ETH_HLEN - sizeof(struct iphdr);
+	struct {
+		__u32 src, dst;
+		__u16 proto, len;
+		struct tcphdr tcp;
+	} __attribute__((packed)) summed;
+
+	if ((void *)(s + 1) > (void *)(long)ctx->data_end || !seq)
+		return XDP_DROP;
+	s->h.ip.protocol = IPPROTO_TCP;
+	s->h.ip.frag_off = bpf_htons(0x4000);	/* DF: GRO needs no count of IDs */
+	s->h.ip.check = 0;
+	s->h.ip.check = sum((void *)s + ETH_HLEN, sizeof(s->h.ip));
+	__builtin_memset(&s->tcp, 0, sizeof(s->tcp));
+	s->zero = 0;
+	s->tcp.source = bpf_htons(1024);
+	s->tcp.dest = bpf_htons(80);
+	s->tcp.seq = bpf_htonl(*seq);
+	s->tcp.ack_seq = bpf_htonl(1);
+	s->tcp.doff = 5;
+	s->tcp.ack = 1;
+	s->tcp.window = bpf_htons(1024);
+	*seq += len - sizeof(s->tcp);
+	summed.src = s->h.ip.saddr;
+	summed.dst = s->h.ip.daddr;
+	summed.proto = bpf_htons(IPPROTO_TCP);
+	summed.len = bpf_htons(len);
+	summed.tcp = s->tcp;
+	s->tcp.check = sum(&summed, sizeof(summed));
+	return XDP_PASS;
+}
+
 /* tip - another mux sent it to a TIP */
 SEC("xdp")
 int tip(struct xdp_md *ctx)
