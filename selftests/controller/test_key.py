@@ -11,6 +11,7 @@ import subprocess
 import sys
 
 from agents import fingerprint
+from duet_model import Table
 from ctl import Ctl
 from fabric import BIN, Refused, rest, run_test, until
 from test_moves import DIPS, Lab, vip
@@ -81,6 +82,9 @@ def whole(tap, lab):
     ctl = Ctl(tap, lab.url)
     ctl.refused("there is nothing to abort", ctl("key", "rotate", "--abort"), "no rotation")
     ctl.ok("duetctl key show", ctl("key", "show"), "settled", first, f"{len(ALL)} VIPs", ALL[0])
+    tap.ok(ctl.json("key", "show") == lab.get("/v1/key") and ctl.json("vip", "list")["vips"][0]["status"]["key"] == 0, "with --json as the controller says it",
+           ctl.json("key", "show"))
+    tap.ok([v["vip"] for v in lab.get("/v1/vips?key=0")["vips"]] == ALL and not lab.get("/v1/vips?key=1")["vips"], "VIPs by key")
     lab.clear()
     ctl.ok("duetctl key rotate --wait", ctl("key", "rotate", "--wait"), "spreading", "changing", "settled")
     second = settled_on(tap, lab, 1, (first, False), "a rotation")
@@ -98,6 +102,14 @@ def whole(tap, lab):
     seen = [(b["announce"], b.get("key", 0)) for b in puts]
     tap.ok([s for i, s in enumerate(seen) if not i or seen[i - 1] != s] == want, "withdrawn, then another key, then announced", seen)
     no_key(tap, lab, "settled")
+    got = lab.get("/v1/trace?src=192.0.2.9&dst=203.0.113.1&proto=tcp&sport=1024&dport=80")
+    with lab.watch.lock:
+        secret = next(b["key1"] for _, _, p, b in reversed(lab.mux["smux1"].puts) if p == "/v1/state" and "key1" in b)
+    table = Table([(d["address"], d["weight"], False) for d in VIPS[0]["rules"][0]["dips"]])
+    tap.ok(got["key"] == 1 and got["dip"] == table.choose("192.0.2.9", ALL[0], 6, 1024, 80, secret), "a trace chooses by the VIP's own key", got)
+    metrics = rest("GET", lab.url + "/metrics")
+    tap.ok('duet_controller_key_rotation{phase="settled"} 1' in metrics and f'duet_controller_key_vips{{key="1"}} {len(ALL)}' in metrics, "metrics",
+           [line for line in metrics.splitlines() if "_key_" in line])
     lab.put("/v1/control", {"key-moves": 4})
     begin(lab)
     return settled_on(tap, lab, 0, (second, False), "another, four VIPs at a time, back in slot 0")
