@@ -64,9 +64,9 @@
 #define DUET_HTTP_REQUEST_S	60	/* an answer				*/
 #define DUET_HTTP_BODY_S	10	/* a request's body, and the time that its bytes take at: */
 #define DUET_HTTP_RATE		4096	/* bytes a second, the least rate of a body */
-#define DUET_HTTP_BODY_DEFAULT	(64u << 10)	/* bytes of one body, if its route says no other limit */
-#define DUET_HTTP_BODY_MAX	(64u << 20)	/* of a whole state or configuration, and of an answer to a client */
-#define DUET_HTTP_BYTES_A_VALUE	4	/* a body may have a JSON value for so many bytes of its limit */
+#define DUET_HTTP_BODY_DEFAULT	(64u << 10)	/* bytes of one body, if its route names no limit */
+#define DUET_HTTP_BODY_MAX	(64u << 20)	/* of a state, a configuration, an answer */
+#define DUET_HTTP_BYTES_A_VALUE	4	/* of that limit, for each JSON value */
 #define DUET_HTTP_PEER_CONNECTIONS 64	/* of one certificate		*/
 #define DUET_HTTP_PEER_STREAMS	16	/* of one certificate			*/
 #define DUET_HTTP_BODIES_MAX	(160u << 20)	/* all bodies being read; the controller: more */
