@@ -4,7 +4,7 @@
 # the units, and configurations stay in SYSCONFDIR.
 PREFIX     ?= /usr/local
 SYSCONFDIR ?= /etc
-UNITDIR    ?= $(or $(shell $(PKG_CONFIG) --variable=systemdsystemunitdir systemd 2>/dev/null),/lib/systemd/system)
+UNITDIR    ?= $(or $(shell $(PKG_CONFIG) --variable=systemdsystemunitdir systemd 2>/dev/null),/usr/lib/systemd/system)
 VERSION    := $(shell sed -n 's/^.define DUET_VERSION.*"\(.*\)"/\1/p' include/duet/version.h)
 
 d_bin   := $(DESTDIR)$(PREFIX)/bin
