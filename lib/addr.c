@@ -169,6 +169,25 @@ const char *prefix_not_hosts(const struct prefix *p)
 	return why;
 }
 
+bool prefixes_allow(const struct prefix *list, unsigned int n, const struct prefix *p)
+{
+	unsigned int i;
+
+	for (i = 0; i < n; i++)
+		if (p->len >= list[i].len && prefix_holds(&list[i], &p->addr))
+			return true;
+	return !n;
+}
+
+const char *mux_prefix_refused(const struct prefix *p)
+{
+	const char *why = prefix_not_hosts(p);
+
+	if (!why && p->len < (addr_is_v4(&p->addr) ? 16 : 48))
+		why = "wider than one mux needs (/16, IPv6: /48)";
+	return why;
+}
+
 int addr_port_parse(const char *s, struct addr *a, uint16_t *port)
 {
 	const char *colon = strrchr(s, ':');

@@ -47,6 +47,11 @@ bool prefix_holds(const struct prefix *p, const struct addr *a);
  */
 const char *prefix_not_hosts(const struct prefix *p);
 
+/* prefixes_allow - is p in one of n prefixes? Yes if there are none */
+bool prefixes_allow(const struct prefix *list, unsigned int n, const struct prefix *p);
+/* mux_prefix_refused - why the addresses of p can't be the sources of one mux's tunnels, to follow "it is"; NULL: they can */
+const char *mux_prefix_refused(const struct prefix *p);
+
 /* "10.250.0.1:8470", "[2001:db8::1]:8470" */
 int addr_port_parse(const char *s, struct addr *a, uint16_t *port);
 

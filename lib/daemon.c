@@ -134,21 +134,59 @@ int daemon_run(sd_event *loop)
 	return ret < 0 ? 1 : ret;
 }
 
+int daemon_user(const char *user, uid_t *uid, gid_t *gid, struct err *e)
+{
+	unsigned int number;
+	struct passwd *pw;
+	char rest;
+
+	if (sscanf(user, "%u%c", &number, &rest) == 1 && number && number < 1u << 31) {
+		*uid = number;
+		*gid = number;
+		return 0;
+	}
+	pw = getpwnam(user);
+	if (!pw)
+		return err_set(e, -ENOENT, "there is no user %.64s on this host", user);
+	*uid = pw->pw_uid;
+	*gid = pw->pw_gid;
+	return 0;
+}
+
 int daemon_only_net_admin(const char *user, struct err *e)
 {
-	struct passwd *pw = user ? getpwnam(user) : NULL;
-	int ret;
+	uid_t uid = 0;
+	gid_t gid = 0;
+	int ret = user ? daemon_user(user, &uid, &gid, e) : 0;
 
-	if (user && !pw)
-		return err_set(e, -ENOENT, "there is no user %s", user);
+	if (ret)
+		return ret;
 	if (geteuid())
 		return 0;
 	capng_clear(CAPNG_SELECT_BOTH);
 	capng_update(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED, CAP_NET_ADMIN);
-	ret = pw && pw->pw_uid ? capng_change_id(pw->pw_uid, pw->pw_gid, CAPNG_INIT_SUPP_GRP | CAPNG_CLEAR_BOUNDING) :
-				 capng_apply(CAPNG_SELECT_BOTH);
+	ret = uid ? capng_change_id(uid, gid, CAPNG_INIT_SUPP_GRP | CAPNG_CLEAR_BOUNDING) : capng_apply(CAPNG_SELECT_BOTH);
 	if (ret || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
 		return err_set(e, -EPERM, "can't drop privileges (%d)", ret);
+	return 0;
+}
+
+int daemon_drop_all(uid_t uid, gid_t gid, struct err *e)
+{
+	int ret;
+
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+		return err_set(e, -errno, "can't give up gaining privileges: %s", strerror(errno));
+	capng_clear(CAPNG_SELECT_ALL);
+	if (geteuid())
+		ret = capng_apply(CAPNG_SELECT_CAPS);
+	else
+		ret = capng_change_id(uid, gid, CAPNG_DROP_SUPP_GRP | CAPNG_CLEAR_BOUNDING | CAPNG_CLEAR_AMBIENT);
+	if (ret)
+		return err_set(e, -EPERM, "can't become user %u and drop all capabilities (%d)", uid, ret);
+	/* nothing of this may come back */
+	if ((!geteuid() || !setuid(0)) && uid)
+		return err_set(e, -EPERM, "privileges were not dropped for good");
 	return 0;
 }
 

@@ -8,6 +8,7 @@
 
 #include <duet/version.h>
 #include <stdbool.h>
+#include <sys/types.h>
 #include <systemd/sd-event.h>
 #include "http.h"
 
@@ -28,6 +29,12 @@ int daemon_run(sd_event *loop);
  * good; become user (its groups too) unless NULL. Nothing to do for who isn't root.
  */
 int daemon_only_net_admin(const char *user, struct err *e);
+/* daemon_user - a user by name or number, and its group; -ENOENT and a sentence: there is none */
+int daemon_user(const char *user, uid_t *uid, gid_t *gid, struct err *e);
+/* daemon_drop_all - become that user, without its other groups, with no capability and no way to gain any. Whoever isn't
+ * root stays who he is. Not to be called when there are threads.
+ */
+int daemon_drop_all(uid_t uid, gid_t gid, struct err *e);
 /* daemon_keep_caps - drop for good what isn't in this list, which ends with -1; no way to get any back. A capability that the
  * process never had isn't missed here.
  */

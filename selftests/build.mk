@@ -16,6 +16,7 @@ $(HARNESS)/kselftest_harness.h:
 	$(Q)scripts/deps --build
 
 unit: $(UNIT_TESTS)
+include selftests/agents/build.mk
 include selftests/controller/build.mk
 include selftests/lab/build.mk
 include selftests/model/build.mk

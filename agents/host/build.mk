@@ -3,7 +3,7 @@
 # space headers only and embedded by way of skeletons.
 PROGRAMS += duet-host-agent
 duet-host-agent-objs := $(patsubst %.c,%.o,$(wildcard agents/host/*.c))
-duet-host-agent-libs := libbpf libnftables
+duet-host-agent-libs := libbpf libnftables libseccomp
 
 BPFTOOL ?= $(firstword $(shell command -v bpftool) /usr/sbin/bpftool)
 HOST_BPF := $(O)/obj/agents/host

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #include "clock.h"
+#include "helper.h"
 #include "log.h"
 
 static const struct probe_ops *const kinds[] = {
@@ -36,7 +37,7 @@ static void keep(const struct check *c)
 	struct decap_health health = { .state = c->state, .since_ms = c->since_ms };
 
 	snprintf(health.reason, sizeof(health.reason), "%s", c->reason);
-	dp_health_set(c->all->dp, &key, &health);
+	helper_health_set(c->all->helper, &key, &health);
 }
 
 void check_result(struct check *c, const char *reason)
@@ -145,7 +146,7 @@ static struct check *check_new(struct checks *all, const struct check_def *def)
 	c->since_ms = wall_ms();
 	snprintf(c->reason, sizeof(c->reason), "not yet probed %u times", def->probe.rise);
 	key = health_key(c);
-	if (dp_health_get(all->dp, &key, &health) && health.state <= CHECK_DOWN) {
+	if (helper_health_get(all->helper, &key, &health) && health.state <= CHECK_DOWN) {
 		c->state = health.state;
 		c->since_ms = health.since_ms;
 		snprintf(c->reason, sizeof(c->reason), "%.150s", health.reason);
@@ -159,7 +160,7 @@ static struct check *check_new(struct checks *all, const struct check_def *def)
 	return c;
 }
 
-int checks_start(sd_event *loop, struct dataplane *dp, void (*changed)(const struct decap_key *key, void *ctx), void *ctx,
+int checks_start(sd_event *loop, struct helper *helper, void (*changed)(const struct decap_key *key, void *ctx), void *ctx,
 		 struct checks **out)
 {
 	struct checks *all = calloc(1, sizeof(*all));
@@ -167,7 +168,7 @@ int checks_start(sd_event *loop, struct dataplane *dp, void (*changed)(const str
 	if (!all)
 		return -ENOMEM;
 	all->loop = loop;
-	all->dp = dp;
+	all->helper = helper;
 	all->changed = changed;
 	all->ctx = ctx;
 	*out = all;
@@ -245,7 +246,7 @@ int checks_set(struct checks *all, const struct check_def *defs, unsigned int n,
 			;
 		key = health_key(all->list[k]);
 		if (i == n)
-			dp_health_set(all->dp, &key, NULL);
+			helper_health_set(all->helper, &key, NULL);
 		check_free(all->list[k]);
 		(*changed)++;
 	}

@@ -37,7 +37,7 @@ struct check {
 
 struct checks {
 	sd_event *loop;
-	struct dataplane *dp;
+	struct helper *helper;
 	void (*changed)(const struct decap_key *key, void *ctx);
 	void *ctx;
 	struct check **list;
@@ -63,8 +63,8 @@ void check_failed(struct check *c, const char *fmt, ...) __attribute__((format(p
 
 /* probe_address - addr:port for the socket calls; its length */
 socklen_t probe_address(const struct addr *addr, uint16_t port, struct sockaddr_in6 *out);
-/* probe_socket - options that make a socket go the way that traffic goes; 0, or the check has failed */
-int probe_socket(struct check *c, int fd, bool bind_source);
+/* probe_socket - not connected, of the kind that the check needs, whose packets go the way that traffic goes; -errno */
+int probe_socket(struct check *c);
 /* probe_answer - does the answer of an HTTP server hold what is expected? 1: yes, 0: not yet, -1: it can't */
 int probe_answer(struct check *c, bool over, char *why, size_t size);
 void curl_probes_stop(struct curl_probes *curl);

@@ -19,11 +19,12 @@
 
 #include "dataplane.h"
 #include "decap.skel.h"
+#include "helper.h"
 #include "log.h"
 
 static const char *const map_names[__MAPS] = {
 	"muxes", "dips", "served", "vips", "racks", "meters", "choices", "reasons", "settings",
-	"meta", "locals", "health", "names", "before", "accepts", "sources",
+	"meta", "locals", "health", "names", "before", "accepts", "sources", "mux_prefixes",
 };
 
 static int libbpf_says(enum libbpf_print_level level, const char *fmt, va_list ap)
@@ -367,17 +368,14 @@ void dp_remove(struct dataplane *dp, const char *pins)
 	pin_remove(pins, programs, 1);
 }
 
-json_t *dp_json(const struct dataplane *dp)
+void dp_facts(const struct dataplane *dp, struct dp_facts *f)
 {
-	json_t *j = json_pack("{s:s, s:s, s:I, s:b, s:b, s:i}", "interface", dp->interface, "hook",
-			      dp->progs[HOOK_XDP] >= 0 ? "XDP, clsact" : "clsact", "program",
-			      (json_int_t)dp->prog_id, "taken-over", dp->taken_over, "replaced", dp->replaced, "mtu", dp->mtu);
-
-	if (dp->progs[HOOK_XDP] < 0)
-		json_object_set_new(j, "no-xdp", json_string(dp->xdp_why));
-	if (dp->pin[0])
-		json_object_set_new(j, "pinned", json_string(dp->pin));
-	else
-		json_object_set_new(j, "not-pinned", json_string(dp->pin_why));
-	return j;
+	f->program = dp->prog_id;
+	f->mtu = dp->mtu;
+	f->xdp = dp->progs[HOOK_XDP] >= 0;
+	f->taken_over = dp->taken_over;
+	f->replaced = dp->replaced;
+	snprintf(f->pin, sizeof(f->pin), "%.250s", dp->pin);
+	snprintf(f->pin_why, sizeof(f->pin_why), "%s", dp->pin_why);
+	snprintf(f->xdp_why, sizeof(f->xdp_why), "%s", dp->xdp_why);
 }

@@ -23,7 +23,7 @@ void desired_free(struct desired *d)
 	}
 	free(d->snat);
 	free(d->excepts);
-	free(d->snat_text);
+	free(d->snat_blob);
 	free(d->muxes);
 	free(d->racks);
 	free(d->pairs);
@@ -310,20 +310,6 @@ static int read_snat(json_t *list, struct desired *d, struct err *e)
 	return 0;
 }
 
-static char *snat_text(json_t *body)
-{
-	static const char *const keys[] = { "key", "key1", "vips", "snat", "snat_except" };
-	json_t *j = json_object();
-	char *text;
-	unsigned int i;
-
-	for (i = 0; i < sizeof(keys) / sizeof(*keys); i++)
-		json_object_set(j, keys[i], json_object_get(body, keys[i]));
-	text = json_dumps(j, JSON_COMPACT | JSON_SORT_KEYS);
-	json_decref(j);
-	return text;
-}
-
 static unsigned int count(json_t *vips, const char *key)
 {
 	unsigned int n = 0;
@@ -346,6 +332,24 @@ static int overlaps(const struct desired *d, struct err *e)
 			if (!memcmp(&d->pairs[i].key.vip, &d->pairs[k].key.dip, sizeof(struct decap_addr)))
 				return err_set(e, -EINVAL, "%s is both a VIP and a DIP", str_addr(&d->pairs[i].key.vip, text));
 	return 0;
+}
+
+/* read_mux - its address, or the prefix that the sources of its tunnels are in */
+static int read_mux(json_t *v, struct prefix *p, struct err *e)
+{
+	const char *text = json_string_value(v), *why;
+	struct addr one;
+
+	if (!text || !strchr(text, '/')) {
+		if (host_address(v, "\"muxes\"", &one, e))
+			return -EINVAL;
+		*p = host_prefix(&one);
+		return 0;
+	}
+	if (prefix_parse(text, p))
+		return err_set(e, -EINVAL, "\"muxes\": \"%.64s\" is no address and no prefix such as 10.1.0.0/28 with no host bits", text);
+	why = mux_prefix_refused(p);
+	return why ? err_set(e, -EINVAL, "\"muxes\": %s is %s: a mux has no such sources", text, why) : 0;
 }
 
 int desired_read(json_t *body, struct desired *d, struct err *e)
@@ -379,7 +383,7 @@ int desired_read(json_t *body, struct desired *d, struct err *e)
 	if (!d->muxes || !d->racks || !d->pairs || !d->locals || !d->ports || !d->checks)
 		return err_set(e, -ENOMEM, "no memory");
 	json_array_foreach(muxes, at, v)
-		if (host_address(v, "\"muxes\"", &d->muxes[d->n_muxes++], e))
+		if (read_mux(v, &d->muxes[d->n_muxes++], e))
 			return -EINVAL;
 	ret = read_racks(racks, d, e);
 	if (!ret)
@@ -397,8 +401,5 @@ int desired_read(json_t *body, struct desired *d, struct err *e)
 		ret = read_excepts(json_object_get(body, "snat_except"), d, e);
 	if (!ret)
 		ret = read_snat(json_object_get(body, "snat"), d, e);
-	if (ret || !d->n_snat)
-		return ret;
-	d->snat_text = snat_text(body);
-	return d->snat_text ? 0 : err_set(e, -ENOMEM, "no memory");
+	return ret;
 }

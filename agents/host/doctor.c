@@ -273,18 +273,18 @@ static int ping(const struct addr *to, const struct addr *from, unsigned int mtu
 static void mtu(struct doctor *d)
 {
 	unsigned int n = 0, i, size = d->conf->mtu ?: (unsigned int)dp_mtu(d->dp);
-	struct addr *muxes = NULL;
+	struct prefix *muxes = NULL;
 	char text[ADDR_STRLEN];
 
 	dp_muxes_get(d->dp, &muxes, &n);
 	for (i = 0; i < n; i++) {
 		int ret, small;
 
-		if (!addr_is_v4(&muxes[i]) || !addr_is_v4(&d->conf->address))
+		if (!addr_is_v4(&muxes[i].addr) || muxes[i].len != 32 || !addr_is_v4(&d->conf->address))
 			continue;
-		addr_str(&muxes[i], text);
-		ret = ping(&muxes[i], &d->conf->address, size);
-		small = ret ? ping(&muxes[i], &d->conf->address, 576) : 0;
+		addr_str(&muxes[i].addr, text);
+		ret = ping(&muxes[i].addr, &d->conf->address, size);
+		small = ret ? ping(&muxes[i].addr, &d->conf->address, 576) : 0;
 		if (!ret)
 			says(d, "mtu", OK, "", "%u bytes go to mux %s and back whole: tunnels carry packets of %u", size, text, size - 20);
 		else if (!small)

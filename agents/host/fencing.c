@@ -24,80 +24,66 @@ static const char *folder(const struct conf *conf)
 }
 
 /* held - what the map has: --unfence may have changed it */
-static void held(struct host *host)
+static void held(struct privileged *priv)
 {
 	struct decap_meta meta = {};
 
-	if (dp_meta_get(host->dp, &meta))
+	if (dp_meta_get(priv->dp, &meta))
 		return;
-	host->fence.epoch = meta.epoch;
-	host->fence.generation = meta.generation;
+	priv->fence.epoch = meta.epoch;
+	priv->fence.generation = meta.generation;
 }
 
-int fencing_open(struct host *host, struct err *e)
+int fencing_open(struct privileged *priv, struct err *e)
 {
 	struct decap_meta file, map = {};
-	int ret = fence_open(&host->fence, folder(&host->conf), host->conf.name, e);
+	int ret = fence_open(&priv->fence, folder(priv->conf), priv->conf->name, e);
 
 	if (ret)
 		return ret;
-	file = (struct decap_meta){ host->fence.epoch, host->fence.generation };
-	if (dp_meta_get(host->dp, &map))
+	file = (struct decap_meta){ priv->fence.epoch, priv->fence.generation };
+	if (dp_meta_get(priv->dp, &map))
 		return err_set(e, -errno, "BPF map meta: %s", strerror(errno));
 	if (map.epoch > FENCE_MAX || map.generation > FENCE_MAX)
 		log_warn("the fence is at epoch %llu generation %llu, which is no controller's: duet-host-agent --unfence or DELETE /v1/fence resets it",
 			 map.epoch, map.generation);
 	if (file.epoch > map.epoch || (file.epoch == map.epoch && file.generation > map.generation)) {
-		if (dp_meta_set(host->dp, &file))
+		if (dp_meta_set(priv->dp, &file))
 			return err_set(e, -errno, "BPF map meta: %s", strerror(errno));
 	}
 	return 0;
 }
 
-int fencing_pass(struct host *host, const struct decap_meta *asked, struct err *e)
+int fencing_pass(struct privileged *priv, const struct decap_meta *asked, struct err *e)
 {
 	struct fence was;
 	int ret;
 
-	held(host);
-	was = host->fence;
+	held(priv);
+	was = priv->fence;
 	ret = fence_check(&was, asked->epoch, asked->generation, e);
 	if (ret)
 		return ret;
 	if (asked->epoch > was.epoch + STEP_MAX || asked->generation > was.generation + STEP_MAX)
 		return err_set(e, -ERANGE, "epoch %llu generation %llu is further above epoch %llu generation %llu, which this host holds, than any controller gets in one step (2^40)",
 			       asked->epoch, asked->generation, (unsigned long long)was.epoch, (unsigned long long)was.generation);
-	ret = fence_pass(&host->fence, asked->epoch, asked->generation, e);
-	if (!ret && dp_meta_set(host->dp, asked))
+	ret = fence_pass(&priv->fence, asked->epoch, asked->generation, e);
+	if (!ret && dp_meta_set(priv->dp, asked))
 		ret = err_set(e, -errno, "BPF map meta: %s", strerror(errno));
 	return ret;
 }
 
-int fencing_reset(struct host *host, struct decap_meta *was, struct err *e)
+int fencing_reset(struct privileged *priv, struct decap_meta *was, struct err *e)
 {
 	static const struct decap_meta none;
 	int ret;
 
-	held(host);
-	*was = (struct decap_meta){ host->fence.epoch, host->fence.generation };
-	ret = fence_reset(&host->fence, e);
-	if (!ret && dp_meta_set(host->dp, &none))
+	held(priv);
+	*was = (struct decap_meta){ priv->fence.epoch, priv->fence.generation };
+	ret = fence_reset(&priv->fence, e);
+	if (!ret && dp_meta_set(priv->dp, &none))
 		ret = err_set(e, -errno, "BPF map meta: %s", strerror(errno));
 	return ret;
-}
-
-void delete_fence(struct http_request *req, json_t *body, void *ctx)
-{
-	struct decap_meta was;
-	struct err e;
-
-	if (fencing_reset(ctx, &was, &e)) {
-		http_problem(req, 503, NULL, "%s", e.text);
-		return;
-	}
-	log_notice("%s removed the fence of epoch %llu generation %llu: the next controller is obeyed", http_peer_name(req), was.epoch,
-		   was.generation);
-	http_reply(req, 200, json_pack("{s:I, s:I}", "epoch", (json_int_t)was.epoch, "generation", (json_int_t)was.generation));
 }
 
 /* file - of a command line, which systemd gives no folder */

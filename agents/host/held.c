@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "log.h"
+#include "message.h"
 #include "snat.h"
 
 #define NAME	 "snat-held"
@@ -108,34 +109,20 @@ void held_forget(const char *pin)
 	pin_remove(pin, names, 1);
 }
 
-/* vip_row - of the list, made if it isn't there */
-static json_t *vip_row(json_t *list, const char *vip)
+unsigned int held_get(const char *pin, struct message_range **out)
 {
-	json_t *row;
-	size_t i;
-
-	json_array_foreach(list, i, row)
-		if (!strcmp(json_string_value(json_object_get(row, "vip")), vip))
-			return row;
-	row = json_pack("{s:s, s:[]}", "vip", vip, "ranges");
-	json_array_append_new(list, row);
-	return row;
-}
-
-json_t *held_json(const char *pin)
-{
-	json_t *list = json_array();
+	struct message_range *list = calloc(HELD_MAX, sizeof(*list));
 	struct held_key key;
-	char text[ADDR_STRLEN];
 	void *last = NULL;
 	int fd = map_open(pin);
+	unsigned int n = 0;
 
-	while (fd >= 0 && !bpf_map_get_next_key(fd, last, &key)) {
+	while (list && fd >= 0 && n < HELD_MAX && !bpf_map_get_next_key(fd, last, &key)) {
 		last = &key;
-		json_array_append_new(json_object_get(vip_row(list, str_addr(&key.vip, text)), "ranges"),
-				      json_pack("{s:i, s:i}", "first", key.first, "last", key.last));
+		list[n++] = (struct message_range){ to_addr(&key.vip), key.first, key.last };
 	}
 	if (fd >= 0)
 		close(fd);
-	return list;
+	*out = list;
+	return n;
 }

@@ -25,14 +25,17 @@
 #define RACK_NAME	64
 #define HOST_PREFIXES	64	/* in one list of the configuration */
 
+struct helper;			/* helper.h */
+
 enum attach { ATTACH_AUTO, ATTACH_XDP, ATTACH_TC };
 
 struct conf {
 	char *name, *controller, *interface, *pin, *attach_text;
 	char *state_dir;		/* of the fence; NULL: systemd's, or none */
-	char *mux_prefixes_text, *client_prefixes_text;
-	struct prefix mux_prefixes[HOST_PREFIXES], client_prefixes[HOST_PREFIXES];
-	unsigned int n_mux_prefixes, n_client_prefixes;	/* 0: all */
+	char *user;			/* of the process that faces the network */
+	char *mux_prefixes_text, *client_prefixes_text, *vip_prefixes_text;
+	struct prefix mux_prefixes[HOST_PREFIXES], client_prefixes[HOST_PREFIXES], vip_prefixes[HOST_PREFIXES];
+	unsigned int n_mux_prefixes, n_client_prefixes, n_vip_prefixes;	/* 0: all */
 	char *check_dir, *check_user;	/* of checks by command; dir NULL: there are none */
 	struct http_conf http;
 	struct auth_conf lists;
@@ -42,6 +45,10 @@ struct conf {
 	unsigned int mtu;
 	bool manage_sysctl, meter;
 };
+
+/* ---- config.c ---- */
+int config_read(const char *file, struct conf *conf, struct err *e);
+void config_free(struct conf *conf);
 
 /* The maps' addresses are struct addr in words. */
 static inline struct addr to_addr(const struct decap_addr *from)
@@ -119,12 +126,13 @@ int dp_look(const char *interface, struct dataplane **dp, struct err *e);
 void dp_close(struct dataplane *dp);
 /* dp_remove - detach and unpin; before dp_close() */
 void dp_remove(struct dataplane *dp, const char *pin);
-/* what is attached, for people; new reference */
-json_t *dp_json(const struct dataplane *dp);
+/* dp_facts - what is attached, for people */
+struct dp_facts;
+void dp_facts(const struct dataplane *dp, struct dp_facts *facts);
 int dp_mtu(const struct dataplane *dp);
 
 /* ---- maps.c: what its maps hold ---- */
-int dp_muxes_get(struct dataplane *dp, struct addr **muxes, unsigned int *n);
+int dp_muxes_get(struct dataplane *dp, struct prefix **muxes, unsigned int *n);
 int dp_served_get(struct dataplane *dp, struct decap_key **keys, unsigned int *n);
 int dp_served_find(struct dataplane *dp, const struct decap_key *key, struct decap_served *value);
 /* dp_muxes_set, dp_served_add and dp_served_keep - make the map hold these keys;
@@ -132,7 +140,7 @@ int dp_served_find(struct dataplane *dp, const struct decap_key *key, struct dec
  * added or removed. dp_served_add() fills in the index of each value;
  * rules[i] is looked at if its value has DECAP_RULES.
  */
-int dp_muxes_set(struct dataplane *dp, const struct addr *muxes, unsigned int n, unsigned int *changed, struct err *e);
+int dp_muxes_set(struct dataplane *dp, const struct prefix *muxes, unsigned int n, unsigned int *changed, struct err *e);
 int dp_served_add(struct dataplane *dp, const struct decap_key *keys, struct decap_served *values,
 		  const struct decap_rules *const *rules, unsigned int n, unsigned int *changed, struct err *e);
 int dp_served_keep(struct dataplane *dp, const struct decap_key *keys, unsigned int n, unsigned int *changed, struct err *e);
@@ -186,7 +194,8 @@ int lo_del(struct nl_sock *s, const struct addr *vip, unsigned int *changed, str
 struct local_def {
 	struct addr address;
 	uint16_t weight;
-	uint32_t number;		/* in marks; state.c fills it in */
+	uint32_t number;		/* in marks; the helper fills it in */
+	bool down;			/* a check says so; the agent fills it in */
 };
 
 struct pair_def {
@@ -213,7 +222,7 @@ struct check_def;
 struct desired {
 	struct decap_meta meta;
 	struct secret keys[DUET_KEYS];
-	struct addr *muxes;
+	struct prefix *muxes;
 	struct rack *racks;
 	struct pair_def *pairs;
 	struct local_def *locals;	/* of all pairs, one after the other */
@@ -223,7 +232,9 @@ struct desired {
 	bool has_racks;			/* else they stay as they are */
 	char racks_id[20];		/* what the controller calls this list of racks; "": nothing */
 	struct prefix *excepts;		/* destinations that see the host's own address */
-	char *snat_text;		/* all that SNAT goes by; NULL: no SNAT */
+	bool has_ports;			/* the helper's: there is a check of a port */
+	void *snat_blob;		/* the helper's: all that SNAT goes by; NULL: no SNAT */
+	size_t snat_len;
 	unsigned int n_muxes, n_racks, n_pairs, n_locals, n_ports, n_checks, n_snat, n_excepts;
 };
 
@@ -248,7 +259,6 @@ int nft_works(struct nft *nft, struct err *e);
 struct check_def {
 	struct decap_key key;
 	struct addr target;		/* behind this host; none: the VIP on lo */
-	uint32_t mark;
 	unsigned int rule;
 	struct probe_conf probe;
 };
@@ -257,7 +267,7 @@ struct checks;
 struct commands;		/* commands.h */
 
 /* changed(key): the state of a check of that pair did */
-int checks_start(sd_event *loop, struct dataplane *dp, void (*changed)(const struct decap_key *key, void *ctx), void *ctx,
+int checks_start(sd_event *loop, struct helper *helper, void (*changed)(const struct decap_key *key, void *ctx), void *ctx,
 		 struct checks **checks);
 void checks_stop(struct checks *checks);
 /* checks_set - an equal check goes on with the state it has; *changed counts the others */
@@ -272,26 +282,19 @@ void checks_hurry(struct checks *checks);
 /* checks_down - is a check of this target down? */
 bool checks_down(const struct checks *checks, const struct decap_key *key, const struct addr *target);
 
-/* ---- state.c: making it true ---- */
+/* ---- state.c: the agent, which faces the network ---- */
 struct report;
-struct snat;			/* snat.h */
 struct usage;
-struct release;			/* release.h */
 
 struct host {
 	struct conf conf;
 	sd_event *loop;
 	struct http_server *server;
 	struct tls *tls;		/* NULL: no certificates */
-	struct dataplane *dp;
-	struct fence fence;
-	struct nl_sock *lo;
-	struct nft *nft;
+	struct helper *helper;
 	struct checks *checks;
 	struct report *report;
-	struct snat *snat;
 	struct usage *usage;
-	struct release *release;
 	struct commands *commands;	/* NULL: checks by command are off */
 	struct desired held;		/* what this process was told last; zeros: nothing yet */
 	char failed[sizeof(((struct err *)0)->text)];	/* why the last state is not all made */
@@ -300,23 +303,60 @@ struct host {
 	char racks_id[20];		/* of the racks it was told last */
 };
 
+void put_state(struct http_request *req, json_t *body, void *ctx);
+void delete_fence(struct http_request *req, json_t *body, void *ctx);
+/* state_health - a check of this pair changed: its second-level table follows */
+void state_health(struct host *host, const struct decap_key *key);
+
+/* ---- privileged.c: the helper's process ---- */
+struct snat;			/* snat.h */
+struct release;			/* release.h */
+
+struct privileged {
+	const struct conf *conf;
+	sd_event *loop;
+	struct dataplane *dp;
+	struct fence fence;
+	struct nl_sock *lo;
+	struct nft *nft;
+	struct snat *snat;
+	struct release *release;
+	struct desired made;		/* the state that was made last */
+};
+
+/* What making a state has changed. */
+struct changed {
+	unsigned int muxes, added, removed, addresses, checks, racks;
+};
+
+/* ---- apply.c ---- */
+/* apply_state - make a state true; d->locals get their numbers */
+int apply_state(struct privileged *p, struct desired *d, struct changed *c, struct err *e);
+/* apply_down - a target's state changed: the second-level table of its pair follows */
+void apply_down(struct privileged *p, const struct decap_key *key, const struct addr *target, bool down);
+
 /* ---- fencing.c: which controller is obeyed ---- */
-int fencing_open(struct host *host, struct err *e);
+int fencing_open(struct privileged *p, struct err *e);
 /* fencing_pass - may a state of this epoch and generation be made? It is the newest from now on. -ESTALE: older, -ERANGE: no
  * controller's, else the fence can't be kept: the state must not be made
  */
-int fencing_pass(struct host *host, const struct decap_meta *asked, struct err *e);
-int fencing_reset(struct host *host, struct decap_meta *was, struct err *e);
-void delete_fence(struct http_request *req, json_t *body, void *ctx);
+int fencing_pass(struct privileged *p, const struct decap_meta *asked, struct err *e);
+int fencing_reset(struct privileged *p, struct decap_meta *was, struct err *e);
 /* fencing_unfence - --unfence; an agent that runs needs not be stopped. fencing_forget: the file alone */
 int fencing_unfence(const struct conf *conf, struct err *e);
 void fencing_forget(const struct conf *conf);
 
-void put_state(struct http_request *req, json_t *body, void *ctx);
-/* state_health - a check of this pair changed: its second-level table follows */
-void state_health(struct host *host, const struct decap_key *key);
+/* ---- remove.c ---- */
 /* state_remove - --uninstall: take everything away that agents made; false: nothing was there */
 bool state_remove(const struct conf *conf);
+
+/* ---- confine.c: the agent's process gives up what it doesn't need ---- */
+/* confine_user - fills in the user where the configuration names none; -EINVAL: there is no such user, or it is root */
+int confine_user(struct conf *conf, struct err *e);
+/* confine - become [agent] user with no capabilities and no way to get any, and with a filter of system calls. Not to be
+ * called when there are threads.
+ */
+int confine(const struct conf *conf, struct err *e);
 
 /* ---- sysctl.c: settings of the interface ---- */
 void sysctls_manage(struct dataplane *dp, const char *interface);
@@ -324,6 +364,8 @@ void sysctls_restore(struct dataplane *dp, const char *interface);
 
 /* ---- show.c: status and metrics ---- */
 extern const struct http_route host_routes[];
+/* snat_json - what SNAT did */
+json_t *snat_json(struct helper *helper);
 /* totals - of the rows of one pair */
 void totals(const struct meter_row *rows, unsigned int n, uint16_t index, struct decap_meter *sum);
 

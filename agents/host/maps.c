@@ -99,16 +99,6 @@ static int set_of(struct dataplane *dp, enum map_id id, const void *keys, unsign
 	return 0;
 }
 
-int dp_muxes_get(struct dataplane *dp, struct addr **muxes, unsigned int *n)
-{
-	return keys_get(dp->maps[MAP_MUXES], sizeof(**muxes), (void **)muxes, n);
-}
-
-int dp_muxes_set(struct dataplane *dp, const struct addr *muxes, unsigned int n, unsigned int *changed, struct err *e)
-{
-	return set_of(dp, MAP_MUXES, muxes, n, sizeof(*muxes), changed, e);
-}
-
 int dp_served_get(struct dataplane *dp, struct decap_key **keys, unsigned int *n)
 {
 	return keys_get(dp->maps[MAP_SERVED], sizeof(**keys), (void **)keys, n);
@@ -368,29 +358,112 @@ int dp_racks_get(struct dataplane *dp, char (**out)[RACK_NAME], unsigned int *n)
 	return names ? 0 : -ENOMEM;
 }
 
-int dp_sources_set(struct dataplane *dp, const struct prefix *prefixes, unsigned int n, struct err *e)
+/* set_prefixes - make a map of prefixes hold these. LPM maps know no "only if it is new". */
+static int set_prefixes(struct dataplane *dp, enum map_id id, const struct decap_prefix *keys, unsigned int n,
+			unsigned int *changed, struct err *e)
 {
-	struct decap_prefix *keys = calloc(n + 1, sizeof(*keys)), *old;
+	struct decap_prefix *old;
 	uint32_t one = 1;
 	unsigned int i, have;
 
-	if (!keys)
+	if (keys_get(dp->maps[id], sizeof(*old), (void **)&old, &have))
 		return err_set(e, -ENOMEM, "no memory");
 	for (i = 0; i < n; i++) {
-		keys[i] = prefix_key(&prefixes[i]);
-		if (bpf_map_update_elem(dp->maps[MAP_SOURCES], &keys[i], &one, BPF_ANY)) {
-			free(keys);
-			return refused(MAP_SOURCES, e);
+		if (holds(old, have, sizeof(*old), &keys[i], sizeof(*keys)))
+			continue;
+		if (bpf_map_update_elem(dp->maps[id], &keys[i], &one, BPF_ANY)) {
+			free(old);
+			return refused(id, e);
 		}
+		(*changed)++;
 	}
-	if (!keys_get(dp->maps[MAP_SOURCES], sizeof(*old), (void **)&old, &have)) {
-		for (i = 0; i < have; i++)
-			if (!holds(keys, n, sizeof(*keys), &old[i], sizeof(*old)))
-				bpf_map_delete_elem(dp->maps[MAP_SOURCES], &old[i]);
-		free(old);
+	for (i = 0; i < have; i++) {
+		if (holds(keys, n, sizeof(*keys), &old[i], sizeof(*old)))
+			continue;
+		bpf_map_delete_elem(dp->maps[id], &old[i]);
+		(*changed)++;
 	}
-	free(keys);
+	free(old);
 	return 0;
+}
+
+int dp_sources_set(struct dataplane *dp, const struct prefix *prefixes, unsigned int n, struct err *e)
+{
+	struct decap_prefix *keys = calloc(n + 1, sizeof(*keys));
+	unsigned int i, ignore = 0;
+	int ret;
+
+	if (!keys)
+		return err_set(e, -ENOMEM, "no memory");
+	for (i = 0; i < n; i++)
+		keys[i] = prefix_key(&prefixes[i]);
+	ret = set_prefixes(dp, MAP_SOURCES, keys, n, &ignore, e);
+	free(keys);
+	return ret;
+}
+
+/* ---- muxes: addresses in a hash map, which costs least, prefixes in another ---- */
+
+static bool one_address(const struct prefix *p)
+{
+	return p->len == (addr_is_v4(&p->addr) ? 32 : 128);
+}
+
+int dp_muxes_get(struct dataplane *dp, struct prefix **out, unsigned int *n)
+{
+	struct decap_prefix *wide = NULL;
+	struct addr *single = NULL;
+	struct prefix *muxes = NULL;
+	unsigned int n_single = 0, n_wide = 0, i;
+	int ret = keys_get(dp->maps[MAP_MUXES], sizeof(*single), (void **)&single, &n_single);
+
+	*n = 0;
+	/* a decapsulator of before has no prefixes */
+	if (!ret && dp->maps[MAP_MUX_PREFIXES] >= 0)
+		ret = keys_get(dp->maps[MAP_MUX_PREFIXES], sizeof(*wide), (void **)&wide, &n_wide);
+	if (!ret)
+		muxes = calloc(n_single + n_wide + 1, sizeof(*muxes));
+	if (!muxes) {
+		ret = -ENOMEM;
+		goto out;
+	}
+	for (i = 0; i < n_single; i++)
+		muxes[(*n)++] = host_prefix(&single[i]);
+	for (i = 0; i < n_wide; i++) {
+		struct prefix *p = &muxes[(*n)++];
+
+		p->addr = to_addr(&wide[i].addr);
+		p->len = wide[i].len - (addr_is_v4(&p->addr) ? 96 : 0);
+	}
+out:
+	*out = muxes;
+	free(single);
+	free(wide);
+	return ret;
+}
+
+int dp_muxes_set(struct dataplane *dp, const struct prefix *muxes, unsigned int n, unsigned int *changed, struct err *e)
+{
+	struct decap_prefix *wide = calloc(n + 1, sizeof(*wide));
+	struct addr *single = calloc(n + 1, sizeof(*single));
+	unsigned int n_single = 0, n_wide = 0, i;
+	int ret = 0;
+
+	if (!single || !wide)
+		ret = err_set(e, -ENOMEM, "no memory");
+	for (i = 0; i < n && !ret; i++) {
+		if (one_address(&muxes[i]))
+			single[n_single++] = muxes[i].addr;
+		else
+			wide[n_wide++] = prefix_key(&muxes[i]);
+	}
+	if (!ret)
+		ret = set_of(dp, MAP_MUXES, single, n_single, sizeof(*single), changed, e);
+	if (!ret)
+		ret = set_prefixes(dp, MAP_MUX_PREFIXES, wide, n_wide, changed, e);
+	free(single);
+	free(wide);
+	return ret;
 }
 
 /* ---- meters and reasons ---- */

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "check.h"
+#include "helper.h"
 
 socklen_t probe_address(const struct addr *addr, uint16_t port, struct sockaddr_in6 *out)
 {
@@ -37,7 +38,8 @@ socklen_t probe_address(const struct addr *addr, uint16_t port, struct sockaddr_
 	return sizeof(*out);
 }
 
-int probe_socket(struct check *c, int fd, bool bind_source)
+/* options - that make a socket go the way that traffic goes */
+static int options(struct check *c, int fd)
 {
 	struct addr dip = to_addr(&c->def.key.dip), vip = to_addr(&c->def.key.vip);
 	struct linger reset = { .l_onoff = 1 };
@@ -47,18 +49,36 @@ int probe_socket(struct check *c, int fd, bool bind_source)
 
 	/* if the VIP isn't on this host, fail: don't ask another host through the mux */
 	setsockopt(fd, SOL_SOCKET, SO_DONTROUTE, &one, sizeof(one));
-	if (c->def.mark && setsockopt(fd, SOL_SOCKET, SO_MARK, &c->def.mark, sizeof(c->def.mark)))
-		return -errno;
 	if (c->def.probe.type != CHECK_ICMP) {
 		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 		setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof(one));
 		/* thousands of probes leave no sockets waiting behind them */
 		setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
 	}
-	if (!bind_source || addr_is_v4(&dip) != addr_is_v4(&vip))
+	if (addr_is_v4(&dip) != addr_is_v4(&vip))
 		return 0;
 	len = probe_address(&dip, 0, &from);
 	return bind(fd, (struct sockaddr *)&from, len) ? -errno : 0;
+}
+
+int probe_socket(struct check *c)
+{
+	struct addr vip = to_addr(&c->def.key.vip);
+	bool icmp = c->def.probe.type == CHECK_ICMP;
+	int fd, ret;
+
+	/* a mark and a raw socket take privileges */
+	if (icmp || !addr_is_none(&c->def.target))
+		fd = helper_socket(c->all->helper, &c->def.key, &c->def.target, icmp);
+	else
+		fd = socket(addr_is_v4(&vip) ? AF_INET : AF_INET6, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
+	if (fd < 0)
+		return fd == -1 ? -errno : fd;
+	ret = options(c, fd);
+	if (!ret)
+		return fd;
+	close(fd);
+	return ret;
 }
 
 static void probe_close(struct check *c)
@@ -208,20 +228,14 @@ static void start(struct check *c)
 	char vip[ADDR_STRLEN];
 	struct sockaddr_in6 to;
 	socklen_t len = probe_address(&at, icmp ? 0 : c->def.probe.port, &to);
-	int ret;
+	int ret = probe_socket(c);
 
 	addr_str(&at, vip);
-	c->fd = socket(v4 ? AF_INET : AF_INET6, (icmp ? SOCK_RAW : SOCK_STREAM) | SOCK_NONBLOCK | SOCK_CLOEXEC,
-		       !icmp ? IPPROTO_TCP : v4 ? IPPROTO_ICMP : IPPROTO_ICMPV6);
-	if (c->fd < 0) {
-		check_failed(c, "can't probe: %s", strerror(errno));
-		return;
-	}
-	ret = probe_socket(c, c->fd, true);
-	if (ret) {
+	if (ret < 0) {
 		check_failed(c, "can't probe from the DIP's address: %s", strerror(-ret));
 		return;
 	}
+	c->fd = ret;
 	if (connect(c->fd, (struct sockaddr *)&to, len) && errno != EINPROGRESS) {
 		check_failed(c, "%s port %u: %s", vip, c->def.probe.port, strerror(errno));
 		return;

@@ -126,9 +126,11 @@ void curl_probes_stop(struct curl_probes *p)
 	free(p);
 }
 
-static int ready(void *ctx, curl_socket_t fd, curlsocktype purpose)
+static curl_socket_t make_socket(void *ctx, curlsocktype purpose, struct curl_sockaddr *address)
 {
-	return probe_socket(ctx, fd, true) ? CURL_SOCKOPT_ERROR : CURL_SOCKOPT_OK;
+	int fd = probe_socket(ctx);
+
+	return fd < 0 ? CURL_SOCKET_BAD : fd;
 }
 
 /* on_data - headers and body alike, as much as is looked at */
@@ -177,8 +179,8 @@ static void start(struct check *c)
 	curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, 1L);
 	curl_easy_setopt(easy, CURLOPT_FORBID_REUSE, 1L);
 	curl_easy_setopt(easy, CURLOPT_SSL_SESSIONID_CACHE, 0L);
-	curl_easy_setopt(easy, CURLOPT_SOCKOPTFUNCTION, ready);
-	curl_easy_setopt(easy, CURLOPT_SOCKOPTDATA, c);
+	curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, make_socket);
+	curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, c);
 	curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_data);
 	curl_easy_setopt(easy, CURLOPT_HEADERDATA, c);
 	curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_data);

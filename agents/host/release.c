@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Tells the checks when a socket that listened is closed, by a program of its own
+ * Tells the agent's checks when a socket that listened is closed, by a program of its own
  * (bpf/release.bpf.c): every host with checks of ports has it, so it costs little
  * to load. Without it only speed is lost: services are asked after at their
  * intervals. A kernel that refuses it is asked once.
@@ -9,6 +9,7 @@
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "log.h"
 #include "release.h"
@@ -18,7 +19,7 @@ static const char link_name[] = "link-release";
 
 struct release {
 	sd_event *loop;
-	struct checks *checks;
+	int hurry;			/* borrowed: an eventfd of the agent */
 	const char *pin;		/* borrowed */
 	struct release_bpf *skel;	/* NULL until there is a need */
 	struct ring_buffer *ring;
@@ -27,14 +28,14 @@ struct release {
 	bool refused;
 };
 
-int release_start(sd_event *loop, struct checks *checks, const char *pin, struct release **out)
+int release_start(sd_event *loop, int hurry, const char *pin, struct release **out)
 {
 	struct release *r = calloc(1, sizeof(*r));
 
 	if (!r)
 		return -ENOMEM;
 	r->loop = loop;
-	r->checks = checks;
+	r->hurry = hurry;
 	r->pin = pin;
 	r->link = -1;
 	*out = r;
@@ -67,9 +68,11 @@ static int on_closed(void *ctx, void *data, size_t size)
 static int on_ring(sd_event_source *source, int fd, uint32_t revents, void *ctx)
 {
 	struct release *r = ctx;
+	uint64_t one = 1;
 
 	ring_buffer__consume(r->ring);
-	checks_hurry(r->checks);
+	if (write(r->hurry, &one, sizeof(one)) < 0)
+		log_debug("the end of a service is not seen at once: %s", strerror(errno));
 	return 0;
 }
 
@@ -98,11 +101,8 @@ static int load(struct release *r, struct err *e)
 void release_apply(struct release *r, const struct desired *d)
 {
 	struct err e;
-	unsigned int i;
 
-	for (i = 0; i < d->n_checks && !d->checks[i].probe.port; i++)
-		;
-	if (i == d->n_checks) {
+	if (!d->has_ports) {
 		/* one of an agent before us goes, too */
 		hook_sockets_leave(r->pin, link_name, &r->link);
 		unload(r);
@@ -118,9 +118,4 @@ void release_unlink(const char *pin)
 	static const char *const names[] = { link_name };
 
 	pin_remove(pin, names, 1);
-}
-
-bool release_works(const struct release *r)
-{
-	return r->link >= 0;
 }

@@ -7,13 +7,12 @@
 
 struct release;
 
-/* pin: a folder for the link, borrowed; nothing is loaded before there is a need */
-int release_start(sd_event *loop, struct checks *checks, const char *pin, struct release **release);
+/* hurry: an eventfd, borrowed; pin: a folder for the link, borrowed; nothing is loaded before there is a need */
+int release_start(sd_event *loop, int hurry, const char *pin, struct release **release);
 void release_stop(struct release *release);
 /* release_apply - hooked while there is a check of a port */
 void release_apply(struct release *release, const struct desired *d);
 /* release_unlink - let go of the sockets, whoever attached to them */
 void release_unlink(const char *pin);
-bool release_works(const struct release *release);
 
 #endif

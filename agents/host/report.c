@@ -11,9 +11,8 @@
 #include <string.h>
 
 #include "daemon.h"
-#include "host.h"
+#include "helper.h"
 #include "log.h"
-#include "snat.h"
 
 #define INTERVAL_MS	2000	/* if the controller says nothing of it */
 #define INTERVAL_MAX_MS	600000
@@ -75,8 +74,25 @@ static void on_done(const struct http_result *result, void *ctx)
 	arm(r, reached ? r->interval_ms : r->retry_ms);
 }
 
+/* rack_name - names are in the order of their numbers */
+static const char *rack_name(const struct rack_row *names, unsigned int n, uint32_t number)
+{
+	unsigned int low = 0, mid;
+
+	while (low < n) {
+		mid = low + (n - low) / 2;
+		if (names[mid].number == number)
+			return names[mid].name;
+		if (names[mid].number < number)
+			low = mid + 1;
+		else
+			n = mid;
+	}
+	return "";
+}
+
 /* rack_rows - the rows of the traffic matrix of one pair */
-static json_t *rack_rows(const struct meter_row *rows, unsigned int n, uint16_t index, char (*names)[RACK_NAME],
+static json_t *rack_rows(const struct meter_row *rows, unsigned int n, uint16_t index, const struct rack_row *names,
 			 unsigned int n_names)
 {
 	json_t *list = json_array();
@@ -87,39 +103,33 @@ static json_t *rack_rows(const struct meter_row *rows, unsigned int n, uint16_t 
 
 		if (rows[i].index == index)
 			json_array_append_new(list, json_pack("{s:s, s:I, s:I, s:I, s:I}", "rack",
-				rows[i].rack < n_names && rows[i].rack ? names[rows[i].rack] : "", "packets",
+				rack_name(names, n_names, rows[i].rack), "packets",
 				(json_int_t)m->in_packets, "bytes", (json_int_t)m->in_bytes, "out-packets",
 				(json_int_t)m->out_packets, "out-bytes", (json_int_t)m->out_bytes));
 	}
 	return list;
 }
 
-static json_t *traffic(struct dataplane *dp)
+static json_t *traffic(struct helper *helper)
 {
 	json_t *list = json_array();
 	char vip[ADDR_STRLEN], dip[ADDR_STRLEN];
-	unsigned int n = 0, n_rows = 0, n_names = 0, i;
-	char (*names)[RACK_NAME] = NULL;
-	struct meter_row *rows = NULL;
-	struct decap_key *keys = NULL;
-	struct decap_served value;
+	unsigned int n, n_rows, n_names, i;
+	struct served_row *pairs = helper_served(helper, &n);
+	struct meter_row *rows = helper_meters(helper, &n_rows);
+	struct rack_row *names = helper_racks(helper, &n_names);
 	struct decap_meter sum;
 
-	dp_served_get(dp, &keys, &n);
-	dp_meters_get(dp, &rows, &n_rows);
-	dp_racks_get(dp, &names, &n_names);
 	for (i = 0; i < n; i++) {
-		if (dp_served_find(dp, &keys[i], &value))
-			continue;
-		totals(rows, n_rows, value.index, &sum);
-		json_array_append_new(list, json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:o}", "vip", str_addr(&keys[i].vip, vip),
-			"dip", str_addr(&keys[i].dip, dip), "bytes", (json_int_t)sum.in_bytes, "packets",
+		totals(rows, n_rows, pairs[i].value.index, &sum);
+		json_array_append_new(list, json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:o}", "vip", str_addr(&pairs[i].key.vip, vip),
+			"dip", str_addr(&pairs[i].key.dip, dip), "bytes", (json_int_t)sum.in_bytes, "packets",
 			(json_int_t)sum.in_packets, "out-bytes", (json_int_t)sum.out_bytes, "out-packets",
-			(json_int_t)sum.out_packets, "racks", rack_rows(rows, n_rows, value.index, names, n_names)));
+			(json_int_t)sum.out_packets, "racks", rack_rows(rows, n_rows, pairs[i].value.index, names, n_names)));
 	}
 	free(names);
 	free(rows);
-	free(keys);
+	free(pairs);
 	return list;
 }
 
@@ -130,11 +140,11 @@ void report_now(struct report *r)
 
 	/* one under way is older than this one: whole reports need no order but the last */
 	http_cancel(r->call);
-	snat = snat_json(host->snat);
-	json_object_set_new(snat, "vips", host->synced ? usage_json(host->usage) : held_json(host->conf.pin));
+	snat = snat_json(host->helper);
+	json_object_set_new(snat, "vips", host->synced ? usage_json(host->usage) : held_json(host));
 	body = json_pack("{s:s, s:s, s:I, s:b, s:o, s:o, s:o, s:s}", "host", host->conf.name, "instance", daemon_instance(),
 			 "seq", (json_int_t)++r->seq, "synced", host->synced,
-			 "dips", checks_json(host->checks, NULL, true), "traffic", traffic(host->dp), "snat", snat,
+			 "dips", checks_json(host->checks, NULL, true), "traffic", traffic(host->helper), "snat", snat,
 			 "racks", host->racks_id);
 	r->call = http_call(r->client, "POST", r->url, body, TIMEOUT_MS, on_done, r);
 	if (!r->call)

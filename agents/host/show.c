@@ -7,9 +7,24 @@
 
 #include "daemon.h"
 #include "bpf/snat.h"
-#include "host.h"
+#include "helper.h"
 #include "metrics.h"
 #include "snat.h"
+
+static const char *const snat_counts[__SNAT_COUNTS] = { "picked", "taken", "exhausted" };
+
+json_t *snat_json(struct helper *helper)
+{
+	struct helper_status status;
+	unsigned int i;
+	json_t *j;
+
+	helper_status(helper, &status);
+	j = json_pack("{s:b, s:b}", "sockets", status.snat_sockets, "forwarded", status.snat_forwarded);
+	for (i = 0; i < __SNAT_COUNTS; i++)
+		json_object_set_new(j, snat_counts[i], json_integer(status.snat[i]));
+	return j;
+}
 
 void totals(const struct meter_row *rows, unsigned int n, uint16_t index, struct decap_meter *sum)
 {
@@ -73,26 +88,24 @@ static json_t *pairs_json(struct host *host)
 {
 	json_t *list = json_array();
 	char vip[ADDR_STRLEN], dip[ADDR_STRLEN];
-	struct meter_row *rows = NULL;
-	struct decap_key *keys = NULL;
-	unsigned int i, n = 0, n_rows = 0;
-	struct decap_served value;
+	unsigned int i, n, n_rows;
+	struct served_row *pairs = helper_served(host->helper, &n);
+	struct meter_row *rows = helper_meters(host->helper, &n_rows);
 	struct decap_meter sum;
 
-	dp_served_get(host->dp, &keys, &n);
-	dp_meters_get(host->dp, &rows, &n_rows);
 	for (i = 0; i < n; i++) {
-		if (dp_served_find(host->dp, &keys[i], &value))
-			continue;
-		totals(rows, n_rows, value.index, &sum);
+		const struct decap_served *value = &pairs[i].value;
+		const struct decap_key *key = &pairs[i].key;
+
+		totals(rows, n_rows, value->index, &sum);
 		json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:i, s:i, s:o, s:o, s:o}", "vip",
-			str_addr(&keys[i].vip, vip), "dip", str_addr(&keys[i].dip, dip), "delivery", delivery_names[value.delivery % 3],
+			str_addr(&key->vip, vip), "dip", str_addr(&key->dip, dip), "delivery", delivery_names[value->delivery % 3],
 			"packets", (json_int_t)sum.in_packets, "bytes", (json_int_t)sum.in_bytes, "out-packets",
-			(json_int_t)sum.out_packets, "out-bytes", (json_int_t)sum.out_bytes, "mss4", value.mss4, "mss6", value.mss6,
-			"accept", accepts_json(host, &keys[i]), "targets", targets(host, &keys[i]), "checks", checks_json(host->checks, &keys[i], false)));
+			(json_int_t)sum.out_packets, "out-bytes", (json_int_t)sum.out_bytes, "mss4", value->mss4, "mss6", value->mss6,
+			"accept", accepts_json(host, key), "targets", targets(host, key), "checks", checks_json(host->checks, key, false)));
 	}
 	free(rows);
-	free(keys);
+	free(pairs);
 	return list;
 }
 
@@ -101,35 +114,55 @@ static void trouble_add(const char *sentence, void *ctx)
 	json_array_append_new(ctx, json_string(sentence));
 }
 
+/* facts_json - what is attached */
+static json_t *facts_json(const struct host *host, const struct dp_facts *f)
+{
+	json_t *j = json_pack("{s:s, s:s, s:I, s:b, s:b, s:i}", "interface", host->conf.interface, "hook", f->xdp ? "XDP, clsact" : "clsact",
+			      "program", (json_int_t)f->program, "taken-over", f->taken_over, "replaced", f->replaced, "mtu", f->mtu);
+
+	if (!f->xdp)
+		json_object_set_new(j, "no-xdp", json_string(f->xdp_why));
+	if (f->pin[0])
+		json_object_set_new(j, "pinned", json_string(f->pin));
+	else
+		json_object_set_new(j, "not-pinned", json_string(f->pin_why));
+	return j;
+}
+
+/* mux_json - an address, or the prefix that its tunnels' sources are in */
+static json_t *mux_json(const struct message_prefix *m)
+{
+	char text[ADDR_STRLEN];
+
+	addr_str(&m->address, text);
+	return m->len == (addr_is_v4(&m->address) ? 32 : 128) ? json_string(text) : json_sprintf("%s/%u", text, m->len);
+}
+
 static void get_status(struct http_request *req, json_t *body, void *ctx)
 {
-	json_t *muxes = json_array(), *counters = json_object(), *trouble = json_array(), *status;
-	struct decap_meta meta = {};
+	json_t *muxes = json_array(), *counters = json_object(), *trouble = json_array(), *answer;
+	struct helper_status status;
 	struct host *host = ctx;
-	struct addr *list = NULL;
-	unsigned int i, n_muxes = 0;
+	unsigned int i, n_muxes;
+	struct message_prefix *list = helper_muxes(host->helper, &n_muxes);
 	char text[ADDR_STRLEN];
-	uint64_t n;
 
-	dp_meta_get(host->dp, &meta);
-	dp_muxes_get(host->dp, &list, &n_muxes);
+	helper_status(host->helper, &status);
 	for (i = 0; i < n_muxes; i++)
-		json_array_append_new(muxes, json_string(addr_str(&list[i], text)));
+		json_array_append_new(muxes, mux_json(&list[i]));
 	free(list);
-	for (i = 0; i < __DECAP_MAX; i++) {
-		dp_reason(host->dp, i, &n);
-		json_object_set_new(counters, dp_reason_name(i), json_integer(n));
-	}
-	status = json_pack("{s:s, s:s, s:s, s:I, s:I, s:b, s:s, s:o, s:o, s:i, s:o, s:o, s:o, s:o, s:o, s:o}", "name", host->conf.name,
+	for (i = 0; i < __DECAP_MAX; i++)
+		json_object_set_new(counters, dp_reason_name(i), json_integer(status.reasons[i]));
+	answer = json_pack("{s:s, s:s, s:s, s:I, s:I, s:b, s:s, s:o, s:o, s:i, s:o, s:o, s:o, s:o, s:o, s:o}", "name", host->conf.name,
 		"address", addr_str(&host->conf.address, text), "instance", daemon_instance(), "epoch",
-		(json_int_t)meta.epoch, "generation", (json_int_t)meta.generation, "synced", host->synced, "racks",
+		(json_int_t)status.fence.epoch, "generation", (json_int_t)status.fence.generation, "synced", host->synced, "racks",
 		host->racks_id, "decapsulator",
-		dp_json(host->dp), "muxes", muxes, "muxes-left-out", host->muxes_left_out, "counters", counters, "reports", report_json(host->report), "snat",
-		snat_json(host->snat), "snat-ports", usage_json(host->usage), "command-checks", commands_json(host->commands), "vips", pairs_json(host));
+		facts_json(host, &status.facts), "muxes", muxes, "muxes-left-out", host->muxes_left_out, "counters", counters, "reports", report_json(host->report), "snat",
+		snat_json(host->helper), "snat-ports", usage_json(host->usage), "command-checks", commands_json(host->commands), "vips", pairs_json(host));
 	daemon_each_trouble(host->tls, trouble_add, trouble);
-	json_object_set_new(status, "trouble", trouble);
-	daemon_status(&host->conf.http, host->tls, status);
-	http_reply(req, 200, status);
+	json_object_set_new(answer, "trouble", trouble);
+	daemon_status(&host->conf.http, host->tls, answer);
+	http_reply(req, 200, answer);
 }
 
 static void get_health(struct http_request *req, json_t *body, void *ctx)
@@ -172,8 +205,8 @@ static void get_metrics(struct http_request *req, json_t *body, void *ctx)
 	struct metrics *m = metrics_new();
 	struct host *host = ctx;
 	json_t *pairs, *checks;
+	struct helper_status status;
 	unsigned int i;
-	uint64_t n;
 
 	if (!m) {
 		http_problem(req, 500, NULL, "no memory");
@@ -181,21 +214,18 @@ static void get_metrics(struct http_request *req, json_t *body, void *ctx)
 	}
 	http_server_metrics(host->server, m);
 	daemon_metrics(&host->conf.http, host->tls, m);
+	helper_status(host->helper, &status);
 	metrics_family(m, "duet_host_synced", "gauge", "1 once this process was told its state");
 	metrics_add(m, host->synced, NULL);
 	metrics_family(m, "duet_host_tunnel_packets_total", "counter",
 		       "IP-in-IP packets to a DIP of this host, by what became of them; SYNs with their MSS clamped");
 	for (i = 0; i < __DECAP_MAX; i++) {
-		dp_reason(host->dp, i, &n);
-		metrics_add(m, n, "result", dp_reason_name(i), NULL);
+		metrics_add(m, status.reasons[i], "result", dp_reason_name(i), NULL);
 	}
 	metrics_family(m, "duet_host_snat_total", "counter",
 		       "outgoing connections with a VIP as source: ports picked, ports that were taken, connections without a port");
 	for (i = 0; i < __SNAT_COUNTS; i++) {
-		static const char *const names[] = { "picked", "taken", "exhausted" };
-
-		snat_count(host->snat, i, &n);
-		metrics_add(m, n, "result", names[i], NULL);
+		metrics_add(m, status.snat[i], "result", snat_counts[i], NULL);
 	}
 	pairs = pairs_json(host);
 	vip_family(m, pairs, "duet_host_vip_packets_total", "packets decapsulated", "packets");

@@ -22,7 +22,6 @@
 
 enum link_id { LINK_CONNECT4, LINK_CONNECT6, __LINKS };
 static const char *const link_names[__LINKS] = { "link-connect4", "link-connect6" };
-static const char *const count_names[__SNAT_COUNTS] = { "picked", "taken", "exhausted" };
 
 struct snat {
 	const char *pin;		/* borrowed */
@@ -31,7 +30,8 @@ struct snat {
 	int links[__LINKS];		/* -1: not attached by this process */
 	struct decap_addr *clients;	/* as held */
 	unsigned int n_clients;
-	char *held;			/* the desired state's snat_text that is made; NULL: none */
+	void *held;			/* the desired state's snat_blob that is made; NULL: none */
+	size_t held_len;
 	uint32_t next_table;
 	int refused;
 };
@@ -391,14 +391,17 @@ static int apply(struct snat *s, const struct desired *d, struct gathered *g, bo
 }
 
 /* held_is - what is made, if it is made */
-static void held_is(struct snat *s, const char *text, struct gathered *g)
+static void held_is(struct snat *s, const struct desired *d, struct gathered *g)
 {
 	free(s->held);
 	free(s->clients);
-	s->held = text ? strdup(text) : NULL;
-	s->clients = text ? g->clients : NULL;
-	s->n_clients = text ? g->n_clients : 0;
-	if (text)
+	s->held = d ? malloc(d->snat_len) : NULL;
+	s->held_len = s->held ? d->snat_len : 0;
+	if (s->held)
+		memcpy(s->held, d->snat_blob, d->snat_len);
+	s->clients = d ? g->clients : NULL;
+	s->n_clients = d ? g->n_clients : 0;
+	if (d)
 		g->clients = NULL;
 }
 
@@ -433,10 +436,10 @@ int snat_apply(struct snat *s, const struct desired *d, struct err *e)
 	if (gather(d, &g)) {
 		ret = err_set(e, -ENOMEM, "no memory");
 	} else {
-		same = s->held && !strcmp(s->held, d->snat_text) && s->n_clients == g.n_clients &&
+		same = s->held && s->held_len == d->snat_len && !memcmp(s->held, d->snat_blob, d->snat_len) && s->n_clients == g.n_clients &&
 		       !memcmp(s->clients, g.clients, g.n_clients * sizeof(*g.clients));
 		ret = apply(s, d, &g, same, e);
-		held_is(s, ret ? NULL : d->snat_text, &g);
+		held_is(s, ret ? NULL : d, &g);
 	}
 	free(g.clients);
 	free(g.pairs);
@@ -465,15 +468,8 @@ int snat_count(const struct snat *s, unsigned int what, uint64_t *n)
 	return 0;
 }
 
-json_t *snat_json(const struct snat *s)
+void snat_hooked(const struct snat *s, uint32_t *sockets, uint32_t *forwarded)
 {
-	json_t *j = json_pack("{s:b, s:b}", "sockets", s->links[LINK_CONNECT6] >= 0, "forwarded", forward_hooked(s->forward));
-	unsigned int i;
-	uint64_t n;
-
-	for (i = 0; i < __SNAT_COUNTS; i++) {
-		snat_count(s, i, &n);
-		json_object_set_new(j, count_names[i], json_integer(n));
-	}
-	return j;
+	*sockets = s->links[LINK_CONNECT6] >= 0;
+	*forwarded = forward_hooked(s->forward);
 }

@@ -38,19 +38,23 @@ struct flow {
 int flows_each(unsigned int first, unsigned int last, void (*each)(const struct flow *f, void *ctx), void *ctx);
 /* forwards_each - those of a VIP that targets behind this host opened (forwards.c) */
 int forwards_each(const struct addr *vip, void (*each)(const struct flow *f, void *ctx), void *ctx);
-json_t *snat_json(const struct snat *snat);
+/* snat_hooked - to sockets of the host; at interfaces that targets are behind */
+void snat_hooked(const struct snat *snat, uint32_t *sockets, uint32_t *forwarded);
 
 /* ---- held.c: the ports held, over a restart of the agent; before and after programs go by them ---- */
 void held_add(const char *pin, const struct desired *d);
 void held_keep(const char *pin, const struct desired *d);	/* no others than these */
 void held_forget(const char *pin);
-json_t *held_json(const char *pin);	/* as usage_json(), ranges alone */
+struct message_range;
+unsigned int held_get(const char *pin, struct message_range **ranges);	/* malloc'd */
 
-/* ---- usage.c: how many ports are in use; host->held and host->snat are borrowed ---- */
+/* ---- usage.c: how many ports are in use; host->held and host->helper are borrowed ---- */
 int usage_start(struct host *host, struct usage **usage);
 void usage_stop(struct usage *usage);
 /* usage_state - the ports may be others now */
 void usage_state(struct usage *usage);
+/* held_json - what is remembered over a restart, as usage_json(), ranges alone */
+json_t *held_json(struct host *host);
 /* usage_json - of each VIP with ports here, for a report */
 json_t *usage_json(struct usage *usage);
 

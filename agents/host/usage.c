@@ -16,6 +16,7 @@
 
 #include "bpf/snat.h"
 #include "clock.h"
+#include "helper.h"
 #include "log.h"
 #include "snat.h"
 
@@ -51,6 +52,14 @@ struct usage {
 	bool news;			/* there are others than the last report had */
 	uint64_t headroom;		/* ports that can be picked before some VIP may be low */
 };
+
+static struct helper_status counts(const struct usage *u)
+{
+	struct helper_status status;
+
+	helper_status(u->host->helper, &status);
+	return status;
+}
 
 static const struct pair_def *pair_of(const struct desired *d, const struct addr *vip)
 {
@@ -195,7 +204,7 @@ static bool first_of(const struct usage *u, unsigned int at, unsigned int *ports
 /* count_behind - what targets behind the host use of one VIP's ports */
 static void count_behind(struct usage *u, const struct addr *vip)
 {
-	int ret = forwards_each(vip, on_flow, u);
+	int ret = helper_forwards(u->host->helper, vip, on_flow, u);
 	unsigned int i;
 
 	if (ret && ret != u->refused_behind)
@@ -223,7 +232,7 @@ static void count(struct usage *u)
 		if (r->ports)
 			memset(r->ports, 0, (r->def->last - r->def->first) / 8 + 1);
 	}
-	snat_count(u->host->snat, SNAT_PICKED, &u->picked);
+	u->picked = counts(u).snat[SNAT_PICKED];
 	ret = flows_each(low, high, on_flow, u);
 	if (ret)
 		log_warn("SNAT ports in use are not known: %s", strerror(-ret));
@@ -255,7 +264,7 @@ static void recount(struct usage *u)
 
 	if (!u->n_ranges || (u->counted_ms && mono_ms() < u->next_ms))
 		return;
-	snat_count(u->host->snat, SNAT_PICKED, &picked);
+	picked = counts(u).snat[SNAT_PICKED];
 	if (!u->counted_ms || picked != u->picked || u->n_remotes)
 		count(u);
 }
@@ -263,12 +272,11 @@ static void recount(struct usage *u)
 static int on_timer(sd_event_source *source, uint64_t usec, void *ctx)
 {
 	struct usage *u = ctx;
-	uint64_t picked, refused;
+	struct helper_status status = counts(u);
+	uint64_t picked = status.snat[SNAT_PICKED], refused = status.snat[SNAT_EXHAUSTED];
 
 	sd_event_source_set_time_relative(source, LOOK_MS * 1000);
 	sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
-	snat_count(u->host->snat, SNAT_PICKED, &picked);
-	snat_count(u->host->snat, SNAT_EXHAUSTED, &refused);
 	if (u->news || refused != u->refused || (u->counted_ms && picked - u->picked >= u->headroom && mono_ms() >= u->next_ms))
 		report_now(u->host->report);
 	return 0;
@@ -282,7 +290,7 @@ json_t *usage_json(struct usage *u)
 
 	recount(u);
 	u->news = false;
-	snat_count(u->host->snat, SNAT_EXHAUSTED, &u->refused);
+	u->refused = counts(u).snat[SNAT_EXHAUSTED];
 	for (i = 0; i < u->n_ranges; i++) {
 		const struct snat_def *def = u->ranges[i].def;
 
@@ -303,6 +311,34 @@ json_t *usage_json(struct usage *u)
 			"used", used, "fit", fitting(pair_of(&u->host->held, &def->vip), def, ports), "busiest",
 			busiest(u, &def->vip), "ranges", ranges));
 	}
+	return list;
+}
+
+/* vip_row - of the list, made if it isn't there */
+static json_t *vip_row(json_t *list, const char *vip)
+{
+	json_t *row;
+	size_t i;
+
+	json_array_foreach(list, i, row)
+		if (!strcmp(json_string_value(json_object_get(row, "vip")), vip))
+			return row;
+	row = json_pack("{s:s, s:[]}", "vip", vip, "ranges");
+	json_array_append_new(list, row);
+	return row;
+}
+
+json_t *held_json(struct host *host)
+{
+	json_t *list = json_array();
+	char text[ADDR_STRLEN];
+	unsigned int n, i;
+	struct message_range *held = helper_held(host->helper, &n);
+
+	for (i = 0; i < n; i++)
+		json_array_append_new(json_object_get(vip_row(list, addr_str(&held[i].vip, text)), "ranges"),
+				      json_pack("{s:i, s:i}", "first", held[i].first, "last", held[i].last));
+	free(held);
 	return list;
 }
 

@@ -132,6 +132,7 @@ def namespace(name):
 
 def folder():
     path = tempfile.mkdtemp(prefix="duet-test-")
+    os.chmod(path, 0o755)   # daemons that face the network run as users
     CLEANUP.append(lambda: shutil.rmtree(path, ignore_errors=True))
     return path
 

@@ -25,7 +25,8 @@ import time
 import traceback
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-AGENT = os.path.join(os.environ.get("O", os.path.join(TOP, "out")), "bin", "duet-host-agent")
+OUT = os.environ.get("O", os.path.join(TOP, "out"))
+AGENT = os.path.join(OUT, "bin", "duet-host-agent")
 PEER, HOST = f"dha-p{os.getpid()}", f"dha-h{os.getpid()}"
 MUX, OTHER, CLIENT, DIP = "10.99.9.1", "10.99.9.2", "10.99.0.0", "10.99.0.1"
 VIP, VIP2, NOT_SERVED = "203.0.113.1", "203.0.113.2", "203.0.113.9"
@@ -473,7 +474,7 @@ def bad_input():
     check("bad.conf:3" in said and "ADDRESS:PORT" in said, f"--check-config says {said!r}")
     said = sh(AGENT, "-c", W.agent.conf, "--check-config").splitlines()
     equal(said[0], f"{W.agent.conf}: ok", "--check-config")
-    check(len(said) == 2 and "everybody who can connect may do everything" in said[1] and "insecure = yes" in said[1], f"and who may command it: {said[1:]!r}")
+    check(len(said) == 3 and "warning: insecure = yes" in said[1] and "everybody who can connect may do everything" in said[2], f"and who may command it: {said[1:]!r}")
 
 
 @test

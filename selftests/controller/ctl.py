@@ -87,6 +87,8 @@ class Certificates:
         self.run("req", *EC, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", subject or f"/CN={name}")
         self.run("x509", "-req", "-in", f"{name}.csr", "-CA", f"{self.ca}.pem", "-CAkey", f"{self.ca}.key", "-CAcreateserial",
                  "-out", f"{name}.pem", "-extfile", "ext", "-days", str(days))
+        # daemons that face the network run as users
+        os.chmod(self.place.path(f"{name}.key"), 0o644)
 
     def revoke(self, *names, days=365, file="crl.pem"):
         """a revocation list with the certificates of these names"""

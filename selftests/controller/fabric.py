@@ -141,6 +141,7 @@ class Place:
 
     def __init__(self):
         self.dir = tempfile.mkdtemp(prefix="duet-test-")
+        os.chmod(self.dir, 0o755)
         self.running = []
 
     def path(self, name):

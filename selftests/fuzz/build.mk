@@ -6,6 +6,9 @@ FUZZ_SECONDS ?= 600
 fuzz-src-packet := selftests/packets/core.c selftests/packets/golden.c
 fuzz-src-vip    := lib/vip.c lib/vip_json.c lib/addr.c lib/conf.c
 fuzz-src-host   := lib/delivery.c lib/probe.c lib/fields.c lib/addr.c lib/conf.c
+fuzz-src-message := agents/host/message.c agents/host/desired.c
+fuzz-lib-message := $(O)/lib/libduet.a
+fuzz-libs-message = $(lib-libs)
 fuzz-src-conf   := lib/conf.c lib/addr.c
 # the engine, and the little that the JSON's handler needs of the rest
 fuzz-src-plan   := $(filter-out controller/engine/serve.c,$(wildcard controller/engine/*.c)) controller/common.c lib/addr.c lib/conf.c
@@ -27,6 +30,7 @@ $(O)/fuzz/fuzz_%: selftests/fuzz/fuzz_%.c $(wildcard lib/*.h include/duet/*.h se
 $(O)/fuzz/fuzz_packet: $(fuzz-src-packet) | $(O)/test/packets.txt
 $(O)/fuzz/fuzz_vip: $(fuzz-src-vip)
 $(O)/fuzz/fuzz_host: $(fuzz-src-host)
+$(O)/fuzz/fuzz_message: $(fuzz-src-message) $(fuzz-lib-message) $(wildcard agents/host/*.h agents/host/bpf/*.h)
 $(O)/fuzz/fuzz_conf: $(fuzz-src-conf)
 $(O)/fuzz/fuzz_plan: $(fuzz-src-plan) $(fuzz-lib-plan) $(wildcard controller/*.h controller/engine/*.h)
 $(O)/fuzz/fuzz_trace: $(fuzz-src-trace) $(wildcard controller/sim/*.h controller/engine/*.h)
@@ -41,4 +45,4 @@ unit: $(FUZZERS) $(O)/fuzz/seeds/ok
 fuzz: unit
 	$(Q)FUZZ_SECONDS=$(FUZZ_SECONDS) selftests/fuzz/test_fuzz.py
 
-## fuzz             packets, VIPs, hosts, configuration files, models, traces: FUZZ_SECONDS=600 of each, at once
+## fuzz             packets, VIPs, hosts, messages to the helper, configuration files, models, traces: FUZZ_SECONDS=600 of each, at once

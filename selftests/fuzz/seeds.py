@@ -10,7 +10,8 @@ import struct
 import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path += [os.path.join(os.path.dirname(HERE), "packets"), os.path.join(os.path.dirname(HERE), "controller")]
+sys.path += [os.path.join(os.path.dirname(HERE), "packets"), os.path.join(os.path.dirname(HERE), "controller"), os.path.join(os.path.dirname(HERE), "agents")]
+import messages  # noqa: E402 pylint: disable=wrong-import-position
 import packets  # noqa: E402 pylint: disable=wrong-import-position
 import test_engine as engine  # noqa: E402 pylint: disable=wrong-import-position
 
@@ -85,6 +86,8 @@ def main(top):
         write(f"{top}/conf", str(number), text.encode())
     for number, host in enumerate(HOSTS):
         write(f"{top}/host", str(number), json.dumps(host).encode())
+    for number, state in enumerate((messages.state(), messages.state("2001:db8::1", "2001:db8:1::1", "2001:db8:2::/64")[:3])):
+        write(f"{top}/message", str(number), messages.stream(state))
     for number, plan in enumerate(plans(random.Random(7))):
         write(f"{top}/plan", str(number), json.dumps(plan, separators=(",", ":")).encode())
     for number, (fabric, lines) in enumerate(TRACES):

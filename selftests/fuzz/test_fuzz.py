@@ -9,7 +9,7 @@ import sys
 
 OUT = os.environ.get("O", os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))), "out"))
 SECONDS = int(os.environ.get("FUZZ_SECONDS", "15"))
-MAX_LEN = {"packet": 4096, "vip": 4096, "conf": 1024, "host": 4096, "plan": 8192, "trace": 2048}
+MAX_LEN = {"packet": 4096, "vip": 4096, "conf": 1024, "host": 4096, "message": 4096, "plan": 8192, "trace": 2048}
 
 
 def start(program):

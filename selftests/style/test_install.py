@@ -19,7 +19,7 @@ share/duet/bird/switch.conf share/duet/bird/smux.conf share/duet/bird/examples/t
 
 # program: (source with its table of keys, its configuration, the section of a table that doesn't say)
 PROGRAMS = {"duet-mux-agent": ("agents/mux/main.c", "agents/mux/mux-agent.conf", None),
-            "duet-host-agent": ("agents/host/main.c", "agents/host/host-agent.conf", None),
+            "duet-host-agent": ("agents/host/config.c", "agents/host/host-agent.conf", None),
             "duet-controller": ("controller/main.c", "controller/controller.conf", "controller")}
 # known so that an old file gets a sentence that says what replaced them
 OLD = {("controller", "seed")}

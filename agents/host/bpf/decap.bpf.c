@@ -73,12 +73,20 @@ static __always_inline void six_to(struct decap_addr *to, const struct in6_addr 
 	__builtin_memcpy(to, from, sizeof(*to));
 }
 
+/* is_mux - most have one address; those with a prefix of sources cost another lookup */
+static __always_inline bool is_mux(const struct decap_addr *source)
+{
+	struct decap_prefix key = { .len = 128, .addr = *source };
+
+	return bpf_map_lookup_elem(&muxes, source) || bpf_map_lookup_elem(&mux_prefixes, &key);
+}
+
 /* unserved - a packet that no pair served here is found for */
 static __always_inline int unserved(const struct tunnelled *p, __u32 reason, const bool xdp)
 {
 	if (!bpf_map_lookup_elem(&dips, &p->key.dip))
 		return PASS;
-	if (!bpf_map_lookup_elem(&muxes, &p->mux))
+	if (!is_mux(&p->mux))
 		return counted(DECAP_FOREIGN, PASS);
 	return counted(reason, reason == DECAP_FRAGMENT ? PASS : DROP);
 }
@@ -237,7 +245,7 @@ static __always_inline int decap(void *ctx, const bool xdp, const bool outer6, s
 	served_here = bpf_map_lookup_elem(&served, &p->key);
 	if (!served_here)
 		return unserved(p, DECAP_NOT_SERVED, xdp);
-	if (!bpf_map_lookup_elem(&muxes, &p->mux))
+	if (!is_mux(&p->mux))
 		return counted(DECAP_UNKNOWN_SOURCE, DROP);
 	if (xdp && served_here->delivery != DELIVER_LO)
 		return PASS;

@@ -12,6 +12,15 @@ struct {
 	__type(value, __u8);
 } muxes SEC(".maps");
 
+/* Muxes whose tunnels have one of many sources. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(max_entries, DECAP_MAX_MUXES);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct decap_prefix);
+	__type(value, __u32);
+} mux_prefixes SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, DECAP_MAX_SERVED);
