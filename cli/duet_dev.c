@@ -5,6 +5,7 @@
 #include "duet.h"
 
 #include <errno.h>
+#include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,6 +30,40 @@ static json_t *flows_json(const struct duet_flows *f)
 			 "full", (json_int_t)f->full, "limited", (json_int_t)f->limited);
 }
 
+/* underlay_json - how outer packets leave */
+static void underlay_json(const struct duet_dev *dev, json_t *json)
+{
+	char name[IF_NAMESIZE], tos[8];
+	json_t *link = json_null();
+
+	if (dev->link)
+		link = if_indextoname(dev->link, name) ? json_string(name) : json_integer(dev->link);
+	json_object_set_new(json, "link", link);
+	json_object_set_new(json, "fwmark", json_integer(dev->mark));
+	json_object_set_new(json, "tos", json_string(duet_tos_text(dev->tos, tos)));
+	json_object_set_new(json, "spread", dev->spread4 < 32 ? json_integer(dev->spread4) : json_null());
+}
+
+static void print_underlay(const struct duet_dev *dev)
+{
+	char name[IF_NAMESIZE], tos[8];
+
+	if (!dev->link && !dev->mark && dev->tos == DUET_TOS_INHERIT && dev->spread4 >= 32)
+		return;
+	printf("    tunnels");
+	if (dev->link && if_indextoname(dev->link, name))
+		printf(" link %s", name);
+	else if (dev->link)
+		printf(" link %u (deleted)", dev->link);
+	if (dev->mark)
+		printf(" fwmark 0x%x", dev->mark);
+	if (dev->tos != DUET_TOS_INHERIT)
+		printf(" tos %s", duet_tos_text(dev->tos, tos));
+	if (dev->spread4 < 32)
+		printf(" spread %u", dev->spread4);
+	putchar('\n');
+}
+
 static json_t *dev_json(const struct duet_dev *dev)
 {
 	json_t *ports = json_array(), *json;
@@ -49,6 +84,7 @@ static json_t *dev_json(const struct duet_dev *dev)
 	json_object_set_new(json, "local6", addr_is_none(&dev->local6) ? json_null() :
 			    json_string(addr_str(&dev->local6, text)));
 	json_object_set_new(json, "keepalive_ms", json_integer(dev->keepalive_ms));
+	underlay_json(dev, json);
 	json_object_set_new(json, "ports", ports);
 	json_object_set_new(json, "used", tables_json(&dev->used));
 	json_object_set_new(json, "limits", tables_json(&dev->limits));
@@ -85,6 +121,7 @@ static void print_dev(const struct duet_dev *dev)
 	if (dev->keepalive_ms)
 		printf(" keepalive %u ms", dev->keepalive_ms);
 	putchar('\n');
+	print_underlay(dev);
 	printf("    ports");
 	for (i = 0; i < dev->n_ports; i++)
 		printf(" %s", dev->ports[i].name);
@@ -233,6 +270,35 @@ static int local_set(const char *text, struct duet_dev *dev, unsigned int *what)
 	return EXIT_OK;
 }
 
+/* underlay_set - one of link, fwmark, tos and spread; EXIT_OK, or what went wrong */
+static int underlay_set(const char *key, const char *text, struct duet_dev *dev, unsigned int *what)
+{
+	bool none = !strcmp(text, "none");
+	unsigned long value = 0;
+
+	switch (key[0]) {
+	case 'l':
+		*what |= DUET_SET_LINK;
+		dev->link = none ? 0 : if_nametoindex(text);
+		return none || dev->link ? EXIT_OK : cli_usage("link: no network device %s here", text);
+	case 'f':
+		*what |= DUET_SET_MARK;
+		if (!none && !cli_uint("fwmark", text, UINT32_MAX, &value))
+			return EXIT_USAGE;
+		dev->mark = value;
+		return EXIT_OK;
+	case 't':
+		*what |= DUET_SET_TOS;
+		return duet_tos_parse(text, &dev->tos) ? cli_usage("tos is inherit, or a number up to 0xfc whose lowest two bits (ECN) are 0, not \"%s\"", text) : EXIT_OK;
+	default:
+		*what |= DUET_SET_SPREAD;
+		if (!none && (!cli_uint("spread", text, 32, &value) || value < DUET_SPREAD4_MIN))
+			return none ? EXIT_OK : cli_usage("spread is none, or a prefix length from %d to 32, not \"%s\"", DUET_SPREAD4_MIN, text);
+		dev->spread4 = none ? 32 : value;
+		return EXIT_OK;
+	}
+}
+
 /* key_set - FILE, "-", 32 hex digits, or "none"; file: only the first two */
 static int key_set(const char *text, bool second, bool file, struct duet_dev *dev, unsigned int *what)
 {
@@ -313,6 +379,10 @@ static int dev_set(struct cli *cli, int n, char **args)
 			what |= DUET_SET_KEEPALIVE;
 		} else if (!strcmp(key, "local")) {
 			ret = local_set(text, &dev, &what);
+			if (ret)
+				return ret;
+		} else if (!strcmp(key, "link") || !strcmp(key, "fwmark") || !strcmp(key, "tos") || !strcmp(key, "spread")) {
+			ret = underlay_set(key, text, &dev, &what);
 			if (ret)
 				return ret;
 		} else {
@@ -398,7 +468,7 @@ static int stats(struct cli *cli, int n, char **args)
 const struct command dev_commands[] = {
 	{ "dev", "show", dev_show, "[DEV [key|key1]]" },
 	{ "dev", "add", dev_add, "NAME [mode hmux|smux]" },
-	{ "dev", "set", dev_set, "DEV [mode hmux|smux] [key FILE|-|HEX32|none] [key1 FILE|-|HEX32|none] [local ADDR|none] [keepalive MS] [limits [vips N] [rules N] [members N] [tunnels N] [backends N]] [flows [max N] [rate N] [new S] [tcp S] [fin S] [other S]]" },
+	{ "dev", "set", dev_set, "DEV [mode hmux|smux] [key FILE|-|HEX32|none] [key1 FILE|-|HEX32|none] [local ADDR|none] [link DEV|none] [fwmark N|none] [tos inherit|N] [spread LEN|none] [keepalive MS] [limits [vips N] [rules N] [members N] [tunnels N] [backends N]] [flows [max N] [rate N] [new S] [tcp S] [fin S] [other S]]" },
 	{ "port", "add", port_add, "DEV PORT ..." },
 	{ "port", "del", port_del, "DEV PORT ..." },
 	{ "stats", NULL, stats, "DEV" },

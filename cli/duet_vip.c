@@ -27,8 +27,9 @@ static void print_vip(const struct vip *vip)
 			snprintf(port, sizeof(port), "%u", r->port);
 		else
 			strcpy(port, "any");
-		printf("  %s port %s fields %s buckets %u digest %016llx\n", proto_name(r->proto, proto), port,
-		       fields_name(r->fields), r->buckets, (unsigned long long)r->digest);
+		printf("  %s port %s fields %s buckets %u digest %016llx%s\n", proto_name(r->proto, proto), port,
+		       fields_name(r->fields), r->buckets, (unsigned long long)r->digest,
+		       r->shared ? " counters shared" : "");
 		for (k = 0; k < r->n_dips; k++) {
 			const struct vip_dip *d = &r->dips[k];
 

@@ -16,7 +16,11 @@
 #include <linux/netfilter_netdev.h>
 #endif
 #include <net/genetlink.h>
+#include <net/flow.h>
 #include <net/ip.h>
+#if DUET_HAVE_FLOWI4_DSCP
+#include <net/inet_dscp.h>
+#endif
 
 /* GSO got a header of its own */
 #if DUET_HAVE_NET_GSO_H
@@ -57,6 +61,15 @@ static inline bool duet_netdev_lltx(const struct net_device *dev)
 	return dev->lltx;
 #else
 	return dev->features & NETIF_F_LLTX;
+#endif
+}
+
+static inline void duet_flow4_set_tos(struct flowi4 *fl, u8 tos)
+{
+#if DUET_HAVE_FLOWI4_DSCP
+	fl->flowi4_dscp = inet_dsfield_to_dscp(tos);
+#else
+	fl->flowi4_tos = tos;
 #endif
 }
 

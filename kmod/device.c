@@ -18,11 +18,14 @@
 #include "vip.h"
 
 #include <linux/if_arp.h>
+#include <linux/inetdevice.h>
 #include <linux/ip.h>
 #include <linux/ipv6.h>
 #include <linux/module.h>
 #include <net/addrconf.h>
+#include <net/inet_ecn.h>
 #include <net/ip_tunnels.h>
+#include <net/l3mdev.h>
 #include <net/rtnetlink.h>
 
 static unsigned int duet_net_id __read_mostly;
@@ -64,6 +67,25 @@ void duet_keys_ready(struct duet_keys *keys)
 {
 	duet_key_init(&keys->level1, keys->bytes);
 	duet_key_level2(&keys->level2, &keys->level1);
+}
+
+void duet_set_underlay(struct duet_dev *dd, const struct duet_underlay *underlay)
+{
+	bool inherit = underlay->tos == DUET_TOS_INHERIT;
+
+	dd->underlay = *underlay;
+	WRITE_ONCE(dd->link, underlay->link);
+	WRITE_ONCE(dd->mark, underlay->mark);
+	WRITE_ONCE(dd->tos_keep, inherit ? 0xff : INET_ECN_MASK);
+	WRITE_ONCE(dd->tos_set, inherit ? 0 : underlay->tos);
+	WRITE_ONCE(dd->mask4, inet_make_mask(underlay->spread4));
+}
+
+int duet_link_vrf(const struct duet_dev *dd)
+{
+	u32 link = READ_ONCE(dd->link);
+
+	return link ? l3mdev_master_ifindex_by_index(dd->net, link) : 0;
 }
 
 static int duet_open(struct net_device *dev)
@@ -200,12 +222,21 @@ static void duet_detach(struct duet_net *dn, struct net *net)
 		duet_icmp_detach(net);
 }
 
+static const struct duet_underlay duet_underlay_default = {
+	.tos = DUET_TOS_INHERIT,
+	.spread4 = 32,
+};
+
 static const struct nla_policy duet_link_policy[IFLA_DUET_MAX + 1] = {
 	[IFLA_DUET_MODE]   = NLA_POLICY_MAX(NLA_U32, DUET_MODE_SMUX),
 	[IFLA_DUET_LOCAL4] = { .type = NLA_REJECT },
 	[IFLA_DUET_LOCAL6] = { .type = NLA_REJECT },
 	[IFLA_DUET_PORTS]  = { .type = NLA_REJECT },
 	[IFLA_DUET_VIPS]   = { .type = NLA_REJECT },
+	[IFLA_DUET_LINK]   = { .type = NLA_REJECT },
+	[IFLA_DUET_MARK]   = { .type = NLA_REJECT },
+	[IFLA_DUET_TOS]	   = { .type = NLA_REJECT },
+	[IFLA_DUET_SPREAD4] = { .type = NLA_REJECT },
 };
 
 static int duet_validate(struct nlattr *tb[], struct nlattr *data[],
@@ -228,7 +259,7 @@ static int duet_changelink(struct net_device *dev, struct nlattr *tb[],
 
 static size_t duet_link_size(const struct net_device *dev)
 {
-	return 3 * nla_total_size(sizeof(u32)) +
+	return 5 * nla_total_size(sizeof(u32)) + 2 * nla_total_size(sizeof(u8)) +
 	       nla_total_size(sizeof(struct in_addr)) +
 	       nla_total_size(sizeof(struct in6_addr));
 }
@@ -239,14 +270,21 @@ static size_t duet_link_size(const struct net_device *dev)
 static int duet_fill_link(struct sk_buff *skb, const struct net_device *dev)
 {
 	const struct duet_dev *dd = netdev_priv(dev);
-	__be32 local4 = READ_ONCE(dd->local4);
+	__be32 local4 = READ_ONCE(dd->local4), mask4 = READ_ONCE(dd->mask4);
+	u32 link = READ_ONCE(dd->link), mark = READ_ONCE(dd->mark);
+	u8 tos = READ_ONCE(dd->tos_keep) == 0xff ? DUET_TOS_INHERIT :
+						    READ_ONCE(dd->tos_set);
 	const struct in6_addr *local6;
 	int ret = 0;
 
 	if (nla_put_u32(skb, IFLA_DUET_MODE, READ_ONCE(dd->mode)) ||
 	    (local4 && nla_put_in_addr(skb, IFLA_DUET_LOCAL4, local4)) ||
 	    nla_put_u32(skb, IFLA_DUET_PORTS, READ_ONCE(dd->n_ports)) ||
-	    nla_put_u32(skb, IFLA_DUET_VIPS, READ_ONCE(dd->used.vips)))
+	    nla_put_u32(skb, IFLA_DUET_VIPS, READ_ONCE(dd->used.vips)) ||
+	    (link && nla_put_u32(skb, IFLA_DUET_LINK, link)) ||
+	    (mark && nla_put_u32(skb, IFLA_DUET_MARK, mark)) ||
+	    nla_put_u8(skb, IFLA_DUET_TOS, tos) ||
+	    nla_put_u8(skb, IFLA_DUET_SPREAD4, inet_mask_len(mask4)))
 		return -EMSGSIZE;
 	rcu_read_lock();
 	local6 = duet_local6(dd);
@@ -301,6 +339,8 @@ static int duet_newlink(struct net *src_net, struct net_device *dev,
 		   nla_get_u32(data[IFLA_DUET_MODE]) : DUET_MODE_HMUX;
 	dd->limits = *duet_dev_preset(dd->mode);
 	dd->flow_config = duet_flow_default;
+	dd->entropy = get_random_u32();
+	duet_set_underlay(dd, &duet_underlay_default);
 
 	ret = -ENOMEM;
 	dd->vips = kvcalloc(1 << DUET_VIP_HASH_BITS, sizeof(*dd->vips), GFP_KERNEL_ACCOUNT);

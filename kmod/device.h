@@ -57,6 +57,14 @@ struct duet_verdicts {
 	struct duet_stats v[__DUET_VERDICT_MAX];
 };
 
+/* How outer packets leave, as netlink has it. */
+struct duet_underlay {
+	u32 link;		/* ifindex, 0: any netdev */
+	u32 mark;
+	u8 tos;			/* DUET_TOS_INHERIT, or a DSCP in its upper six bits */
+	u8 spread4;		/* length of the prefix of local4 that sources are of */
+};
+
 /* A key of the deployment, and what follows from it. It is written only while no
  * VIP uses it and no packet can have a VIP that did.
  */
@@ -72,10 +80,13 @@ struct duet_dev {
 	struct duet_flows __rcu *flows;	/* smux mode, unless off */
 	struct duet_slots __rcu *slots;	/* smux mode */
 	struct net *net;		/* set once */
-	__be32 local4;
+	__be32 local4, mask4;		/* duet_is_local4(), duet_source4() */
 	bool running;			/* up: ports take packets */
 	bool has_local6;
+	u8 tos_keep, tos_set;		/* duet_outer_tos() */
 	struct in6_addr local6;		/* duet_local6() */
+	u32 link, mark;			/* of struct duet_underlay */
+	u32 entropy;			/* set once: what flows are spread by */
 	struct duet_keys keys[DUET_KEYS];	/* rules->key points into them */
 
 	/* configuration, under the lock */
@@ -93,6 +104,7 @@ struct duet_dev {
 	struct duet_tables limits;	/* 0: unbounded */
 	struct duet_tables used;
 	struct duet_flow_config flow_config;
+	struct duet_underlay underlay;
 	struct duet_keepalive keepalive;
 };
 
@@ -134,6 +146,33 @@ static inline bool duet_is_local6(const struct duet_dev *dd,
 
 	return local6 && ipv6_addr_equal(addr, local6);
 }
+
+/* duet_is_local4 - is it a source of our IPv4 outer headers */
+static inline bool duet_is_local4(const struct duet_dev *dd, __be32 addr)
+{
+	return !((addr ^ READ_ONCE(dd->local4)) & READ_ONCE(dd->mask4));
+}
+
+/* duet_source4 - the source of the outer header of a flow */
+static inline __be32 duet_source4(const struct duet_dev *dd, u32 entropy)
+{
+	__be32 mask = READ_ONCE(dd->mask4);
+
+	return (READ_ONCE(dd->local4) & mask) | ((__force __be32)entropy & ~mask);
+}
+
+/* duet_outer_tos - of a packet that has tos: a fixed DSCP, or its own; always its
+ * own ECN (RFC 6040, normal mode: the whole field is copied, CE too)
+ */
+static inline u8 duet_outer_tos(const struct duet_dev *dd, u8 tos)
+{
+	return (tos & READ_ONCE(dd->tos_keep)) | READ_ONCE(dd->tos_set);
+}
+
+/* duet_set_underlay - lock held; what is cached of routes must go then */
+void duet_set_underlay(struct duet_dev *dd, const struct duet_underlay *underlay);
+/* duet_link_vrf - the VRF that outer packets leave by, 0: none; RCU */
+int duet_link_vrf(const struct duet_dev *dd);
 
 /* duet_dev_changed - new generation after a change; lock held */
 static inline void duet_dev_changed(struct duet_dev *dd)

@@ -21,6 +21,7 @@
 #include "tunnel.h"
 #include "vip.h"
 
+#include <duet/address.h>
 #include <linux/inetdevice.h>
 #include <net/addrconf.h>
 #include <net/ip6_route.h>
@@ -149,6 +150,8 @@ static bool duet_guard_broadcast(struct duet_dev *dd, const struct in6_addr *add
 
 	if (duet_guard_subnet(dd->net, addr, 0, name))
 		return true;
+	if (dd->underlay.link && duet_guard_subnet(dd->net, addr, dd->underlay.link, name))
+		return true;
 	list_for_each_entry(port, &dd->ports, node) {
 		vrf = l3mdev_master_ifindex(port->dev);
 		if (!vrf || vrf == last)
@@ -163,7 +166,7 @@ static bool duet_guard_broadcast(struct duet_dev *dd, const struct in6_addr *add
 static bool duet_is_source(const struct duet_dev *dd, const struct in6_addr *addr)
 {
 	if (ipv6_addr_v4mapped(addr))
-		return dd->local4 == addr->s6_addr32[3];
+		return duet_is_local4(dd, addr->s6_addr32[3]);
 	return dd->has_local6 && ipv6_addr_equal(&dd->local6, addr);
 }
 
@@ -245,6 +248,64 @@ int duet_guard_local(struct duet_dev *dd, const struct in6_addr *addr,
 		return -EADDRINUSE;
 	}
 	return duet_guard_not_broadcast(dd, "local address", addr, extack);
+}
+
+/* duet_in_spread - is addr IPv4 and of the prefix */
+static bool duet_in_spread(const struct in6_addr *addr, __be32 prefix, __be32 mask)
+{
+	return ipv6_addr_v4mapped(addr) && !((addr->s6_addr32[3] ^ prefix) & mask);
+}
+
+/* duet_guard_spread_of - no VIP and no DIP of other is of the prefix */
+static int duet_guard_spread_of(struct duet_dev *other, __be32 addr,
+				unsigned int len, struct netlink_ext_ack *extack)
+{
+	__be32 mask = inet_make_mask(len);
+	struct duet_tunnel *tunnel;
+	struct duet_vip *vip;
+	unsigned int i;
+
+	for (i = 0; i < 1 << DUET_VIP_HASH_BITS; i++)
+		hlist_for_each_entry(vip, &other->vips[i], node)
+			if (duet_in_spread(&vip->addr, addr, mask)) {
+				DUET_EXTACK_FMT(extack, "sources %pI4/%u: %pI4 is a VIP of %s",
+						&addr, len, &vip->addr4, other->name);
+				return -EADDRINUSE;
+			}
+	for (i = 0; i < ARRAY_SIZE(other->tunnels); i++)
+		hlist_for_each_entry(tunnel, &other->tunnels[i], node)
+			if (duet_in_spread(&tunnel->addr, addr, mask)) {
+				DUET_EXTACK_FMT(extack, "sources %pI4/%u: %pI4 is a DIP of %s",
+						&addr, len, &tunnel->addr.s6_addr32[3],
+						other->name);
+				return -EADDRINUSE;
+			}
+	return 0;
+}
+
+int duet_guard_spread(struct duet_dev *dd, __be32 addr, unsigned int len,
+		      struct netlink_ext_ack *extack)
+{
+	__be32 mask = inet_make_mask(len);
+	struct in6_addr first, last;
+	struct duet_dev *other;
+	int ret;
+
+	list_for_each_entry(other, &duet_pernet(dd->net)->devices, node) {
+		ret = duet_guard_spread_of(other, addr, len, extack);
+		if (ret)
+			return ret;
+	}
+	ipv6_addr_set_v4mapped(addr & mask, &first);
+	ipv6_addr_set_v4mapped(addr | ~mask, &last);
+	if (duet_addr_class_text(duet_addr_class(first.s6_addr)) ||
+	    duet_addr_class_text(duet_addr_class(last.s6_addr))) {
+		DUET_EXTACK_FMT(extack, "sources %pI4/%u: not all of them are addresses of hosts",
+				&addr, len);
+		return -EINVAL;
+	}
+	ret = duet_guard_not_broadcast(dd, "source", &first, extack);
+	return ret ?: duet_guard_not_broadcast(dd, "source", &last, extack);
 }
 
 /* duet_guard_added - an address came to an interface: say so if it is a VIP */

@@ -22,6 +22,12 @@ int duet_guard_dip(struct duet_dev *dd, const struct in6_addr *addr,
 int duet_guard_local(struct duet_dev *dd, const struct in6_addr *addr,
 		     struct netlink_ext_ack *extack);
 
+/* duet_guard_spread - may all addresses of addr's prefix of len bits be sources of
+ * dd's tunnels
+ */
+int duet_guard_spread(struct duet_dev *dd, __be32 addr, unsigned int len,
+		      struct netlink_ext_ack *extack);
+
 int duet_guard_init(void);
 void duet_guard_exit(void);
 

@@ -9,6 +9,7 @@
  */
 #include "icmp.h"
 #include "compat.h"
+#include "port.h"
 
 #include <linux/icmp.h>
 #include <linux/icmpv6.h>
@@ -19,6 +20,7 @@
 #include <net/ip6_checksum.h>
 #include <net/ip.h>
 #include <net/ip6_route.h>
+#include <net/l3mdev.h>
 #include <net/route.h>
 
 /* How much one destination is answered. "Too big" is no part of the kernel's
@@ -116,17 +118,19 @@ static bool duet_icmp_allow(struct duet_dev *dd, const struct duet_tuple *t,
 	return true;
 }
 
-/* duet_icmp_route - to the client; with a reference, NULL: none. src, 16 bytes:
- * the address that the kernel would send from, network order.
+/* duet_icmp_route - to the client, who is in this VRF (0: in none); with a reference,
+ * NULL: none. src, 16 bytes: the address that the kernel would send from, network
+ * order.
  */
-static struct dst_entry *duet_icmp_route(struct duet_dev *dd,
+static struct dst_entry *duet_icmp_route(struct duet_dev *dd, int vrf,
 					 const struct duet_tuple *t, u8 *src)
 {
 	struct flowi4 fl4 = {
 		.flowi4_proto = IPPROTO_ICMP,
+		.flowi4_oif = vrf,
 		.daddr = cpu_to_be32(t->src[0]),
 	};
-	struct flowi6 fl6 = { .flowi6_proto = IPPROTO_ICMPV6 };
+	struct flowi6 fl6 = { .flowi6_proto = IPPROTO_ICMPV6, .flowi6_oif = vrf };
 	struct dst_entry *dst;
 	struct rtable *rt;
 
@@ -149,8 +153,8 @@ static struct dst_entry *duet_icmp_route(struct duet_dev *dd,
 	return NULL;
 }
 
-/* duet_icmp_send - about the packet that is at offset at of skb; hop: from the
- * mux, not from the VIP
+/* duet_icmp_send - about the packet that is at offset at of skb, 0: it came from the
+ * client as it is; hop: from the mux, not from the VIP
  */
 static void duet_icmp_send(struct duet_dev *dd, const struct sk_buff *skb,
 			   unsigned int at, const struct duet_tuple *t,
@@ -167,7 +171,8 @@ static void duet_icmp_send(struct duet_dev *dd, const struct sk_buff *skb,
 
 	if (!duet_may_answer(t, skb->data + at) || !duet_icmp_allow(dd, t, big))
 		return;
-	dst = duet_icmp_route(dd, t, src);
+	dst = duet_icmp_route(dd, at ? duet_client_vrf(dd) :
+				       l3mdev_master_ifindex_rcu(skb->dev), t, src);
 	if (!dst)
 		return;
 	msg = alloc_skb(LL_RESERVED_SPACE(dst->dev) + headers + quote, GFP_ATOMIC);
@@ -242,17 +247,42 @@ void duet_icmp_expired(struct duet_dev *dd, const struct sk_buff *skb,
 			       ICMPV6_EXC_HOPLIMIT, 0, true);
 }
 
+/* duet_icmp_learn4 - ipv4_update_pmtu() takes no mark, and finds no route for a source
+ * that is no address of this machine. So the tunnel's own route is told, and given
+ * what it was looked up by.
+ */
+static void duet_icmp_learn4(struct duet_dev *dd, struct duet_tunnel *tunnel,
+			     struct sk_buff *skb, u32 mtu)
+{
+	struct duet_route *route = duet_tunnel_route(dd, tunnel);
+	struct net_device *dev = skb->dev;
+	u32 mark = skb->mark;
+
+	if (!route)
+		return;
+	skb->mark = READ_ONCE(dd->mark);
+	skb->dev = route->dst->dev;
+	skb_reset_network_header(skb);
+	route->dst->ops->update_pmtu(route->dst, NULL, skb, mtu, false);
+	skb->dev = dev;
+	skb->mark = mark;
+}
+
 /* duet_icmp_learn - the path's MTU, so that the next packet is answered here */
-static void duet_icmp_learn(struct duet_dev *dd, struct sk_buff *skb,
+static void duet_icmp_learn(struct duet_dev *dd, struct duet_tunnel *tunnel,
+			    struct sk_buff *skb,
 			    const struct duet_outer_error *error, bool v6)
 {
+	unsigned int header = skb_network_offset(skb);
+
 	skb_pull(skb, error->quoted);
 	if (v6 && IS_ENABLED(CONFIG_IPV6))
-		ip6_update_pmtu(skb, dd->net, cpu_to_be32(error->mtu), 0, 0,
-				INVALID_UID);
+		ip6_update_pmtu(skb, dd->net, cpu_to_be32(error->mtu), READ_ONCE(dd->link),
+				READ_ONCE(dd->mark), INVALID_UID);
 	else if (!v6)
-		ipv4_update_pmtu(skb, dd->net, error->mtu, 0, IPPROTO_IPIP);
+		duet_icmp_learn4(dd, tunnel, skb, error->mtu);
 	skb_push(skb, error->quoted);
+	skb_set_network_header(skb, header);
 }
 
 /* duet_icmp_good - the mux is who the error is for, so it looks at the checksum */
@@ -303,7 +333,7 @@ bool duet_icmp_outer(struct duet_dev *dd, struct sk_buff *skb, bool v6)
 	if (error.mtu) {
 		u32 outer = v6 ? DUET_IP6_HEADER : DUET_IP4_HEADER;
 
-		duet_icmp_learn(dd, skb, &error, v6);
+		duet_icmp_learn(dd, tunnel, skb, &error, v6);
 		duet_tunnel_stale(tunnel);
 		duet_icmp_big_at(dd, skb, error.inner, &t, error.mtu - outer);
 	} else {

@@ -27,7 +27,7 @@ static inline bool duet_icmp_is_outer(const struct duet_dev *dd,
 	const u8 *ip = skb->data;
 
 	if (!v6)
-		return *(__be32 *)(ip + 16) == READ_ONCE(dd->local4) &&
+		return duet_is_local4(dd, *(__be32 *)(ip + 16)) &&
 		       ip[9] == DUET_PROTO_ICMP;
 	return ip[6] == DUET_PROTO_ICMPV6 &&
 	       duet_is_local6(dd, (const struct in6_addr *)(ip + 24));

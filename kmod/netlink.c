@@ -34,6 +34,10 @@ static const struct nla_policy duet_set_policy[DUET_A_MAX + 1] = {
 	[DUET_A_LIMITS] = NLA_POLICY_NESTED(duet_table_policy),
 	[DUET_A_FLOWS]	= NLA_POLICY_NESTED(duet_flows_policy),
 	[DUET_A_KEEPALIVE] = { .type = NLA_U32 },
+	[DUET_A_LINK]	= NLA_POLICY_MIN(NLA_S32, 0),
+	[DUET_A_MARK]	= { .type = NLA_U32 },
+	[DUET_A_TOS]	= { .type = NLA_U8 },
+	[DUET_A_SPREAD4] = NLA_POLICY_RANGE(NLA_U8, DUET_SPREAD4_MIN, 32),
 };
 
 static const struct nla_policy duet_port_policy[DUET_A_MAX + 1] = {

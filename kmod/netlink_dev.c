@@ -10,6 +10,7 @@
 #include "vip.h"
 
 #include <net/genetlink.h>
+#include <net/inet_ecn.h>
 #include <net/ipv6.h>
 
 int duet_dev_get(struct sk_buff *skb, struct genl_info *info)
@@ -76,6 +77,7 @@ struct duet_dev_config {
 	struct duet_tables limits;
 	struct duet_flow_config flows;
 	u32 keepalive;			/* ms */
+	struct duet_underlay underlay;
 };
 
 static int duet_parse_keys(struct duet_dev *dd, struct nlattr **attrs,
@@ -120,6 +122,54 @@ static int duet_parse_local(struct duet_dev *dd, const struct nlattr *attr,
 	return ret;
 }
 
+static int duet_parse_link(struct duet_dev *dd, const struct nlattr *attr,
+			   u32 *link, struct netlink_ext_ack *extack)
+{
+	const struct net_device *dev;
+	int ret = 0;
+
+	*link = nla_get_u32(attr);
+	if (!*link)
+		return 0;
+	rcu_read_lock();
+	dev = dev_get_by_index_rcu(dd->net, *link);
+	if (!dev) {
+		NL_SET_ERR_MSG_ATTR(extack, attr, "no netdev with the link's index here");
+		ret = -ENODEV;
+	} else if (dev->rtnl_link_ops == &duet_link_ops) {
+		NL_SET_ERR_MSG_ATTR(extack, attr, "a mux can't be the link of a mux");
+		ret = -EINVAL;
+	}
+	rcu_read_unlock();
+	return ret;
+}
+
+static int duet_parse_underlay(struct duet_dev *dd, struct nlattr **attrs,
+			       struct duet_underlay *u,
+			       struct netlink_ext_ack *extack)
+{
+	int ret;
+
+	if (attrs[DUET_A_LINK]) {
+		ret = duet_parse_link(dd, attrs[DUET_A_LINK], &u->link, extack);
+		if (ret)
+			return ret;
+	}
+	if (attrs[DUET_A_MARK])
+		u->mark = nla_get_u32(attrs[DUET_A_MARK]);
+	if (attrs[DUET_A_TOS]) {
+		u->tos = nla_get_u8(attrs[DUET_A_TOS]);
+		if (u->tos != DUET_TOS_INHERIT && u->tos & INET_ECN_MASK) {
+			NL_SET_ERR_MSG_ATTR(extack, attrs[DUET_A_TOS],
+					    "the lowest two bits of a TOS are ECN, which is the inner packet's: they must be 0");
+			return -EINVAL;
+		}
+	}
+	if (attrs[DUET_A_SPREAD4])
+		u->spread4 = nla_get_u8(attrs[DUET_A_SPREAD4]);
+	return 0;
+}
+
 static int duet_parse_locals(struct duet_dev *dd, struct nlattr **attrs,
 			     struct duet_dev_config *c,
 			     struct netlink_ext_ack *extack)
@@ -129,8 +179,16 @@ static int duet_parse_locals(struct duet_dev *dd, struct nlattr **attrs,
 
 	ipv6_addr_set_v4mapped(c->local4, &mapped);
 	ret = duet_parse_local(dd, attrs[DUET_A_LOCAL4], &mapped, extack);
+	if (ret)
+		return ret;
 	c->local4 = mapped.s6_addr32[3];
-	return ret ?: duet_parse_local(dd, attrs[DUET_A_LOCAL6], &c->local6, extack);
+	if (c->local4 && c->underlay.spread4 < 32 &&
+	    (c->local4 != dd->local4 || c->underlay.spread4 != dd->underlay.spread4)) {
+		ret = duet_guard_spread(dd, c->local4, c->underlay.spread4, extack);
+		if (ret)
+			return ret;
+	}
+	return duet_parse_local(dd, attrs[DUET_A_LOCAL6], &c->local6, extack);
 }
 
 static int duet_parse_dev(struct duet_dev *dd, struct nlattr **attrs,
@@ -146,6 +204,9 @@ static int duet_parse_dev(struct duet_dev *dd, struct nlattr **attrs,
 		return -EBUSY;
 	}
 	ret = duet_parse_keys(dd, attrs, c, extack);
+	if (ret)
+		return ret;
+	ret = duet_parse_underlay(dd, attrs, &c->underlay, extack);
 	if (ret)
 		return ret;
 	ret = duet_parse_locals(dd, attrs, c, extack);
@@ -231,6 +292,7 @@ again:
 	was.limits = dd->limits;
 	was.flows = dd->flow_config;
 	was.keepalive = dd->keepalive.ms;
+	was.underlay = dd->underlay;
 	memcpy(&c, &was, sizeof(c));
 
 	ret = duet_parse_dev(dd, info->attrs, &c, info->extack);
@@ -273,6 +335,10 @@ again:
 	duet_set_keys(dd, c.keys);
 	WRITE_ONCE(dd->local4, c.local4);
 	duet_set_local6(dd, &c.local6);
+	duet_set_underlay(dd, &c.underlay);
+	if (c.local4 != was.local4 || !ipv6_addr_equal(&c.local6, &was.local6) ||
+	    memcmp(&c.underlay, &was.underlay, sizeof(c.underlay)))
+		duet_tunnels_stale(dd);
 	duet_dev_changed(dd);
 	duet_nl_notify_dev(dd, false, true, info);
 out:

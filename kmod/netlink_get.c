@@ -131,6 +131,10 @@ int duet_put_dev(struct sk_buff *msg, struct duet_dev *dd)
 	    (dd->has_local6 &&
 	     nla_put_in6_addr(msg, DUET_A_LOCAL6, &dd->local6)) ||
 	    nla_put_u32(msg, DUET_A_KEEPALIVE, dd->keepalive.ms) ||
+	    nla_put_u32(msg, DUET_A_LINK, dd->underlay.link) ||
+	    nla_put_u32(msg, DUET_A_MARK, dd->underlay.mark) ||
+	    nla_put_u8(msg, DUET_A_TOS, dd->underlay.tos) ||
+	    nla_put_u8(msg, DUET_A_SPREAD4, dd->underlay.spread4) ||
 	    duet_put_tables(msg, DUET_A_LIMITS, &dd->limits) ||
 	    duet_put_tables(msg, DUET_A_USED, &dd->used) ||
 	    duet_put_ports(msg, dd) || duet_put_verdicts(msg, dd) ||

@@ -13,6 +13,7 @@
 #include "rx.h"
 
 #include <linux/if_vlan.h>
+#include <net/l3mdev.h>
 
 static __always_inline unsigned int duet_port_ip(struct duet_dev *dd,
 						 struct sk_buff *skb)
@@ -164,7 +165,7 @@ int duet_port_add(struct duet_net *dn, struct duet_dev *dd,
 	netdev_hold(dev, &port->tracker, GFP_KERNEL);
 	/* what hardware merged can't be sent on as the packets it was */
 	dev_disable_lro(dev);
-	list_add_tail(&port->node, &dd->ports);
+	list_add_tail_rcu(&port->node, &dd->ports);
 	WRITE_ONCE(dd->n_ports, dd->n_ports + 1);
 	duet_dev_changed(dd);
 	/* a warning: the port is there */
@@ -179,7 +180,7 @@ int duet_port_add(struct duet_net *dn, struct duet_dev *dd,
 
 static void duet_port_remove(struct duet_dev *dd, struct duet_port *port)
 {
-	list_del(&port->node);
+	list_del_rcu(&port->node);
 	WRITE_ONCE(dd->n_ports, dd->n_ports - 1);
 	nf_unregister_net_hook(dd->net, &port->ops);
 	netdev_put(port->dev, &port->tracker);
@@ -220,6 +221,21 @@ bool duet_port_gone(struct duet_dev *dd, const struct net_device *dev)
 		return false;
 	duet_port_remove(dd, port);
 	return true;
+}
+
+int duet_client_vrf(const struct duet_dev *dd)
+{
+	int under = duet_link_vrf(dd), vrf = under;
+	const struct duet_port *port;
+	bool any = false;
+
+	list_for_each_entry_rcu(port, &dd->ports, node) {
+		any = true;
+		vrf = l3mdev_master_ifindex_rcu(port->dev);
+		if (vrf != under)
+			return vrf;
+	}
+	return any ? vrf : l3mdev_master_ifindex_rcu(dd->dev);
 }
 
 int duet_port_joins(struct duet_net *dn, struct net_device *dev,

@@ -8,13 +8,19 @@
 #include "device.h"
 
 struct duet_port {
-	struct list_head node;		/* in duet_dev.ports */
+	struct list_head node;		/* in duet_dev.ports, RCU */
 	struct net_device *dev;		/* held */
 	char name[IFNAMSIZ];		/* dev's; duet_net->lock */
 	netdevice_tracker tracker;
 	struct nf_hook_ops ops;		/* read under RCU by who lists hooks */
 	struct rcu_head rcu;
 };
+
+/* duet_client_vrf - the VRF that clients are in, as far as the mux can know it
+ * without a packet of theirs: of its first port outside the VRF of the tunnels;
+ * without ports, of the mux itself. 0: none. RCU.
+ */
+int duet_client_vrf(const struct duet_dev *dd);
 
 /* duet_port_add, duet_port_del - rtnl and duet_net->lock held */
 int duet_port_add(struct duet_net *dn, struct duet_dev *dd,

@@ -26,6 +26,7 @@ DEV_NETNS_LOCAL|struct net_device *dev = NULL; dev->netns_local = true;
 DEV_MINIQ_EGRESS|(void)rcu_access_pointer(((struct net_device *)NULL)->miniq_egress);
 DEV_TCX_EGRESS|(void)rcu_access_pointer(((struct net_device *)NULL)->tcx_egress);
 DEV_NF_HOOKS_EGRESS|(void)rcu_access_pointer(((struct net_device *)NULL)->nf_hooks_egress);
+FLOWI4_DSCP|((struct flowi4 *)NULL)->flowi4_dscp = 0;
 DEV_HOLD|netdev_put((struct net_device *)NULL, (netdevice_tracker *)NULL);
 GROUP_FLAGS|struct genl_multicast_group group = { .flags = GENL_UNS_ADMIN_PERM }; (void)group;
 GENL_INFO_DUMP|(void)genl_info_dump((struct netlink_callback *)NULL)->attrs;

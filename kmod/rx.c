@@ -93,7 +93,7 @@ enum duet_verdict duet_choose(struct duet_dev *dd, struct duet_vip *vip,
 	if (t->family == 4 ? duet_martian4(t->src[0], t->dst[0]) :
 			     duet_martian6(t->src, t->dst))
 		verdict = DUET_VERDICT_DROP_MARTIAN;
-	else if (t->family == 4 ? src.s6_addr32[3] == READ_ONCE(dd->local4) :
+	else if (t->family == 4 ? duet_is_local4(dd, src.s6_addr32[3]) :
 				  duet_is_local6(dd, &src))
 		verdict = duet_own_verdict(t, DUET_WIRE);
 	if (verdict == DUET_VERDICT_ENCAP)
@@ -145,7 +145,7 @@ static __always_inline bool duet_take(struct duet_dev *dd, struct duet_vip *vip,
 		goto drop;
 	}
 	if (unlikely(v6 ? duet_is_local6(dd, (struct in6_addr *)(skb->data + 8)) :
-			  *(__be32 *)(skb->data + 12) == READ_ONCE(dd->local4))) {
+			  duet_is_local4(dd, *(__be32 *)(skb->data + 12)))) {
 		verdict = duet_own_verdict(&tuple, how);
 		if (verdict != DUET_VERDICT_ENCAP)
 			goto drop;
@@ -227,7 +227,7 @@ static unsigned int duet_tip_outer(struct duet_dev *dd, struct sk_buff *skb,
 	if (*proto != IPPROTO_IPIP && *proto != IPPROTO_IPV6)
 		return 0;
 	own = v6 ? duet_is_local6(dd, (struct in6_addr *)(skb->data + 8)) :
-		   cpu_to_be32(tuple.src[0]) == READ_ONCE(dd->local4);
+		   duet_is_local4(dd, cpu_to_be32(tuple.src[0]));
 	*verdict = DUET_VERDICT_DROP_LOOP;
 	if (own)
 		return 0;

@@ -39,7 +39,7 @@ duet_rx_port(struct duet_dev *dd, struct sk_buff *skb, bool v6)
 		own = ip[6] == IPPROTO_ICMPV6;
 	} else {
 		vip = duet_vip_lookup4(dd, ((const struct iphdr *)ip)->daddr);
-		own = ((const struct iphdr *)ip)->daddr == READ_ONCE(dd->local4);
+		own = duet_is_local4(dd, ((const struct iphdr *)ip)->daddr);
 	}
 	if (vip)
 		return duet_rx_vip(dd, vip, skb, v6);

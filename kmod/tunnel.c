@@ -3,6 +3,7 @@
  * The tunnelling table: DIP addresses and the routes to them.
  */
 #include "tunnel.h"
+#include "compat.h"
 #include "neigh.h"
 #include "percpu.h"
 
@@ -48,6 +49,19 @@ void duet_tunnel_stale(struct duet_tunnel *tunnel)
 
 	for_each_possible_cpu(cpu)
 		WRITE_ONCE(per_cpu_ptr(tunnel->route, cpu)->mtu, DUET_MTU_NONE);
+}
+
+void duet_tunnels_stale(struct duet_dev *dd)
+{
+	struct duet_tunnel *tunnel;
+	unsigned int i;
+
+	duet_assert_locked(dd);
+	/* a lookup that began before the change would write its route after this */
+	synchronize_net();
+	for (i = 0; i < ARRAY_SIZE(dd->tunnels); i++)
+		hlist_for_each_entry(tunnel, &dd->tunnels[i], node)
+			duet_tunnel_stale(tunnel);
 }
 
 struct duet_tunnel *duet_tunnel_get(struct duet_dev *dd, const u8 addr[16])
@@ -108,11 +122,15 @@ static struct dst_entry *duet_tunnel_lookup4(struct duet_dev *dd,
 {
 	struct flowi4 fl = {
 		.flowi4_proto = IPPROTO_IPIP,
+		.flowi4_oif = READ_ONCE(dd->link),
+		.flowi4_mark = READ_ONCE(dd->mark),
 		.daddr = tunnel->addr.s6_addr32[3],
 		.saddr = READ_ONCE(dd->local4),
 	};
-	struct rtable *rt = ip_route_output_key(dd->net, &fl);
+	struct rtable *rt;
 
+	duet_flow4_set_tos(&fl, READ_ONCE(dd->tos_set));
+	rt = ip_route_output_key(dd->net, &fl);
 	if (IS_ERR(rt))
 		return NULL;
 	if (rt->rt_flags & (RTCF_BROADCAST | RTCF_MULTICAST)) {
@@ -130,6 +148,9 @@ static struct dst_entry *duet_tunnel_lookup6(struct duet_dev *dd,
 {
 	struct flowi6 fl = {
 		.flowi6_proto = IPPROTO_IPV6,
+		.flowi6_oif = READ_ONCE(dd->link),
+		.flowi6_mark = READ_ONCE(dd->mark),
+		.flowlabel = ip6_make_flowinfo(READ_ONCE(dd->tos_set), 0),
 		.daddr = tunnel->addr,
 		.saddr = dd->local6,
 	};

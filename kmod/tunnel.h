@@ -77,6 +77,10 @@ struct duet_tunnel *duet_tunnel_peek(struct duet_dev *dd,
 				     const struct in6_addr *addr);
 /* duet_tunnel_stale - the next packet of each CPU looks up its route again; RCU */
 void duet_tunnel_stale(struct duet_tunnel *tunnel);
+/* duet_tunnels_stale - of all tunnels, after a change of what routes are looked up
+ * by; lock held
+ */
+void duet_tunnels_stale(struct duet_dev *dd);
 
 struct dst_entry *duet_tunnel_lookup(struct duet_dev *dd,
 				     struct duet_tunnel *tunnel,

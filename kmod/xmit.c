@@ -14,6 +14,7 @@
 #include "transmit.h"
 
 #include <linux/ip.h>
+#include <linux/jhash.h>
 #include <linux/ipv6.h>
 #include <linux/netfilter.h>
 #include <net/ip6_route.h>
@@ -62,10 +63,15 @@ static noinline bool duet_too_big(struct duet_dev *dd,
 /* duet_ready - offloads told of the outer header, and everything that was the
  * packet's on its way in gone
  */
-static __always_inline bool duet_ready(struct sk_buff *skb,
+static __always_inline bool duet_ready(const struct duet_dev *dd,
+				       struct sk_buff *skb,
 				       struct dst_entry *dst, int gso_type,
 				       u8 proto)
 {
+	u32 mark = READ_ONCE(dd->mark);
+
+	if (unlikely(mark))
+		skb->mark = mark;
 	if (unlikely(skb_is_gso(skb) || skb->ip_summed == CHECKSUM_PARTIAL)) {
 		if (iptunnel_handle_offloads(skb, gso_type))
 			return false;
@@ -97,6 +103,26 @@ static bool duet_short_way(const struct dst_entry *dst)
 	return !dst->lwtstate && !dst_xfrm(dst);
 }
 
+/* duet_entropy - of a flow: what paths to its DIP are chosen by. Not the hash that
+ * chooses the DIP: flows of one DIP have that in common, and nobody need see it.
+ */
+static u32 duet_entropy(const struct duet_dev *dd, const struct duet_tuple *t)
+{
+	u32 src = t->src[0], dst = t->dst[0];
+
+	if (t->family == 6) {
+		src ^= t->src[1] ^ t->src[2] ^ t->src[3];
+		dst ^= t->dst[1] ^ t->dst[2] ^ t->dst[3];
+	}
+	return jhash_3words(src, dst ^ t->proto, t->ports, dd->entropy);
+}
+
+/* duet_label - RFC 6438; 0 would say that there is none */
+static __be32 duet_label(u32 entropy)
+{
+	return htonl(entropy >> 12 ?: 1);
+}
+
 /* duet_output - the packet has its outer header; other: its neighbour is of the
  * other family
  */
@@ -110,17 +136,16 @@ static __always_inline void duet_output(struct neighbour *n, struct sk_buff *skb
 }
 
 /* duet_send4, duet_send6 - with an outer IPv4 or IPv6 header; n: the neighbour, NULL:
- * the long way; inner: protocol number of the inner one, tos: its DSCP and ECN (RFC
- * 6040, normal mode: the whole ECN field is copied, CE too)
+ * the long way; inner: protocol number of the inner one, tos: of the outer header
  */
 static __always_inline enum duet_verdict
 duet_send4(struct duet_dev *dd, struct duet_tunnel *tunnel,
 	   struct duet_route *route, struct neighbour *n, struct sk_buff *skb,
-	   u8 inner, u8 tos, bool df)
+	   const struct duet_tuple *t, u8 inner, u8 tos, bool df)
 {
 	struct iphdr *iph;
 
-	if (unlikely(!duet_ready(skb, route->dst, SKB_GSO_IPXIP4, inner)))
+	if (unlikely(!duet_ready(dd, skb, route->dst, SKB_GSO_IPXIP4, inner)))
 		return DUET_VERDICT_DROP_MEMORY;
 	memset(IPCB(skb), 0, sizeof(*IPCB(skb)));
 	iph = __skb_push(skb, sizeof(*iph));
@@ -133,6 +158,8 @@ duet_send4(struct duet_dev *dd, struct duet_tunnel *tunnel,
 	iph->ttl = DUET_OUTER_TTL;
 	iph->protocol = inner;
 	iph->saddr = READ_ONCE(dd->local4);
+	if (unlikely(~READ_ONCE(dd->mask4)))
+		iph->saddr = duet_source4(dd, duet_entropy(dd, t));
 	iph->daddr = tunnel->addr.s6_addr32[3];
 	iph->id = 0;
 	if (!df) {
@@ -156,16 +183,16 @@ duet_send4(struct duet_dev *dd, struct duet_tunnel *tunnel,
 static __always_inline enum duet_verdict
 duet_send6(struct duet_dev *dd, struct duet_tunnel *tunnel,
 	   struct duet_route *route, struct neighbour *n, struct sk_buff *skb,
-	   u8 inner, u8 tos)
+	   const struct duet_tuple *t, u8 inner, u8 tos)
 {
 	struct ipv6hdr *ip6;
 
-	if (unlikely(!duet_ready(skb, route->dst, SKB_GSO_IPXIP6, inner)))
+	if (unlikely(!duet_ready(dd, skb, route->dst, SKB_GSO_IPXIP6, inner)))
 		return DUET_VERDICT_DROP_MEMORY;
 	memset(IP6CB(skb), 0, sizeof(*IP6CB(skb)));
 	ip6 = __skb_push(skb, sizeof(*ip6));
 	skb_reset_network_header(skb);
-	ip6_flow_hdr(ip6, tos, 0);
+	ip6_flow_hdr(ip6, tos, duet_label(duet_entropy(dd, t)));
 	ip6->payload_len = htons(skb->len - sizeof(*ip6));
 	ip6->nexthdr = inner;
 	ip6->hop_limit = DUET_OUTER_TTL;
@@ -206,8 +233,10 @@ duet_xmit(struct duet_dev *dd, const struct duet_rules *rules,
 	}
 	verdict = DUET_VERDICT_DROP_NO_LOCAL;
 	if (unlikely(tunnel->v6 ? !duet_local6(dd) :
-				  !READ_ONCE(dd->local4)))
+				  !READ_ONCE(dd->local4))) {
+		duet_icmp_unreachable(dd, skb, t);
 		goto drop;
+	}
 	verdict = DUET_VERDICT_DROP_NO_ROUTE;
 	route = duet_tunnel_route(dd, tunnel);
 	if (unlikely(!route)) {
@@ -244,20 +273,20 @@ duet_xmit(struct duet_dev *dd, const struct duet_rules *rules,
 
 		if (likely(hop))
 			ip_decrease_ttl(iph);
-		tos = iph->tos;
+		tos = duet_outer_tos(dd, iph->tos);
 		df = iph->frag_off & htons(IP_DF);
 	} else {
 		struct ipv6hdr *ip6 = ipv6_hdr(skb);
 
 		ip6->hop_limit -= hop;
-		tos = ipv6_get_dsfield(ip6);
+		tos = duet_outer_tos(dd, ipv6_get_dsfield(ip6));
 	}
 	if (!IS_ENABLED(CONFIG_IPV6) || likely(!tunnel->v6))
-		verdict = duet_send4(dd, tunnel, route, n, skb,
+		verdict = duet_send4(dd, tunnel, route, n, skb, t,
 				     v4 ? IPPROTO_IPIP : IPPROTO_IPV6, tos,
 				     df && fits);
 	else
-		verdict = duet_send6(dd, tunnel, route, n, skb,
+		verdict = duet_send6(dd, tunnel, route, n, skb, t,
 				     v4 ? IPPROTO_IPIP : IPPROTO_IPV6, tos);
 	if (likely(verdict == DUET_VERDICT_ENCAP))
 		return verdict;

@@ -376,6 +376,30 @@ static void put_tables(struct nlmsghdr *nlh, const struct duet_tables *t)
 	mnl_attr_nest_end(nlh, nest);
 }
 
+int duet_tos_parse(const char *text, uint8_t *tos)
+{
+	unsigned long value;
+	char *end;
+
+	*tos = DUET_TOS_INHERIT;
+	if (!strcmp(text, "inherit"))
+		return 0;
+	errno = 0;
+	value = strtoul(text, &end, 0);
+	if (errno || *end || *text < '0' || *text > '9' || value > UINT8_MAX || value & 3)
+		return -EINVAL;
+	*tos = value;
+	return 0;
+}
+
+const char *duet_tos_text(uint8_t tos, char text[8])
+{
+	if (tos == DUET_TOS_INHERIT)
+		return "inherit";
+	snprintf(text, 8, "0x%02x", tos);
+	return text;
+}
+
 int duet_nl_dev_set(struct duet_nl *nl, const char *dev, unsigned int what, const struct duet_dev *values, struct err *e)
 {
 	struct nlmsghdr *nlh = nl_begin(nl, nl->out, DUET_CMD_DEV_SET, NLM_F_ACK);
@@ -400,6 +424,14 @@ int duet_nl_dev_set(struct duet_nl *nl, const char *dev, unsigned int what, cons
 		nl_put_flows(nlh, &values->flows);
 	if (what & DUET_SET_KEEPALIVE)
 		mnl_attr_put_u32(nlh, DUET_A_KEEPALIVE, values->keepalive_ms);
+	if (what & DUET_SET_LINK)
+		mnl_attr_put_u32(nlh, DUET_A_LINK, values->link);
+	if (what & DUET_SET_MARK)
+		mnl_attr_put_u32(nlh, DUET_A_MARK, values->mark);
+	if (what & DUET_SET_TOS)
+		mnl_attr_put_u8(nlh, DUET_A_TOS, values->tos);
+	if (what & DUET_SET_SPREAD)
+		mnl_attr_put_u8(nlh, DUET_A_SPREAD4, values->spread4);
 	return nl_call(nl, nlh, NULL, NULL, e);
 }
 

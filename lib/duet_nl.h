@@ -50,6 +50,9 @@ struct duet_dev {
 	struct stats verdicts[__DUET_VERDICT_MAX];
 	struct duet_flows flows;	/* smux mode */
 	uint32_t keepalive_ms;		/* 0: off */
+	uint32_t link, mark;		/* an ifindex; 0: none */
+	uint8_t tos;			/* DUET_TOS_INHERIT, or a DSCP in its upper six bits */
+	uint8_t spread4;		/* length of local4's prefix of sources, 32: it alone; 0: unknown to the module */
 };
 
 /* All return 0 or -errno with the kernel's extack sentence in *e.
@@ -68,9 +71,16 @@ int duet_nl_dev_dump(struct duet_nl *nl, struct duet_dev **devs, unsigned int *n
 #define DUET_SET_FLOWS	0x20	/* its settings */
 #define DUET_SET_KEEPALIVE 0x40
 #define DUET_SET_KEY1	0x80
+#define DUET_SET_LINK	0x100
+#define DUET_SET_MARK	0x200
+#define DUET_SET_TOS	0x400
+#define DUET_SET_SPREAD	0x800
 #define DUET_LIMIT_KEEP	UINT32_MAX	/* in limits and flows: leave this one as it is */
 /* duet_nl_dev_set - the members of *dev that `what` names */
 int duet_nl_dev_set(struct duet_nl *nl, const char *dev, unsigned int what, const struct duet_dev *values, struct err *e);
+/* duet_tos_parse, duet_tos_text - "inherit" or a number; 0 or -EINVAL */
+int duet_tos_parse(const char *text, uint8_t *tos);
+const char *duet_tos_text(uint8_t tos, char text[8]);
 /* duet_nl_dev_add - make a mux; it is down yet. duet_nl_link.c */
 int duet_nl_dev_add(const char *dev, enum duet_mode mode, struct err *e);
 int duet_nl_port(struct duet_nl *nl, const char *dev, const char *port, bool add, struct err *e);

@@ -235,6 +235,18 @@ int nl_parse_dev(const struct nlmsghdr *nlh, struct duet_dev *dev)
 		case DUET_A_KEEPALIVE:
 			dev->keepalive_ms = mnl_attr_get_u32(attr);
 			break;
+		case DUET_A_LINK:
+			dev->link = mnl_attr_get_u32(attr);
+			break;
+		case DUET_A_MARK:
+			dev->mark = mnl_attr_get_u32(attr);
+			break;
+		case DUET_A_TOS:
+			dev->tos = mnl_attr_get_u8(attr);
+			break;
+		case DUET_A_SPREAD4:
+			dev->spread4 = mnl_attr_get_u8(attr);
+			break;
 		}
 		if (ret) {
 			duet_dev_release(dev);
@@ -314,6 +326,9 @@ static int get_rule(const struct nlattr *nest, struct vip_rule *rule)
 			break;
 		case DUET_A_RULE_DIGEST:
 			rule->digest = mnl_attr_get_u64(attr);
+			break;
+		case DUET_A_RULE_SHARED:
+			rule->shared = true;
 			break;
 		case DUET_A_RULE_DIPS:
 			rule->dips = calloc(count(attr) ?: 1, sizeof(*rule->dips));

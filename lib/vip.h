@@ -32,6 +32,7 @@ struct vip_rule {
 	unsigned int n_dips;
 	uint32_t buckets;	/* as the kernel told, else 0 */
 	uint64_t digest;
+	bool shared;		/* the kernel counts its DIPs' packets with those of other rules */
 };
 
 struct vip_policy {

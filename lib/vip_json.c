@@ -343,6 +343,8 @@ static json_t *rule_to_json(const struct vip_rule *rule, bool with_state)
 	if (with_state) {
 		snprintf(text, sizeof(text), "%016llx", (unsigned long long)rule->digest);
 		json_object_set_new(json, "digest", json_string(text));
+		if (rule->shared)
+			json_object_set_new(json, "shared", json_true());
 		json_object_set_new(json, "buckets", json_integer(rule->buckets));
 	}
 	for (i = 0; i < rule->n_dips; i++)

@@ -37,6 +37,9 @@ struct config {
 	bool drift_report;		/* what others changed is told, not repaired */
 	unsigned int keepalive_ms;	/* UINT32_MAX: the mode's */
 	struct addr local, local6;	/* none: no IPv6 tunnels */
+	char *link, *tos_name;		/* a netdev, or NULL */
+	uint8_t tos;			/* of tos_name */
+	unsigned int fwmark, spread;
 	unsigned int max_vips, max_rules, max_members, max_tunnels;	/* 0: the mode's preset */
 	char *bird_socket, *bird_table[2], *bird_protocol[2];	/* IPv4, IPv6 */
 	unsigned int table, hold_ms;

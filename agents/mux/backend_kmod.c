@@ -5,6 +5,7 @@
  */
 #include "agent.h"
 
+#include <net/if.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -135,6 +136,18 @@ static unsigned int settings(const struct config *config, const struct duet_dev 
 		what |= DUET_SET_LOCAL4;
 	if (addr_cmp(&now->local6, &config->local6))
 		what |= DUET_SET_LOCAL6;
+	set->link = config->link ? if_nametoindex(config->link) : 0;
+	if (now->link != set->link)
+		what |= DUET_SET_LINK;
+	set->mark = config->fwmark;
+	if (now->mark != set->mark)
+		what |= DUET_SET_MARK;
+	set->tos = config->tos;
+	if (now->tos != set->tos)
+		what |= DUET_SET_TOS;
+	set->spread4 = config->spread;
+	if (now->spread4 != set->spread4)
+		what |= DUET_SET_SPREAD;
 	if (config->max_vips)
 		set->limits.vips = config->max_vips;
 	if (config->max_rules)
@@ -166,6 +179,11 @@ static int configure(struct kmod *k, struct rt *rt, struct err *e)
 		ret = duet_nl_dev_get(k->nl, k->dev, &now, e);
 		if (ret)
 			return ret;
+	}
+	/* without it, tunnels would go by another routing table */
+	if (k->config->link && !if_nametoindex(k->config->link)) {
+		ret = err_set(e, -ENODEV, "[device] link: no network device %s here, so the tunnels have no way", k->config->link);
+		goto out;
 	}
 	what = settings(k->config, &now, &set);
 	if (what && k->settled)

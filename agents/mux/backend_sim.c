@@ -11,6 +11,7 @@
  */
 #include "agent.h"
 
+#include <net/if.h>
 #include <duet/limits.h>
 #include <dirent.h>
 #include <errno.h>
@@ -246,6 +247,10 @@ static int sim_device(struct backend *b, struct duet_dev *dev, struct err *e)
 	dev->generation = s->generation;
 	limits_of(s->config, &dev->limits);
 	dev->local6 = s->config->local6;
+	dev->link = s->config->link ? if_nametoindex(s->config->link) : 0;
+	dev->mark = s->config->fwmark;
+	dev->tos = s->config->tos;
+	dev->spread4 = s->config->spread;
 	dev->used = s->used;
 	return 0;
 }

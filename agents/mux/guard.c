@@ -88,11 +88,17 @@ static void refresh(struct agent *a)
 	a->retry = true;	/* what was refused may be free now */
 }
 
-static const struct taken *find(const struct agent *a, const struct addr *addr)
+/* find - is addr taken, and by what */
+static bool find(const struct agent *a, const struct addr *addr, struct taken *out)
 {
-	const struct taken key = { .addr = *addr };
+	const struct prefix sources = { .addr = a->config.local, .len = a->config.spread };
+	const struct taken *t;
 
-	return a->n_taken ? bsearch(&key, a->taken, a->n_taken, sizeof(key), taken_cmp) : NULL;
+	*out = (struct taken){ .addr = *addr, .what = "a source of the tunnels ([device] spread)" };
+	t = a->n_taken ? bsearch(out, a->taken, a->n_taken, sizeof(*out), taken_cmp) : NULL;
+	if (t)
+		*out = *t;
+	return t || (a->config.spread < 32 && prefix_holds(&sources, addr));
 }
 
 static void sentence(const char *kind, const struct taken *t, char *text, size_t size)
@@ -110,24 +116,24 @@ void guard_changed(struct agent *a, const struct prefix *p, unsigned int table)
 
 bool guard_refuses(struct agent *a, const struct vip *vip, char *why, size_t size)
 {
-	const struct taken *t;
 	unsigned int r, d;
+	struct taken t;
 
 	refresh(a);
-	t = find(a, &vip->addr);
-	if (t)
-		sentence("VIP", t, why, size);
-	for (r = 0; !t && r < vip->n_rules; r++) {
-		for (d = 0; !t && d < vip->rules[r].n_dips; d++) {
-			t = find(a, &vip->rules[r].dips[d].addr);
+	if (find(a, &vip->addr, &t)) {
+		sentence("VIP", &t, why, size);
+		return true;
+	}
+	for (r = 0; r < vip->n_rules; r++) {
+		for (d = 0; d < vip->rules[r].n_dips; d++) {
 			/* a server may run on the mux itself */
-			if (t && !strcmp(t->what, "an address of this machine"))
-				t = NULL;
-			if (t)
-				sentence("DIP", t, why, size);
+			if (!find(a, &vip->rules[r].dips[d].addr, &t) || !strcmp(t.what, "an address of this machine"))
+				continue;
+			sentence("DIP", &t, why, size);
+			return true;
 		}
 	}
-	return t;
+	return false;
 }
 
 int guard_aggregate(struct agent *a, const struct prefix *p, struct err *e)

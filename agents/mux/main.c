@@ -30,6 +30,10 @@ static const struct conf_key keys[] = {
 	KEY("device", "local", CONF_ADDR, local, .required = true),
 	KEY("agent", "user", CONF_STR, user),
 	KEY("device", "local6", CONF_ADDR, local6),
+	KEY("device", "link", CONF_STR, link),
+	KEY("device", "fwmark", CONF_UINT, fwmark, .max = UINT32_MAX),
+	KEY("device", "tos", CONF_STR, tos_name, .fallback = "inherit"),
+	KEY("device", "spread", CONF_UINT, spread, .min = DUET_SPREAD4_MIN, .max = 32, .fallback = "32"),
 	KEY("device", "drift", CONF_STR, drift_name, .fallback = "repair"),
 	KEY("device", "keepalive_ms", CONF_UINT, keepalive_ms, .fallback = "0xffffffff"),
 	KEY("device", "ports", CONF_STR, ports, .fallback = ""),
@@ -112,6 +116,14 @@ int config_read(const char *file, struct config *config, struct err *e)
 	}
 	if (!addr_is_none(&config->local6) && addr_is_v4(&config->local6)) {
 		err_set(e, ret, "%s: [device] local6 is an IPv6 address", file);
+		goto err_free;
+	}
+	if (duet_tos_parse(config->tos_name, &config->tos)) {
+		err_set(e, ret, "%s: [device] tos is inherit, or a number up to 0xfc whose lowest two bits (ECN) are 0, not \"%s\"", file, config->tos_name);
+		goto err_free;
+	}
+	if (config->link && (!is_word(config->link) || strlen(config->link) >= IF_NAMESIZE)) {
+		err_set(e, ret, "%s: [device] link \"%s\" can't be the name of a netdev", file, config->link);
 		goto err_free;
 	}
 	config->drift_report = !strcmp(config->drift_name, "report");

@@ -5,6 +5,7 @@
  */
 #include "agent.h"
 
+#include <net/if.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -50,7 +51,7 @@ static json_t *tables_json(const struct duet_tables *t)
 static json_t *device_json(const struct duet_dev *dev)
 {
 	json_t *ports = json_array(), *counters = json_object(), *json;
-	char text[ADDR_STRLEN], print[KEY_FINGERPRINT];
+	char text[ADDR_STRLEN], print[KEY_FINGERPRINT], name[IF_NAMESIZE], tos[8];
 	unsigned int i;
 
 	for (i = 0; i < dev->n_ports; i++)
@@ -65,6 +66,12 @@ static json_t *device_json(const struct duet_dev *dev)
 		json_object_set_new(json, "key1-fingerprint", json_string(key_fingerprint(&dev->keys[1], print)));
 	if (!addr_is_none(&dev->local6))
 		json_object_set_new(json, "local6", json_string(addr_str(&dev->local6, text)));
+	if (dev->link)
+		json_object_set_new(json, "link", if_indextoname(dev->link, name) ? json_string(name) : json_integer(dev->link));
+	if (dev->mark)
+		json_object_set_new(json, "fwmark", json_integer(dev->mark));
+	json_object_set_new(json, "tos", json_string(duet_tos_text(dev->tos, tos)));
+	json_object_set_new(json, "spread", json_integer(dev->spread4));
 	json_object_set_new(json, "ports", ports);
 	json_object_set_new(json, "limits", tables_json(&dev->limits));
 	json_object_set_new(json, "used", tables_json(&dev->used));

@@ -72,6 +72,7 @@
 #define DUET_HTTP_BODIES_MAX	(160u << 20)	/* all bodies being read; the controller: more */
 
 /* of the agent's keepalive, if it is on, milliseconds */
+#define DUET_SPREAD4_MIN	16	/* shortest prefix of outer sources */
 #define DUET_KEEPALIVE_MIN	100
 #define DUET_KEEPALIVE_MAX	600000
 

@@ -608,7 +608,10 @@ def configuration():
     directory = folder()
     for text, because in (("[agent]\nname=x\n", "listen"), ("[agent]\nname=x\nlisten=1.2.3.4:99999\n", "listen"),
                           ("[agent]\nname=x\nlisten=127.0.0.1:1\ninsecure=yes\n[device]\nname=h\nmode=xmux\nlocal=10.0.0.1\n", "xmux"),
-                          ("[agent]\nname=x\nlisten=127.0.0.1:1\ninsecure=yes\n[device]\nname=h\nmode=hmux\nlocal=10.0.0.1\ncolour=red\n", "colour")):
+                          ("[agent]\nname=x\nlisten=127.0.0.1:1\ninsecure=yes\n[device]\nname=h\nmode=hmux\nlocal=10.0.0.1\ncolour=red\n", "colour"),
+                          *((f"[agent]\nname=x\nlisten=127.0.0.1:1\ninsecure=yes\n[device]\nname=h\nmode=hmux\nlocal=10.0.0.1\n{line}\n", why)
+                            for line, why in (("tos=0x29", "ECN"), ("tos=x", "tos"), ("spread=15", "spread"), ("spread=33", "spread"),
+                                              ("fwmark=x", "fwmark"), ("link=a/b", "link")))):
         path = f"{directory}/a.conf"
         with open(path, "w", encoding="ascii") as f:
             f.write(text)
@@ -618,6 +621,17 @@ def configuration():
             check(because in str(failure), f"{failure} has no {because!r}")
         else:
             raise Failed(f"accepted: {text!r}")
+
+
+@test
+def underlay():
+    """what is configured of the tunnels is in the status; a VIP or DIP of the prefix of their sources is refused"""
+    lab = Lab(bird=False, fwmark="0x29", tos="0x28", spread=28, link="swp1")
+    device = lab.status()["device"]
+    equal([device[k] for k in ("link", "fwmark", "tos", "spread")], ["swp1", 0x29, "0x28", 28], "device")
+    for vip, dips, why in (("10.254.0.9", ["10.1.1.1"], "VIP 10.254.0.9"), (VIPS[0], ["10.254.0.0"], "DIP 10.254.0.0")):
+        said = json.dumps(lab.put({"vip": vip, "rules": [{"dips": [{"address": d} for d in dips]}]})["refused"])
+        check(why in said and "a source of the tunnels" in said, said)
 
 
 @test

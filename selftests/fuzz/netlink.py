@@ -11,8 +11,9 @@ number: the same seed makes the same requests.
 usage: scripts/vm --insmod -- selftests/fuzz/netlink.py [--seconds N] [--seed S]
 """
 import argparse
+import contextlib
 import ctypes
-from errno import ENOSPC, EOPNOTSUPP
+from errno import ENOSPC, EOPNOTSUPP, EPERM
 import os
 import random
 import socket
@@ -44,11 +45,22 @@ class Answer:
         return next((e for e in self.errors if e), 0)
 
 
+@contextlib.contextmanager
+def nobody():
+    """As an ordinary user: the kernel asks who opened the socket, and who sends."""
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
 class Netlink:
-    def __init__(self):
+    def __init__(self, forced=True):
         self.s = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_GENERIC)
         self.s.setsockopt(SOL_NETLINK, NETLINK_EXT_ACK, 1)
-        self.s.setsockopt(socket.SOL_SOCKET, 33, 16 << 20)	# SO_RCVBUFFORCE
+        if forced:
+            self.s.setsockopt(socket.SOL_SOCKET, 33, 16 << 20)	# SO_RCVBUFFORCE
         self.s.bind((0, 0))
 
     def send(self, message):
@@ -91,6 +103,8 @@ class Module:
         lines = [f"link add {d} type duet" for d in DEVICES] + [f"link add {p} type dummy" for p in PORTS]
         self.ip("\n".join(lines + [f"link set {d} up" for d in DEVICES]))
         self.request, self.look, self.events = Netlink(), Netlink(), Netlink()
+        with nobody():
+            self.ordinary = Netlink(forced=False)
         reply = nest(self.look.send(message(GENL_ID_CTRL, 3, attr(2, b"duet\0"), version=2)).replies[0][4:])
         self.family = struct.unpack("H", reply[1])[0]
         group = nest(attrs(reply[7])[0][1])
@@ -142,13 +156,13 @@ class Module:
 class Fuzzer:
     CHECKS = ("every refusal has its sentence", "a refusal changes nothing, and only a full table is told of",
               "a change bumps the generation and is told", "the same again is no change",
-              "devices answer, and end up empty")
+              "devices answer, and end up empty", "an ordinary user gets EPERM, and nothing else")
 
     def __init__(self, seed):
         self.seed, self.spec = seed, Spec()
         self.module = Module(self.spec)
         self.failures = {check: [] for check in self.CHECKS}
-        self.counts = {"accepted": 0, "refused": 0, "full": 0, "unanswered": 0, "changes": 0}
+        self.counts = {"accepted": 0, "refused": 0, "full": 0, "unanswered": 0, "changes": 0, "ordinary": 0}
         self.number = 0
 
     def fail(self, check, what, request):
@@ -179,6 +193,8 @@ class Fuzzer:
         if not whole and rng.random() < 0.3:
             request = self.damage_header(rng, request)
             changes.append("header")
+        if whole and rng.random() < 0.1:
+            self.ordinary(request, f"command {command}")
         self.judge(request, f"command {command}, {'as specified' if good else ', '.join(changes)}", whole, good)
 
     def tame(self):
@@ -203,6 +219,15 @@ class Fuzzer:
     def damage_header(rng, request):
         size = rng.choice((0, 4, 15, 16, 17, 19, len(request) - 1, len(request) + 1, 1 << 31))
         return struct.pack("I", size) + request[4:]
+
+    def ordinary(self, request, what):
+        before = self.before
+        with nobody():
+            answer = self.module.ordinary.send(request)
+        self.before = self.module.state()
+        self.counts["ordinary"] += 1
+        if answer.errors != [EPERM] or answer.replies or self.before != before or self.module.told():
+            self.fail(self.CHECKS[5], f"{what}: errors {answer.errors}, {len(answer.replies)} replies", request)
 
     def judge(self, request, what, whole, good):
         before = self.before

@@ -85,6 +85,12 @@ class Requests:
             return ipaddress.ip_address(rng.choice(("10.2.0.1", "10.2.0.2", "0.0.0.0"))).packed
         if name == "local6":
             return ipaddress.ip_address(rng.choice(("2001:db8:2::1", "::"))).packed
+        if (where, name) == ("duet", "link"):
+            return struct.pack("I", rng.choice((0, 0, self.index["lo"], self.index[self.ports[0]], self.index[self.devices[0]], 9999)))
+        if (where, name) == ("duet", "tos"):
+            return bytes([rng.choice((0, 1, 1, 0x28, 0xb8, 3))])
+        if (where, name) == ("duet", "spread4"):
+            return bytes([rng.choice((16, 24, 28, 32, 32))])
         if name == "addr":
             return rng.choice(VIPS if where == "vip" else DIPS)
         if where == "flow" and name in ("src", "dst"):

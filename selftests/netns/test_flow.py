@@ -3,9 +3,11 @@
 """The flow table of an smux: what keeps a flow on its DIP, and what ends that."""
 import os
 import sys
+import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from lib import CLIENT, LOCAL, VIP, Net, check, dip, duet, duet_json, equal, inside, ip4, main, refused, tcp, test, udp, until, verdicts
+from lib import CLIENT, LOCAL, PATIENCE, VIP, Net, check, dip, duet, duet_json, equal, inside, ip4, main, refused, tcp, test, udp, until
+from lib import verdicts
 
 FIRST = [dip(n) for n in range(1, 5)]
 SYN, RST, ACK, FIN = 0x02, 0x04, 0x10, 0x11
@@ -202,6 +204,26 @@ def crowded():
     before = establish(net, 12)
     net.vip(FIRST + [dip(n) for n in range(5, 9)])
     equal(net.choices(packets(12, ACK)), before, "the flows that go on")
+
+
+@test
+def long_flood():
+    """kept flows that go on stay in a bucket that is full, under a flood of invented flows that lasts longer than kept ones are spared"""
+    net = smux(max=8, tcp=20 * PATIENCE)	# spared for a quarter of tcp
+    before = establish(net, 4)
+    every, regulars = iter(range(0, 1 << 30, 64)), invented(1 << 15, 32, ACK)
+    end, rounds = time.monotonic() + 7 * PATIENCE, 0
+    while time.monotonic() < end:
+        first = next(every)
+        for packet in regulars + invented(first % (1 << 15), 64, ACK):
+            net.send(packet)
+        equal(net.choices(packets(4, ACK)), before, "the flows that go on")
+        rounds += 1
+    kept = states()
+    equal(kept.get("kept"), 4, f"flows that go on are kept, after {rounds} rounds: {kept}")
+    check(flows()["full"] > rounds and sum(kept.values()) == 8, f"the bucket wasn't full: {kept}, {flows()}")
+    net.vip(FIRST + [dip(n) for n in range(5, 9)])
+    equal(net.choices(packets(4, ACK)), before, "the flows after DIPs were added")
 
 
 @test

@@ -143,6 +143,10 @@ def one_set_many_vips():
         rule = nest(attrs(nest(nest(reply)[C["DUET_A_VIP"]])[C["DUET_A_VIP_RULES"]])[0][1])
         return C["DUET_A_RULE_SHARED"] in rule
     equal((shared(1), shared(2399)), (False, True), "counters of the first VIP and of the last are shared")
+    for n, want in ((1, False), (2399, True)):
+        vip = socket.inet_ntoa(struct.pack("!I", 0xc6120000 + n))
+        equal(duet_json("vip", "show", "mux0", vip)[0]["rules"][0].get("shared", False), want, f"{vip}: shared, as duet -j shows it")
+        equal("counters shared" in duet("vip", "show", "mux0", vip)[1], want, f"{vip}: shared, as duet shows it")
     duet("vip", "del", "mux0", "all")
     equal(duet_json("dev", "show", "mux0")[0]["backends"]["used"], 0, "backends when there is no VIP")
 

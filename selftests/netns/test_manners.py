@@ -92,15 +92,15 @@ class Way:
         source = socket.inet_ntoa(frame[26:30]) if self.family == 4 else socket.inet_ntop(socket.AF_INET6, frame[22:38])
         return struct.unpack("!I", frame[at + 4:at + 8])[0], source
 
-    def too_big(self, mtu):
+    def too_big(self, mtu, local=LOCAL):
         """A router behind the mux says so, about a packet in the tunnel; what the client hears of it."""
         inner = self.packet(1400)[:self.outer + 8]
         drain(self.net.c)
         before = verdicts()["outer-error"]
         if self.family == 4:
-            quoted = ip4(LOCAL, self.dip, 4, inner, length=1420)
+            quoted = ip4(local, self.dip, 4, inner, length=1420)
             body = struct.pack("!BBHHH", 3, 4, 0, 0, mtu) + quoted
-            packet = ip4("10.2.0.2", LOCAL, 1, body[:2] + struct.pack("!H", csum(body)) + body[4:])
+            packet = ip4("10.2.0.2", local, 1, body[:2] + struct.pack("!H", csum(body)) + body[4:])
         else:
             quoted = struct.pack("!IHBB", 0x60000000, 1400, 41, 63) + socket.inet_pton(socket.AF_INET6, LOCAL6) \
                 + socket.inet_pton(socket.AF_INET6, DIP6) + inner

@@ -32,11 +32,14 @@
  *	request: device (dump: none)
  *	reply:	 IFINDEX, IFNAME, MODE, KEY, KEY1, LOCAL4, LOCAL6 (if set),
  *		 GENERATION, LIMITS, USED, PORTS, STATS, KEEPALIVE, FLOWS
- *		 (smux mode)
+ *		 (smux mode), LINK, MARK, TOS, SPREAD4
  *
  * DUET_CMD_DEV_SET	do
  *	request: device and any of MODE, KEY, KEY1, LOCAL4, LOCAL6, LIMITS, FLOWS,
- *		 KEEPALIVE (members left out stay as they are).
+ *		 KEEPALIVE, LINK, MARK, TOS, SPREAD4 (members left out stay as
+ *		 they are).
+ *	LINK that is deleted stays set: the DIPs have no route then. All addresses
+ *	of SPREAD4's prefix are the mux's own like LOCAL4, and refused like it.
  *	MODE can be changed only while the device has no VIP, KEY and KEY1 only
  *	while no VIP uses them (DUET_A_VIP_KEY). All muxes and hosts of a
  *	deployment choose alike only under equal keys; zeros: not set. LIMITS
@@ -147,10 +150,16 @@ enum duet_link_attr {
 	IFLA_DUET_LOCAL6,	/* 16 bytes (reply, if set) */
 	IFLA_DUET_PORTS,	/* u32, how many (reply) */
 	IFLA_DUET_VIPS,		/* u32, how many (reply) */
+	IFLA_DUET_LINK,		/* as DUET_A_LINK (reply, if set) */
+	IFLA_DUET_MARK,		/* as DUET_A_MARK (reply, if set) */
+	IFLA_DUET_TOS,		/* as DUET_A_TOS (reply) */
+	IFLA_DUET_SPREAD4,	/* as DUET_A_SPREAD4 (reply) */
 
 	__IFLA_DUET_MAX,
 	IFLA_DUET_MAX = __IFLA_DUET_MAX - 1
 };
+
+#define DUET_TOS_INHERIT	1	/* the inner packet's, as ip(8) has it */
 
 enum duet_vip_kind {
 	DUET_KIND_VIP,
@@ -249,6 +258,19 @@ enum duet_attr {
 	DUET_A_TABLE,		/* u32, enum duet_table_attr */
 	DUET_A_KEEPALIVE,	/* u32, ms; 0: off */
 	DUET_A_KEY1,		/* 16 bytes, key 1 */
+	DUET_A_LINK,		/* u32, ifindex that routes to DIPs are looked up by: a
+				 * VRF, or a netdev that outer packets leave by; 0: none
+				 */
+	DUET_A_MARK,		/* u32, fwmark of lookups and of outer packets; 0: none,
+				 * and outer packets keep the one of the inner packet
+				 */
+	DUET_A_TOS,		/* u8, DSCP of outer headers in its upper six bits, the
+				 * others 0; or DUET_TOS_INHERIT. ECN is always copied
+				 */
+	DUET_A_SPREAD4,		/* u8, 16 to 32: outer IPv4 sources are all of the
+				 * addresses of LOCAL4's prefix of this length, one for
+				 * each flow; 32: LOCAL4 alone
+				 */
 
 	__DUET_A_MAX,
 	DUET_A_MAX = __DUET_A_MAX - 1
