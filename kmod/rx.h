@@ -19,7 +19,7 @@
 /* duet_rx_vip - for a VIP, its IP header in one piece */
 unsigned int duet_rx_vip(struct duet_dev *dd, struct duet_vip *vip,
 			 struct sk_buff *skb, bool v6);
-/* duet_rx_other - for our own address, or its header isn't in one piece */
+/* duet_rx_other - ICMP, which may be for us, or its header isn't in one piece */
 unsigned int duet_rx_other(struct duet_dev *dd, struct sk_buff *skb, bool v6);
 
 /* duet_rx_port - any. Inline and without a stack frame, because packets that
@@ -30,20 +30,20 @@ duet_rx_port(struct duet_dev *dd, struct sk_buff *skb, bool v6)
 {
 	const u8 *ip = skb->data;
 	struct duet_vip *vip;
-	bool own;
+	bool icmp;
 
 	if (unlikely(skb_headlen(skb) < (v6 ? DUET_IP6_HEADER : DUET_IP4_HEADER)))
 		return duet_rx_other(dd, skb, v6);
 	if (v6) {
 		vip = duet_vip_lookup6(dd, &((const struct ipv6hdr *)ip)->daddr);
-		own = ip[6] == IPPROTO_ICMPV6;
+		icmp = ip[6] == IPPROTO_ICMPV6;
 	} else {
 		vip = duet_vip_lookup4(dd, ((const struct iphdr *)ip)->daddr);
-		own = duet_is_local4(dd, ((const struct iphdr *)ip)->daddr);
+		icmp = ip[9] == IPPROTO_ICMP;
 	}
 	if (vip)
 		return duet_rx_vip(dd, vip, skb, v6);
-	if (unlikely(own))
+	if (unlikely(icmp))
 		return duet_rx_other(dd, skb, v6);
 	duet_count(dd, DUET_VERDICT_PASS, skb->len);
 	return NF_ACCEPT;

@@ -76,10 +76,16 @@ def info_data():
     duet("port", "add", "mux1", "d0m")
     told = {C["IFLA_DUET_MODE"]: struct.pack("I", 1), C["IFLA_DUET_LOCAL4"]: socket.inet_aton("192.0.2.1"),
             C["IFLA_DUET_LOCAL6"]: socket.inet_pton(socket.AF_INET6, "2001:db8::1"), C["IFLA_DUET_PORTS"]: struct.pack("I", 1),
-            C["IFLA_DUET_VIPS"]: struct.pack("I", 1)}
+            C["IFLA_DUET_VIPS"]: struct.pack("I", 1), C["IFLA_DUET_TOS"]: bytes([1]), C["IFLA_DUET_SPREAD4"]: b"\x20"}
     equal(route.data("mux1"), told, "IFLA_INFO_DATA of mux1")
+    duet("dev", "set", "mux1", "link", "c0m", "fwmark", "0x29", "tos", "0x28", "spread", "30")
+    index = json.loads(run("ip", "-n", "m", "-j", "link", "show", "c0m")[1])[0]["ifindex"]
+    told |= {C["IFLA_DUET_LINK"]: struct.pack("I", index), C["IFLA_DUET_MARK"]: struct.pack("I", 0x29), C["IFLA_DUET_TOS"]: b"\x28",
+             C["IFLA_DUET_SPREAD4"]: b"\x1e"}
+    equal(route.data("mux1"), told, "IFLA_INFO_DATA of mux1 with all settings")
     zero = struct.pack("I", 0)
-    equal(route.data("mux3"), {C["IFLA_DUET_MODE"]: zero, C["IFLA_DUET_PORTS"]: zero, C["IFLA_DUET_VIPS"]: zero}, "IFLA_INFO_DATA of mux3")
+    equal(route.data("mux3"), {C["IFLA_DUET_MODE"]: zero, C["IFLA_DUET_PORTS"]: zero, C["IFLA_DUET_VIPS"]: zero, C["IFLA_DUET_TOS"]: b"\1",
+                               C["IFLA_DUET_SPREAD4"]: b"\x20"}, "IFLA_INFO_DATA of mux3")
     equal(json.loads(run("ip", "-n", "m", "-d", "-j", "link", "show", "mux1")[1])[0]["linkinfo"]["info_kind"], "duet", "what ip says")
     for data, more, error, words in (([number("IFLA_DUET_MODE", 7)], (), errno.ERANGE, ""),
                                      ([attr("IFLA_DUET_LOCAL4", b"\x0a\0\0\1")], (), errno.EINVAL, ""),
