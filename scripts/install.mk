@@ -19,6 +19,8 @@ put_man     = install -d $(d_share)/man/man$(1) && install -m 644 $(addprefix ma
 put_unit    = install -d $(d_unit) && sed 's,/usr/sbin/,$(PREFIX)/sbin/,; s,/etc/duet,$(SYSCONFDIR)/duet,' $(1) >$(d_unit)/$(notdir $(1))
 # a configuration that is there is its owner's
 put_conf    = install -d $(d_etc) && { [ -e $(d_etc)/$(notdir $(1)) ] || install -m 644 $(1) $(d_etc); }
+# the user that faces the network
+put_user    = install -D -m 644 scripts/duet.sysusers $(DESTDIR)/usr/lib/sysusers.d/$(1).conf
 
 PARTS := tools mux host controller sim bird setup
 install: $(addprefix install-,$(PARTS))
@@ -38,14 +40,14 @@ install-host: programs
 	$(Q)$(call put_man,8,duet-host-agent.8)
 	$(Q)$(call put_unit,agents/host/duet-host-agent.service)
 	$(Q)$(call put_conf,agents/host/host-agent.conf)
+	$(Q)$(call put_user,duet-host)
 install-controller: programs
 	$(Q)$(call put_program,$(d_sbin),duet-controller)
 	$(Q)$(call put_man,8,duet-controller.8)
 	$(Q)$(call put_unit,controller/duet-controller.service)
 	$(Q)$(call put_conf,controller/controller.conf)
 	$(Q)$(call put_conf,controller/topology.dot)
-	$(Q)install -d $(DESTDIR)/usr/lib/sysusers.d
-	$(Q)install -m 644 controller/duet-controller.sysusers $(DESTDIR)/usr/lib/sysusers.d/duet-controller.conf
+	$(Q)$(call put_user,duet-controller)
 install-sim: programs
 	$(Q)$(call put_program,$(d_bin),duet-sim)
 	$(Q)$(call put_man,1,duet-sim.1)

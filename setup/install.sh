@@ -12,6 +12,9 @@ for unit in $units; do
 	systemctl cat "$unit.service" >/dev/null 2>&1 || { echo "install.sh: there is no unit $unit here: install its package first" >&2; exit 1; }
 done
 getent passwd "$owner" >/dev/null || { echo "install.sh: there is no user $owner here: install duet-controller first" >&2; exit 1; }
+# of all daemons that don't run as root
+group=root
+getent group duet >/dev/null && group=duet
 
 changed=
 for file in $(find etc -type f | LC_ALL=C sort); do
@@ -22,7 +25,9 @@ for file in $(find etc -type f | LC_ALL=C sort); do
 	fi
 	mkdir -p "/$(dirname "$file")"
 	case $file in
-	*/key.pem | */hash.key | */part.secret) install -m 600 -o "$owner" "$file" "/$file.new" ;;
+	# a daemon that gave up being root reads its key again when it is renewed
+	*/key.pem) install -m 640 -o root -g "$group" "$file" "/$file.new" ;;
+	*/hash.key | */part.secret) install -m 600 -o "$owner" "$file" "/$file.new" ;;
 	*) install -m 644 "$file" "/$file.new" ;;
 	esac
 	mv "/$file.new" "/$file"
