@@ -114,7 +114,7 @@ void usage_state(struct usage *u)
 static void on_flow(const struct flow *f, void *ctx)
 {
 	struct usage *u = ctx;
-	struct used_range *r;
+	struct used_range *r = NULL;
 	struct remote *more;
 	unsigned int i, at;
 
@@ -123,7 +123,7 @@ static void on_flow(const struct flow *f, void *ctx)
 		if (f->port >= r->def->first && f->port <= r->def->last && !addr_cmp(&f->local, &r->def->vip))
 			break;
 	}
-	if (i == u->n_ranges)
+	if (i == u->n_ranges || !r)
 		return;
 	at = f->port - r->def->first;
 	if (r->ports && !(r->ports[at / 8] & 1 << at % 8)) {
