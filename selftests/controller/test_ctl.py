@@ -245,7 +245,7 @@ def completion(tap, lab, ctl):
                        ("duetctl vip show ", [f"203.0.113.{n}" for n in range(1, 9)]), ("duetctl mux show smux2", ["smux2"]),
                        ("duetctl host show srv3", ["srv3"]), ("duetctl whatif switch agg4", ["agg4"]),
                        ("duetctl whatif switch tor1 vip ", [f"203.0.113.{n}" for n in range(1, 9)]),
-                       ("duetctl token add bob ", ["admin", "agent", "operate", "read"]), ("duetctl --tls-c", ["--tls-ca", "--tls-cert"]),
+                       ("duetctl token add bob ", ["admin", "agent", "operate", "read"]), ("duetctl --tls-c", ["--tls-ca", "--tls-cert", "--tls-crl"]),
                        ("duetctl -j drain smux smux1", ["smux1"]), ("duetctl settings max-", ["max-moves="])):
         tap.ok(complete(ctl, line) == want, f"completion of \"{line}\"", complete(ctl, line))
     away = Ctl(tap, f"http://127.0.0.1:{free_ports(1)[0]}")
