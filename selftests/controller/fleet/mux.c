@@ -16,6 +16,7 @@ static int configure(struct config *c, bool smux, const char *name, const char *
 	c->mode_name = smux ? "smux" : "hmux";
 	c->device = "mux0";
 	c->backend_name = "sim";
+	c->spread = 32;
 	c->ports = "";
 	c->table = DUET_ROUTE_TABLE;
 	c->hold_ms = HOLD_MS;
