@@ -155,7 +155,7 @@ static int https_check(const struct controller *ctl, const char *file, struct er
 	if (c->etcd.ca || c->etcd.cert || c->etcd.key || c->etcd.crl) {
 		struct tls_set *set;
 
-		if (tls_set_load(&c->etcd, "etcd_", &set, &why))
+		if (tls_set_load(&c->etcd, "etcd_", NULL, &set, &why))
 			return err_set(e, -EINVAL, "%s: [controller] %s", file, why.text);
 		tls_set_unref(set);
 	}

@@ -30,7 +30,7 @@ int http_conf_check(const struct http_conf *conf, struct err *e)
 			       "listen on TCP needs tls-cert, tls-key and tls-ca (or insecure = yes: whoever reaches the port may change everything)");
 	if (!n)
 		return 0;
-	ret = tls_set_load(t, "tls-", &set, e);
+	ret = tls_set_load(t, "tls-", NULL, &set, e);
 	if (!ret)
 		tls_set_unref(set);
 	return ret;

@@ -67,7 +67,7 @@ int tls_reload(struct tls *t)
 
 	look(t, &t->loaded);
 	t->last = t->loaded;
-	ret = tls_set_load(t->src.conf, t->src.prefix, &set, &e);
+	ret = tls_set_load(t->src.conf, t->src.prefix, t->now, &set, &e);
 	if (ret) {
 		if (strcmp(t->trouble, e.text))
 			log_err("certificates are not loaded again, the ones before stay in use: %s", e.text);
@@ -112,7 +112,7 @@ int tls_open(const struct tls_conf *conf, const char *prefix, struct tls **out, 
 	t->src = (struct tls_source){ conf, prefix };
 	look(t, &t->loaded);
 	t->last = t->loaded;
-	ret = tls_set_load(conf, prefix, &t->now, e);
+	ret = tls_set_load(conf, prefix, NULL, &t->now, e);
 	if (ret)
 		free(t);
 	else

@@ -26,8 +26,10 @@ struct tls_set;
 /* tls_set_load - reads and checks the files; prefix: of the keys in the configuration, for sentences ("tls-", "etcd_").
  * 0 and a reference to the set, or -errno: a file is not readable or holds nothing of its kind, the key is not the
  * certificate's, a revocation list was not signed by a CA of the file. What is expired is loaded all the same.
+ * before: a set or NULL. Its key serves where the file may not be read any more, because the daemon gave up being root:
+ * a revocation list must count at once all the same.
  */
-int tls_set_load(const struct tls_conf *conf, const char *prefix, struct tls_set **set, struct err *e);
+int tls_set_load(const struct tls_conf *conf, const char *prefix, const struct tls_set *before, struct tls_set **set, struct err *e);
 struct tls_set *tls_set_ref(struct tls_set *set);
 void tls_set_unref(struct tls_set *set);	/* NULL is fine */
 

@@ -200,7 +200,20 @@ static int files_named(const struct tls_source *src, struct err *e)
 	return c->ca ? 0 : err_set(e, -EINVAL, "%sca is missing: whom to trust", src->prefix);
 }
 
-int tls_set_load(const struct tls_conf *conf, const char *prefix, struct tls_set **out, struct err *e)
+/* held_key - the key as it was read before */
+static int held_key(const struct tls_set *before, gnutls_datum_t *out)
+{
+	off_t size = before->fd[KEY] >= 0 ? lseek(before->fd[KEY], 0, SEEK_END) : -1;
+
+	out->data = size > 0 ? malloc(size + 1) : NULL;
+	if (!out->data || pread(before->fd[KEY], out->data, size, 0) != size)
+		return -EACCES;
+	out->data[size] = '\0';
+	out->size = size;
+	return 0;
+}
+
+int tls_set_load(const struct tls_conf *conf, const char *prefix, const struct tls_set *before, struct tls_set **out, struct err *e)
 {
 	const char *const files[FILES] = { conf->cert, conf->key, conf->ca, conf->crl };
 	static const char *const names[FILES] = { "cert", "key", "ca", "crl" };
@@ -208,12 +221,17 @@ int tls_set_load(const struct tls_conf *conf, const char *prefix, struct tls_set
 	static unsigned int generation;
 	gnutls_datum_t pem[FILES] = {};
 	struct tls_set *set = NULL;
+	struct err locked = {};
 	char key[32];
 	int ret = files_named(&src, e), i;
 
 	for (i = 0; !ret && i < FILES; i++) {
 		snprintf(key, sizeof(key), "%s%s", prefix, names[i]);
 		ret = files[i] ? read_pem(key, files[i], &pem[i], e) : 0;
+		if (ret == -EACCES && i == KEY && before && !held_key(before, &pem[i])) {
+			locked = *e;
+			ret = 0;
+		}
 	}
 	if (ret)
 		goto out;
@@ -226,6 +244,9 @@ int tls_set_load(const struct tls_conf *conf, const char *prefix, struct tls_set
 	ret = add_trust(set, &src, pem, e);
 	if (!ret && conf->cert)
 		ret = add_pair(set, &src, pem, e);
+	/* a certificate of another key: what is wrong is that the new key can't be read */
+	if (ret && locked.text[0])
+		*e = locked;
 	for (i = 0; !ret && i < CRL; i++)
 		if (files[i] && memory_file(set, i, &pem[i], generation))
 			ret = err_set(e, -EIO, "TLS: no file in memory: %s", strerror(errno));
