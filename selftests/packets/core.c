@@ -137,8 +137,10 @@ static enum duet_verdict send_to(const struct core *c, const struct core_vip *vi
 		expired(r, p, len, t);
 		return DUET_VERDICT_DROP_TTL;
 	}
-	if (none(local))
+	if (none(local)) {
+		unreachable(r, p, len, t);
 		return DUET_VERDICT_DROP_NO_LOCAL;
+	}
 	if (!reachable(r->chosen)) {
 		unreachable(r, p, len, t);
 		return DUET_VERDICT_DROP_NO_ROUTE;
