@@ -86,6 +86,7 @@ dist:
 	$(Q)cd $(O)/dist && sha256sum duet-$(VERSION).tar.xz >SHA256SUMS
 	@echo $(O)/dist/duet-$(VERSION).tar.xz
 deb:
+	$(Q)scripts/deps --package
 	$(Q)scripts/deb
 
 .PHONY: install uninstall dist deb install-dkms install-module $(addprefix install-,$(PARTS))
