@@ -119,8 +119,7 @@ int config_read(const char *file, struct conf *conf, struct err *e)
 	return 0;
 
 err_free:
-	auth_free(&conf->auth);
-	conf_free(conf_keys, CONF_KEYS, conf);
+	config_free(conf);
 	return ret;
 }
 

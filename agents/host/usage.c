@@ -114,16 +114,13 @@ void usage_state(struct usage *u)
 static void on_flow(const struct flow *f, void *ctx)
 {
 	struct usage *u = ctx;
-	struct used_range *r = NULL;
+	struct used_range *r = u->ranges, *end = r + u->n_ranges;
 	struct remote *more;
-	unsigned int i, at;
+	unsigned int at;
 
-	for (i = 0; i < u->n_ranges; i++) {
-		r = &u->ranges[i];
-		if (f->port >= r->def->first && f->port <= r->def->last && !addr_cmp(&f->local, &r->def->vip))
-			break;
-	}
-	if (i == u->n_ranges || !r)
+	while (r < end && (f->port < r->def->first || f->port > r->def->last || addr_cmp(&f->local, &r->def->vip)))
+		r++;
+	if (r == end)
 		return;
 	at = f->port - r->def->first;
 	if (r->ports && !(r->ports[at / 8] & 1 << at % 8)) {

@@ -63,12 +63,7 @@ static bool needs_local6(const struct vip *vip)
 /* allowed - does p lie in what this node's configuration allows it to serve and announce? */
 static bool allowed(const struct agent *a, const struct prefix *p)
 {
-	unsigned int i;
-
-	for (i = 0; i < a->config.n_allowed; i++)
-		if (p->len >= a->config.allowed[i].len && prefix_holds(&a->config.allowed[i], &p->addr))
-			return true;
-	return !a->config.n_allowed;
+	return prefixes_allow(a->config.allowed, a->config.n_allowed, p);
 }
 
 /* wanted_parse - a VIP; keys: those of the state that it is part of */

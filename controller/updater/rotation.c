@@ -6,7 +6,7 @@
  *
  *   spreading   a new key in the free slot goes to all muxes and hosts; over when
  *               each confirmed it, for a VIP's muxes and hosts must choose alike
- *   changing    VIPs change to it, key-moves at a time, each by a move of its own
+ *   changing    VIPs change to it, key-moves at a time, each by a dedicated move
  *               through the SMuxes, which keep connections on their DIPs (step.c)
  *   removing    no VIP chooses by the old key: it is erased here, then on all muxes
  *               and hosts; over when none has it

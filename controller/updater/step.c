@@ -231,7 +231,7 @@ static bool met(struct move *mv)
 	if (mv->kind != MOVE_REKEY && (!mv->def || smux))
 		return true;
 	if (!mv->met_ms) {
-		/* one that rests there has been learned since it came; every connection of it would get another DIP */
+		/* a VIP that is resident there was learned since it came; every connection of it would get another DIP */
 		mv->met_ms = smux ? mv->vip->smux_ms : now;
 		mv->rehash = mv->kind == MOVE_REKEY || vip_other_tables(mv->vip, mv->def);
 	}

@@ -119,8 +119,7 @@ def main():
         os.environ["DUET_MOUNTED"] = "1"
         os.execvp("unshare", ["unshare", "-m", "--propagation", "private", "sh", "-c",
                               'mount -t bpf none /sys/fs/bpf; mount -t cgroup2 none /sys/fs/cgroup; exec "$@"', "sh", sys.executable, __file__])
-    base.TESTS[:] = TESTS
-    return base.main()
+    return base.main(TESTS)
 
 
 if __name__ == "__main__":

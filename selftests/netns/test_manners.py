@@ -271,14 +271,18 @@ def learned_mtu():
         duet("vip", "del", "mux0", "all")
 
 
-@test
-def next_hop():
-    """rules and routes that come and go: the mux sends where the kernel would, IPv6 rules within two seconds"""
-    net = both()
+def second_link():
+    """Another netdev of the mux, x0, with a router of each family behind it; a socket that sees what goes there"""
     batch("m", "link add x0 type veth peer name x1 netns d\naddr add 10.9.0.1/24 dev x0\naddr add 2001:db8:9::1/64 dev x0 nodad\nlink set x0 up\n"
           "neigh add 10.9.0.2 lladdr 02:00:00:00:00:09 dev x0\nneigh add 2001:db8:9::2 lladdr 02:00:00:00:00:09 dev x0\n")
     batch("d", "link set x1 up\n")
-    other = packet_socket("d", "x1", ETH_P_ALL)
+    return packet_socket("d", "x1", ETH_P_ALL)
+
+
+@test
+def next_hop():
+    """rules and routes that come and go: the mux sends where the kernel would, IPv6 rules within two seconds"""
+    net, other = both(), second_link()
     for family, via, kind in ((4, "10.9.0.2", b"\x08\x00"), (6, "2001:db8:9::2", b"\x86\xdd")):
         way = Way(net, family)
         option = [] if family == 4 else ["-6"]

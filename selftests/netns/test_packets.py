@@ -218,8 +218,8 @@ def compare(case, got):
     sent = [packet for port, packet in got if port == "dip"]
     if case.verdict == "encap":
         wrong += labels(sent)
-    if case.verdict == "encap" and len(sent) > 1 and not same_datagram(sent):
-        wrong.append("outer fragments are not of one datagram")
+        if len(sent) > 1 and not same_datagram(sent):
+            wrong.append("outer fragments are not of one datagram")
     return wrong
 
 

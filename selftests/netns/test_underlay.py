@@ -9,10 +9,10 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from lib import *  # noqa: E402,F403 pylint: disable=wildcard-import,unused-wildcard-import
-from lib import CLIENT, ETH_P_ALL, LOCAL, VIP, Net, batch, check, dip, drain, duet, duet_json, equal, ip4, main, packet_socket, receive
+from lib import CLIENT, LOCAL, VIP, Net, batch, check, dip, drain, duet, duet_json, equal, ip4, main, receive
 from lib import refused, run, test, udp, until, verdicts
 from hosts import LOCAL6  # noqa: E402
-from test_manners import CLIENT6, DIP6, ROUTER6, Way, both  # noqa: E402
+from test_manners import CLIENT6, DIP6, ROUTER6, Way, both, second_link  # noqa: E402
 
 del TESTS[:]	# those of test_manners
 
@@ -115,11 +115,7 @@ def no_local():
 @test
 def fwmark():
     """a mark chooses the routing table of the tunnels, packets carry it, and what routers say is learned there"""
-    net = both()
-    batch("m", "link add x0 type veth peer name x1 netns d\naddr add 10.9.0.1/24 dev x0\naddr add 2001:db8:9::1/64 dev x0 nodad\nlink set x0 up\n"
-          "neigh add 10.9.0.2 lladdr 02:00:00:00:00:09 dev x0\nneigh add 2001:db8:9::2 lladdr 02:00:00:00:00:09 dev x0\n")
-    batch("d", "link set x1 up\n")
-    other = packet_socket("d", "x1", ETH_P_ALL)
+    net, other = both(), second_link()
     run("nft", "add table netdev t; add chain netdev t c { type filter hook egress device x0 priority 0; }; "
         "add rule netdev t c meta mark 0x29 counter", inside="m")
     for family, via, option in ((4, "10.9.0.2", []), (6, "2001:db8:9::2", ["-6"])):
