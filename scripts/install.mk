@@ -58,7 +58,7 @@ install-bird:
 install-setup:
 	$(Q)install -d $(d_bin) && install -m 755 setup/duet-setup $(d_bin)
 	$(Q)install -d $(d_share)/duet/setup/duet_setup && install -m 644 setup/duet_setup/*.py $(d_share)/duet/setup/duet_setup
-	$(Q)install -m 644 setup/install.sh setup/example.yaml $(d_share)/duet/setup && echo $(VERSION) >$(d_share)/duet/setup/version
+	$(Q)install -m 755 setup/install.sh $(d_share)/duet/setup && install -m 644 setup/example.yaml $(d_share)/duet/setup && echo $(VERSION) >$(d_share)/duet/setup/version
 	$(Q)$(call put_man,8,duet-setup.8)
 # the module's source, as DKMS takes it; and the module itself, for the running kernel
 install-dkms:
