@@ -103,8 +103,9 @@ def steps(tap, place):
     for name in lab.host:
         lab.report(name, dips=lab.dips(name, "up"))
     attack(tap, lab)
-    kinds = [e["kind"] for e in lab.get("/v1/events?limit=1000")["events"]]
-    tap.ok("mux-quarantined" in kinds and "mux-released" in kinds, "events tell of both", kinds)
+    # an event can be read once it is stored, which is a moment after what it tells of
+    kinds = lambda: {e["kind"] for e in lab.get("/v1/events?limit=1000")["events"]}
+    tap.ok(until(lambda: kinds() >= {"mux-quarantined", "mux-released"}, 10), "events tell of both", kinds())
 
 
 if __name__ == "__main__":
