@@ -35,7 +35,7 @@ CTL_COMMAND(show_status)
 	if (!json_array_size(o))
 		puts("all is well");
 	json_array_foreach(o, i, item)
-		printf("fault: %s\n", json_string_value(item));
+		printf("%s: %s\n", text_of(item, "severity"), text_of(item, "sentence"));
 	json_decref(s);
 	return CTL_OK;
 }

@@ -58,8 +58,8 @@ int daemon_reload(sd_event *loop, const char *file, int (*reload)(void *ctx, str
  * in *from and *from_auth then, to be freed with them.
  */
 int daemon_adopt(struct http_conf *http, struct http_conf *from, struct auth *auth, struct auth *from_auth, struct tls *tls, struct err *e);
-/* daemon_each_trouble - a sentence for each fault of reloading and of certificates */
-void daemon_each_trouble(const struct tls *tls, void (*each)(const char *sentence, void *ctx), void *ctx);
+/* daemon_each_trouble - a sentence for each fault of reloading (what: NULL) and of certificates */
+void daemon_each_trouble(const struct tls *tls, trouble_each *each, void *ctx);
 /* daemon_warn - logs what is insecure */
 void daemon_warn(const struct http_conf *http);
 /* daemon_status, daemon_metrics - "tls" and "warnings" of a status; families duet_tls_expires_seconds, duet_http_insecure */

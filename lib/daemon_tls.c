@@ -75,13 +75,13 @@ int daemon_adopt(struct http_conf *http, struct http_conf *from, struct auth *au
 	return 0;
 }
 
-void daemon_each_trouble(const struct tls *tls, void (*each)(const char *sentence, void *ctx), void *ctx)
+void daemon_each_trouble(const struct tls *tls, trouble_each *each, void *ctx)
 {
 	char text[600];
 
 	if (reloading.trouble[0]) {
 		snprintf(text, sizeof(text), "not reloaded, the configuration before stays in use: %s", reloading.trouble);
-		each(text, ctx);
+		each(FAULT_CONFIG_NOT_LOADED, NULL, text, ctx);
 	}
 	tls_each_trouble(tls, each, ctx);
 }
@@ -140,7 +140,7 @@ void daemon_metrics(const struct http_conf *http, const struct tls *tls, struct 
 	metrics_add(m, http->insecure && http->listen.port, NULL);
 }
 
-static void print_trouble(const char *sentence, void *ctx)
+static void print_trouble(enum fault_code code, const char *what, const char *sentence, void *ctx)
 {
 	printf("  warning: %s\n", sentence);
 }
@@ -160,7 +160,7 @@ int daemon_checked(const char *file, const struct http_conf *http, const struct 
 	printf("%s: %s\n", file, expired ? "can be read, but something in it has expired" : "ok");
 	tls_each_trouble(tls, print_trouble, NULL);
 	if (insecure(http, text, sizeof(text)))
-		print_trouble(text, NULL);
+		printf("  warning: %s\n", text);
 	auth_print(auth, http);
 	tls_close(tls);
 	return expired;

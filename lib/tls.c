@@ -160,20 +160,26 @@ static bool expiry_text(const struct tls_source *src, enum tls_what what, const 
 	return true;
 }
 
-void tls_each_trouble(const struct tls *t, void (*each)(const char *sentence, void *ctx), void *ctx)
+void tls_each_trouble(const struct tls *t, trouble_each *each, void *ctx)
 {
 	enum tls_what what;
-	char text[600];
+	char text[600], key[64];
 
 	if (!t)
 		return;
 	if (t->trouble[0]) {
 		snprintf(text, sizeof(text), "certificates are not loaded again, the ones before stay in use: %s", t->trouble);
-		each(text, ctx);
+		snprintf(key, sizeof(key), "%s%s", t->src.prefix, what_key[TLS_CERT]);
+		each(FAULT_CERTIFICATE_NOT_LOADED, key, text, ctx);
 	}
-	for (what = 0; what < TLS_EXPIRIES; what++)
-		if (expiry_text(&t->src, what, tls_set_expiry(t->now, what), text, sizeof(text)))
-			each(text, ctx);
+	for (what = 0; what < TLS_EXPIRIES; what++) {
+		const struct tls_expiry *x = tls_set_expiry(t->now, what);
+
+		if (!expiry_text(&t->src, what, x, text, sizeof(text)))
+			continue;
+		snprintf(key, sizeof(key), "%s%s", t->src.prefix, what_key[what]);
+		each(tls_expired(x, time(NULL)) ? FAULT_CERTIFICATE_EXPIRED : FAULT_CERTIFICATE_EXPIRES, key, text, ctx);
+	}
 }
 
 bool tls_expired_any(const struct tls *t)

@@ -13,6 +13,7 @@
 #include <systemd/sd-event.h>
 #include "auth.h"
 #include "conf.h"
+#include "fault_code.h"
 
 #define TLS_SOON_DAYS	30	/* an expiry nearer than that is a fault */
 
@@ -68,8 +69,11 @@ int tls_reload(struct tls *tls);
  * since 1970. tls may be NULL.
  */
 void tls_each_expiry(const struct tls *tls, void (*each)(const char *what, int64_t at, void *ctx), void *ctx);
-/* tls_each_trouble - a sentence for each: files that can't be used, what is expired or expires within TLS_SOON_DAYS */
-void tls_each_trouble(const struct tls *tls, void (*each)(const char *sentence, void *ctx), void *ctx);
+/* tls_each_trouble - a sentence for each: files that can't be used, what is expired or expires within TLS_SOON_DAYS;
+ * what: which key of the configuration names the file
+ */
+typedef void trouble_each(enum fault_code code, const char *what, const char *sentence, void *ctx);
+void tls_each_trouble(const struct tls *tls, trouble_each *each, void *ctx);
 bool tls_expired_any(const struct tls *tls);	/* is anything expired */
 
 #endif

@@ -109,7 +109,7 @@ static json_t *pairs_json(struct host *host)
 	return list;
 }
 
-static void trouble_add(const char *sentence, void *ctx)
+static void trouble_add(enum fault_code code, const char *what, const char *sentence, void *ctx)
 {
 	json_array_append_new(ctx, json_string(sentence));
 }

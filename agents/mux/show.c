@@ -198,12 +198,15 @@ struct trouble {
 	size_t len;
 };
 
-static void trouble_add(const char *sentence, void *ctx)
+static void trouble_add(struct trouble *t, const char *sentence)
 {
-	struct trouble *t = ctx;
-
 	if (t->len < sizeof(t->text))
 		t->len += snprintf(t->text + t->len, sizeof(t->text) - t->len, "%s%s", t->len ? "; " : "", sentence);
+}
+
+static void daemon_trouble(enum fault_code code, const char *what, const char *sentence, void *ctx)
+{
+	trouble_add(ctx, sentence);
 }
 
 /* trouble_json - all that is wrong, in one string; null: nothing */
@@ -214,8 +217,8 @@ static json_t *trouble_json(struct agent *a)
 
 	for (unsigned int i = 0; i < sizeof(all) / sizeof(all[0]); i++)
 		if (all[i])
-			trouble_add(all[i], &t);
-	daemon_each_trouble(a->tls, trouble_add, &t);
+			trouble_add(&t, all[i]);
+	daemon_each_trouble(a->tls, daemon_trouble, &t);
 	return t.len ? json_string(t.text) : json_null();
 }
 

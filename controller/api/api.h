@@ -16,7 +16,6 @@ int api_number(json_t *object, const char *key, json_int_t low, json_int_t high,
 int snat_check(json_t *snat, json_t *def, const struct vip *vip, const char *where, struct err *e);
 /* deliver.c: "delivery" of a definition, put in normal form; absent is good */
 int delivery_check(const struct updater *u, json_t *def, const struct vip *vip, const char *where, struct err *e);
-void snat_faults(struct updater *u, json_t *faults);
 struct metrics;
 void snat_metrics(const struct updater *u, struct metrics *m);
 
@@ -39,14 +38,6 @@ void api_not_kept(struct updater *u, struct http_request *req);
 struct move *api_move_running(struct updater *u, uint64_t id);
 const char *api_rack_of(const struct updater *u, const char *smux);
 
-/* api_fault - a sentence more of what somebody should look at */
-void api_fault(json_t *list, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-
-/* links.c: a link of the model: up, down, unknown; who says so in *by (may be NULL) */
-const char *link_state(const struct updater *u, json_t *link, const char **by);
-void link_faults(struct updater *u, json_t *faults);
-/* key.c: who holds the key's rotation up */
-void key_faults(const struct updater *u, json_t *faults);
 void key_metrics(const struct updater *u, struct metrics *m);
 
 /* whatif.c: a plan for what might come to pass */

@@ -3,6 +3,7 @@
  * Assignments: the model is asked from the monitor, the plan from the engine,
  * and the updater is told to carry it out, each by REST. And moves by hand.
  */
+#include "../query/links.h"
 #include "api.h"
 #include "gate.h"
 

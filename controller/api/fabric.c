@@ -4,6 +4,7 @@
  * switches, SMuxes and links of those that are asked for; so that 1,800 switches
  * are a small answer. Load of links is the engine's, for VIPs where they are.
  */
+#include "../query/links.h"
 #include "api.h"
 
 #include <stdlib.h>

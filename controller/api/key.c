@@ -8,8 +8,6 @@
 #include "metrics.h"
 
 #define NAMES_MAX	100	/* VIPs of a key, agents that are waited for */
-#define FAULTS_MAX	5
-#define FAULT_MS	3000	/* one that confirms sooner is no fault */
 
 /* key_view - one slot; NULL: it has no key */
 static json_t *key_view(const struct updater *u, unsigned int slot)
@@ -117,24 +115,6 @@ void api_key_rotate(struct http_request *req, json_t *body, void *ctx)
 void api_key_abort(struct http_request *req, json_t *body, void *ctx)
 {
 	change(req, ((struct controller *)ctx)->updater, rotation_abort);
-}
-
-void key_faults(const struct updater *u, json_t *faults)
-{
-	json_t *list, *o;
-	unsigned int n;
-	size_t i;
-
-	if (!u->rotation.phase || mono_ms() - u->rotation.entered_ms < FAULT_MS)
-		return;
-	list = waiting(u, &n);
-	json_array_foreach(list, i, o)
-		if (i < FAULTS_MAX)
-			api_fault(faults, "the key's rotation (%s) waits for %s %s: %s", rotation_phase_name(u->rotation.phase), get_str(o, "kind", ""),
-				  get_str(o, "name", ""), get_str(o, "why", ""));
-	if (n > FAULTS_MAX)
-		api_fault(faults, "the key's rotation waits for %u more: duetctl key show", n - FAULTS_MAX);
-	json_decref(list);
 }
 
 void key_metrics(const struct updater *u, struct metrics *m)

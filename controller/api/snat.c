@@ -196,31 +196,6 @@ err_list:
 	json_decref(list);
 }
 
-void snat_faults(struct updater *u, json_t *faults)
-{
-	struct snat_pool *p;
-	unsigned int i;
-
-	if (u->snat_learning)
-		api_fault(faults, "the store is a copy: no SNAT port is given before all hosts have said which they hold; %u of %u have",
-			  u->n_heard, u->n_hosts);
-	for (i = 0; i < u->n_hosts; i++)
-		if (u->hosts[i].snat_foreign)
-			api_fault(faults, "host %s says that it holds %u ranges of SNAT ports that it can't have been given",
-				  u->hosts[i].name, u->hosts[i].snat_foreign);
-	for (i = 0; i < u->n_hosts; i++)
-		if (u->hosts[i].snat_conflicts)
-			api_fault(faults, "host %s holds %u blocks of SNAT ports that are another's", u->hosts[i].name,
-				  u->hosts[i].snat_conflicts);
-	TAILQ_FOREACH(p, &u->pools, list) {
-		if (p->without || p->wanting)
-			api_fault(faults, "VIP %s: " SNAT_SHORT, p->text, p->without, p->wanting);
-		if (p->bound)
-			api_fault(faults, "VIP %s: %u hosts run out of SNAT ports and have as many blocks as one may", p->text,
-				  p->bound);
-	}
-}
-
 void snat_metrics(const struct updater *u, struct metrics *m)
 {
 	unsigned int i, ports[SNAT_RESTING + 1] = {}, free = 0, used = 0, shorts = 0;

@@ -4,6 +4,7 @@
  * that are not down, as routing has them. Which one of several equal switches a
  * flow takes is those switches' own hash and can't be known here: all are told.
  */
+#include "../query/links.h"
 #include "api.h"
 
 #include <stdlib.h>

@@ -228,6 +228,7 @@ struct updater {
 	double resting_mbps, transit_mbps, smux_mbps;	/* on the SMuxes for good, in transit, what they carry */
 	uint64_t resting_ms;
 	struct flaps *flaps;
+	struct fault_watch *fault_watch;	/* query/fault_watch.c */
 	struct streams *streams;	/* of events, api/events.c */
 	struct load *load;		/* of links, api/fabric.c; NULL: nobody has asked */
 	sd_event_source *assign_timer, *reload_timer;

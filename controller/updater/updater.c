@@ -13,6 +13,7 @@
 
 #include "../api/gate.h"
 #include "../monitor/racks.h"
+#include "../query/faults.h"
 #include "log.h"
 
 #define MODEL_AGAIN_MS	 500
@@ -270,6 +271,8 @@ int updater_start(struct controller *ctl, struct err *e)
 		u->config_generation = number;
 	ret = flap_start(u);
 	if (!ret)
+		ret = fault_watch_start(u);
+	if (!ret)
 		ret = vips_load(u, e);
 	if (!ret)
 		ret = rotation_load(u, e);
@@ -310,6 +313,7 @@ void updater_stop(struct controller *ctl)
 	}
 	rotation_stop(u);
 	flap_stop(u);
+	fault_watch_stop(u);
 	streams_stop(u);
 	load_stop(u);
 	for (i = 0; i < u->n_muxes; i++)

@@ -70,12 +70,13 @@ function chip(label, value, state) {
 /* status - counts, and every fault in its sentence */
 export function status(s, control) {
 	const all = by("health"), m = s.muxes, d = s.dips, h = s.hosts;
-	const list = s.faults.slice(0, FAULTS_MAX).map((f) => el("li", {}, f));
+	const list = s.faults.slice(0, FAULTS_MAX).map((f) => el("li", { class: f.severity, title: f.remedy }, f.sentence));
+	const { fault: faults, warning: warnings } = s["fault-counts"], total = faults + warnings;
 
 	text(by("name"), s.name);
-	document.title = `${s.ok ? "" : `(${s.faults.length}) `}Duet ${s.name}`;
-	text(all, s.ok ? "all is well" : `${plural(s.faults.length, "fault")}`);
-	attr(all, "class", s.ok ? "good" : "bad");
+	document.title = `${total ? `(${total}) ` : ""}Duet ${s.name}`;
+	text(all, total ? [faults ? plural(faults, "fault") : "", warnings ? plural(warnings, "warning") : ""].filter((x) => x).join(", ") : "all is well");
+	attr(all, "class", faults ? "bad" : warnings ? "warn" : "good");
 	by("counts").replaceChildren(
 		control && control.stop ? chip("moves are stopped", "STOP", "bad") : "",
 		chip("muxes in sync", `${m["in-sync"]}/${m.total}`, m["in-sync"] === m.total ? "" : "bad"),
@@ -83,11 +84,11 @@ export function status(s, control) {
 		chip(d.down ? `DIPs, ${d.down} down` : "DIPs", count(d.total), d.down ? "bad" : ""),
 		chip(h.silent ? `hosts, ${h.silent} silent` : "hosts", count(h.total), h.silent ? "bad" : ""),
 		el("span", { class: "quiet" }, `epoch ${s.epoch} · ${s.aggregate} · ${s.version}`));
-	by("faults").hidden = s.ok;
-	if (!s.ok && JSON.stringify(s.faults) !== by("faults").told) {
+	by("faults").hidden = !total;
+	if (total && JSON.stringify(s.faults) !== by("faults").told) {
 		by("faults").told = JSON.stringify(s.faults);
 		by("faults").replaceChildren(el("ul", {}, ...list),
-			s.faults.length > FAULTS_MAX ? el("p", {}, `and ${s.faults.length - FAULTS_MAX} more: duetctl status`) : "");
+			total > FAULTS_MAX ? el("p", {}, `and ${total - FAULTS_MAX} more: duetctl status`) : "");
 	}
 	const { "transit-mbps": transit, "resting-mbps": rests, "smux-mbps": carry } = s.moves;
 

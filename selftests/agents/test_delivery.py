@@ -16,7 +16,7 @@ from test_host_delivery import KEY, VMS, get, model
 
 sys.path.insert(0, os.path.join(base.TOP, "selftests", "controller"))
 import agents  # pylint: disable=wrong-import-position
-from fabric import topology  # pylint: disable=wrong-import-position
+from fabric import sentences, topology  # pylint: disable=wrong-import-position
 
 BIN = os.path.dirname(base.AGENT)
 CHECK = {"type": "http", "interval_ms": 50, "timeout_ms": 2000, "rise": 1, "fall": 1}
@@ -90,7 +90,7 @@ class Controller:
         return {d["dip"]: d["reason"] for d in self.ask("vip", "show", VIP)["status"]["down"]}
 
     def told(self):
-        return self.ask("status")["hosts"]["told"] == 1 and not [f for f in self.ask("status")["faults"] if "testhost" in f]
+        return self.ask("status")["hosts"]["told"] == 1 and not [f for f in sentences(self.ask("status")) if "testhost" in f]
 
 
 def vip(**more):

@@ -16,7 +16,7 @@ from test_host_snat import CORE, DIPS, HOSTS, MUX, N, REMOTES, KEY, VIP, W, gree
 
 sys.path.insert(0, os.path.join(TOP, "selftests", "controller"))
 import agents  # pylint: disable=wrong-import-position
-from fabric import topology  # pylint: disable=wrong-import-position
+from fabric import sentences, topology  # pylint: disable=wrong-import-position
 
 FIRST, BLOCK = 20000, 64
 lib.TESTS.clear()   # those of the lab's own file
@@ -190,10 +190,10 @@ def an_old_store():
     W.agents[2].start()
     until(lambda: lab.healthy(HOSTS[2]), "an agent that has been told nothing yet")
     W.controller.start()
-    until(lambda: any("is a copy" in f for f in answers("GET", "/v1/status").get("faults", [])), "the controller knows, and waits for host 3")
+    until(lambda: any("is a copy" in f for f in sentences({"faults": []} | answers("GET", "/v1/status"))), "the controller knows, and waits for host 3")
     until(lambda: has(2) == before[2], "host 2 has its ports again though nobody but its kernel knew", 20)
     W.agents[3].start()
-    until(lambda: not any("is a copy" in f for f in answers("GET", "/v1/status")["faults"]), "every host has been heard", 20)
+    until(lambda: not any("is a copy" in f for f in sentences(answers("GET", "/v1/status"))), "every host has been heard", 20)
     # one may run low by now and be given more, as the ports that fit the hash would have it
     until(lambda: all(before[i] <= has(i) == blocks_of(i) for i in range(N)), "ports, as the controller has them")
     every = [b for i in range(N) for b in has(i)]

@@ -122,6 +122,11 @@ def until(what, seconds=10):
         pause = min(pause * 1.5, 0.05)
 
 
+def sentences(status):
+    """What is wrong, of a GET /v1/status"""
+    return [f["sentence"] for f in status["faults"]]
+
+
 def run_test(steps):
     """A test's main(): steps(tap, place); whatever ends it early is a failure, told with the logs."""
     tap, place = Tap(), Place()

@@ -19,7 +19,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from fabric import BIN, Place, Refused, rest, until
+from fabric import BIN, Place, Refused, rest, sentences, until
 
 FLEET = os.path.join(os.path.dirname(BIN), "test", "fleet")
 DIPS_MAX = 512		# of one rule, DUET_SET_DIPS_MAX: the controller places no TIPs
@@ -322,7 +322,7 @@ def run(a, say):
         began = time.monotonic()
         status = s.get("/v1/status")
         result["status_s"] = round(time.monotonic() - began, 2)
-        wrong += status["faults"] + ([f"{status['hosts']['silent']} hosts are silent"] if status["hosts"]["silent"] else [])
+        wrong += sentences(status) + ([f"{status['hosts']['silent']} hosts are silent"] if status["hosts"]["silent"] else [])
         result["peak_mib"] = peak_mib(s.controller.pid)
         result["fleet_peak_mib"] = sum(peak_mib(c.pid) for c, _ in s.fleets)
         result["wrong"] = len(wrong)

@@ -8,7 +8,7 @@ import socket
 import sys
 import threading
 
-from fabric import run_test, until
+from fabric import run_test, sentences, until
 from trust import Health, TrustLab, configured
 
 KINDS = {	# what: (the answer's body, a word of the reason)
@@ -85,7 +85,7 @@ def attack(tap, lab):
             state = "unreachable" if what == SLOW else "quarantined"
             tap.ok(until(lambda: mux(lab, name)["state"] == state, 20), f"{what}: {state}", mux(lab, name))
             word = KINDS[what][1] if what in KINDS else "imed out"
-            tap.ok(until(lambda: any(name in f and word in f for f in lab.get("/v1/status")["faults"]), 5), "a fault has the reason", lab.get("/v1/status")["faults"])
+            tap.ok(until(lambda: any(name in f and word in f for f in sentences(lab.get("/v1/status"))), 5), "a fault has the reason", sentences(lab.get("/v1/status")))
         asked = {name: b.asked for name, b in bad.items()}
         until(lambda: len(health.ms) > 50, 20)
     health.told(tap, "broken answers of eight muxes")

@@ -13,7 +13,7 @@ import sys
 from agents import fingerprint
 from duet_model import Table
 from ctl import Ctl
-from fabric import BIN, Refused, rest, run_test, until
+from fabric import BIN, Refused, rest, run_test, sentences, until
 from test_moves import DIPS, Lab, vip
 
 KEYS = ("key", "key1")
@@ -53,7 +53,7 @@ def settled_on(tap, lab, slot, was, what, seconds=40):
     done = until(lambda: (s := key_state(lab))["state"] == "settled" and s, seconds)
     s = key_state(lab)
     if not tap.ok(done and len(s["keys"]) == 1 and s["keys"][0]["slot"] == slot and s["keys"][0]["vips"] == len(ALL), f"{what}: it ends", s,
-                  lab.get("/v1/status")["faults"]):
+                  sentences(lab.get("/v1/status"))):
         return s["keys"][0]["fingerprint"]
     print_ = s["keys"][0]["fingerprint"]
     tap.ok((print_ == was[0]) == was[1], f"{what}: the key is {'the old' if was[1] else 'another'} one", print_, was)
@@ -126,8 +126,8 @@ def away(tap, lab, first):
         others = until(lambda: [w["name"] for w in key_state(lab)["waiting"]] == [agent.name], 10)
         tap.ok(others and key_state(lab)["state"] == "spreading" and all(0 in ks or 1 in ks and len(ks) == 1 for ks in told_keys(lab).values()),
                f"{agent.name} away: all others have both keys, and no VIP changes", key_state(lab))
-        tap.ok(until(lambda: any("rotation" in f and agent.name in f for f in lab.get("/v1/status")["faults"]), 10), "the status has it as a fault",
-               lab.get("/v1/status")["faults"])
+        tap.ok(until(lambda: any("rotation" in f and agent.name in f for f in sentences(lab.get("/v1/status"))), 10), "the status has it as a fault",
+               sentences(lab.get("/v1/status")))
         ctl.refused("another rotation meanwhile", ctl("key", "rotate"), "under way", "abort")
         ctl.ok("key show says whom it waits for", ctl("key", "show"), f"waits for {kind} {agent.name}")
         if kind == "mux" and agent.name == "tor2":

@@ -15,7 +15,7 @@ import time
 
 from agents import Host, Mux, Ports, Watch, fingerprint
 from ctl import Ctl
-from fabric import BIN, Refused, free_ports, rest, run_test, topology, until
+from fabric import BIN, Refused, free_ports, rest, run_test, sentences, topology, until
 from test_store import Etcd
 
 SERVERS = {f"srv{n}": (f"10.{n}.0.1", f"tor{(n - 1) // 2 + 1}") for n in range(1, 9)}
@@ -139,9 +139,9 @@ def sharing(tap, lab, what):
     lab.use("srv2", 1)
     tap.ok(until(lambda: lab.agrees(lambda held: held.get("srv2", 0) == 8) and lab.pool()["free"] == 0), f"{what}: as far as there are any", lab.pool())
     lab.use("srv5", 1)
-    tap.ok(until(lambda: lab.pool()["hosts-wanting"] == 1) and any("SNAT" in f and VIP in f for f in lab.get("/v1/status")["faults"])
+    tap.ok(until(lambda: lab.pool()["hosts-wanting"] == 1) and any("SNAT" in f and VIP in f for f in sentences(lab.get("/v1/status")))
            and until(lambda: any(e["kind"] == "snat-exhausted" for e in lab.get("/v1/events?limit=1000")["events"])),
-           f"{what}: none left: a fault, an event", lab.pool(), lab.get("/v1/status")["faults"])
+           f"{what}: none left: a fault, an event", lab.pool(), sentences(lab.get("/v1/status")))
     metrics = lab.get("/metrics")
     tap.ok('duet_controller_snat_ports{state="held"} 256' in metrics and "duet_controller_snat_short 1" in metrics
            and "duet_controller_snat_refused 2" in metrics, f"{what}: metrics", [m for m in metrics.split("\n") if "snat" in m])
@@ -192,7 +192,7 @@ def leaving(tap, lab, what):
 
 
 def learning(lab):
-    return any("is a copy" in f for f in lab.get("/v1/status")["faults"])
+    return any("is a copy" in f for f in sentences(lab.get("/v1/status")))
 
 
 def events(lab, kind):
@@ -223,7 +223,7 @@ def restored(tap, lab, what, hold, copy, back):
     back()
     puts = {n: h.puts for n, h in lab.host.items()}
     lab.start()
-    tap.ok(learning(lab), f"{what}: it is known to be a copy, and shown as a fault", lab.get("/v1/status")["faults"])
+    tap.ok(learning(lab), f"{what}: it is known to be a copy, and shown as a fault", sentences(lab.get("/v1/status")))
     first = list(SERVERS)[:4]
     for n in first:
         lab.use(n, 0.5)
@@ -291,12 +291,12 @@ def contradicted(tap, lab):
         h.report(lab.url, [], {"exhausted": 0, "vips": [{"vip": VIP, "ports": 16, "used": 1, "fit": 16, "busiest": 1, "ranges": [r]}]})
 
     says(other.blocks(VIP)[0])
-    tap.ok(until(lambda: h.puts > puts and events(lab, "snat-conflict")) and any("srv3" in f and "another's" in f for f in lab.get("/v1/status")["faults"])
+    tap.ok(until(lambda: h.puts > puts and events(lab, "snat-conflict")) and any("srv3" in f and "another's" in f for f in sentences(lab.get("/v1/status")))
            and "srv4" in events(lab, "snat-conflict")[-1]["text"], "a host that reports another's ports is told to let go; an event and a fault say so",
-           lab.get("/v1/status")["faults"])
+           sentences(lab.get("/v1/status")))
     tap.ok(lab.agrees() and lab.held()["srv4"] == 1, "and the other keeps them")
     lab.use("srv3", 0.5)
-    tap.ok(until(lambda: not any("another's" in f for f in lab.get("/v1/status")["faults"])), "the fault goes when it has let go")
+    tap.ok(until(lambda: not any("another's" in f for f in sentences(lab.get("/v1/status")))), "the fault goes when it has let go")
     free = next(f for f in range(40000, 40256, 16) if not any(f in x.blocks(VIP) for x in lab.host.values()))
     says(free)
     tap.ok(until(lambda: events(lab, "snat-unknown") and any(b["first"] == free and b["state"] == "quarantined" for b in lab.pool()["blocks"])) and

@@ -250,7 +250,7 @@ def configured(lab):
     lab.settled()
     lab.move("203.0.113.7", "smux")
     tell_ports(lab)
-    until(lambda: lab.get("/v1/status")["ok"])
+    until(lambda: not lab.get("/v1/status")["faults"])
 
 
 def steps(tap, place):

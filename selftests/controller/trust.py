@@ -10,7 +10,7 @@ import threading
 import time
 
 from ctl import Certificates
-from fabric import BIN, rest, until
+from fabric import BIN, rest, sentences, until
 from test_moves import DIPS, Lab, dip_states, vip
 
 
@@ -96,7 +96,7 @@ class TrustLab(Lab):
         return [{"vip": f"203.0.113.{n}", "dip": self.host[host].address, "bytes": bytes_, **({"racks": racks} if racks else {})} for n in vips]
 
     def faults(self):
-        return self.get("/v1/status")["faults"]
+        return sentences(self.get("/v1/status"))
 
     def memory(self):
         """resident MiB of the controller"""

@@ -15,11 +15,11 @@ def wait_ok(bed, seconds=60.0):
     def fine():
         last.update(bed.controller("GET", "/v1/status"))
         # a host that is not told yet answers tunnel packets with an ICMP error
-        return (last["ok"] and not last["vips"]["moving"] and last["muxes"]["in-sync"] == last["muxes"]["total"]
+        return (not last["faults"] and not last["vips"]["moving"] and last["muxes"]["in-sync"] == last["muxes"]["total"]
                 and last["hosts"]["told"] == last["hosts"]["total"])
 
     if not until(fine, seconds, 0.1):
-        why = "; ".join(last.get("faults", [])[:3]) or json.dumps(last.get("muxes"))
+        why = "; ".join(f["sentence"] for f in last.get("faults", [])[:3]) or json.dumps(last.get("muxes"))
         raise Failed(f"after {seconds:.0f} s not all is well: {why}", bed.log_of("ctl", "controller"))
     return time.monotonic() - started
 
