@@ -43,14 +43,15 @@ _duetctl()
 	case ${#args[@]}:${args[*]} in
 	0:*) words=$commands ;;
 	1:vip) words="list show delete" ;;
-	1:dip|1:switch|1:link) words=list ;;
+	1:dip) words="list release" ;;
+	1:switch|1:link) words=list ;;
 	1:mux|1:host) words="list show unfence" ;;
 	1:snat) words=show ;;
 	1:key) words="show rotate" ;;
 	1:token) words="list add delete" ;;
 	1:drain|1:undrain) words="switch rack smux" ;;
 	1:abort) words=wave ;;
-	1:move|2:vip\ show|2:vip\ delete) words=$(_duetctl_names vip vip) ;;
+	1:move|2:vip\ show|2:vip\ delete|2:dip\ *) words=$(_duetctl_names vip vip) ;;
 	2:trace\ *) words=$(_duetctl_names vip vip) ;;
 	2:move\ *) words="smux $(_duetctl_names switch name)" ;;
 	2:mux\ show|2:mux\ unfence) words=$(_duetctl_names mux name) ;;
@@ -58,6 +59,7 @@ _duetctl()
 	2:*drain\ smux) words=$(_duetctl_names mux name | grep -vxFf <(_duetctl_names switch name)) ;;
 	2:*drain\ switch) words=$(_duetctl_names switch name) ;;
 	2:*drain\ rack) words=$(_duetctl_names switch name) ;;
+	3:dip\ release\ *) words=$(_duetctl_names dip dip) ;;
 	3:token\ add\ *) words="agent read operate admin" ;;
 	*:settings*)
 		words=$(timeout 2 "$program" "${where[@]}" settings 2>/dev/null | sed 's/=.*/=/')

@@ -18,7 +18,8 @@ static const char usage_text[] =
 	"  status                      is all well, and if not what is it\n"
 	"  vip list | vip show VIP     VIPs, where they live, their DIPs\n"
 	"  vip delete VIP [--wait]     withdraw it, then remove it\n"
-	"  dip list                    DIPs of all VIPs and their health\n"
+	"  dip list [VIP]              DIPs and their states\n"
+	"  dip release VIP DIP         ends the damping of a DIP that came and went\n"
 	"  switch list | link list     the fabric, and how full its tables are\n"
 	"  mux list | mux show MUX     the mux agents\n"
 	"  host list | host show HOST  the host agents\n"
@@ -88,7 +89,8 @@ static const struct command {
 	{ "vip", "list", show_vips },
 	{ "vip", "show", show_vip, 1, 1, "a VIP" },
 	{ "vip", "delete", change_delete, 1, 1, "a VIP" },
-	{ "dip", "list", show_dips },
+	{ "dip", "list", show_dips, 0, 1, "a VIP" },
+	{ "dip", "release", change_dip_release, 2, 2, "a VIP and one of its DIPs" },
 	{ "switch", "list", show_switches },
 	{ "link", "list", show_links },
 	{ "mux", "list", show_muxes },

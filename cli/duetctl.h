@@ -103,10 +103,13 @@ extern const struct ctl_column plan_columns[];
 CTL_COMMAND(show_status);
 CTL_COMMAND(show_vips);
 CTL_COMMAND(show_vip);
-CTL_COMMAND(show_dips);
 CTL_COMMAND(show_assignment);
 CTL_COMMAND(show_moves);
 CTL_COMMAND(show_move);
+/* duetctl_dip.c */
+int print_dips(const struct ctl *c, const char *vip);
+CTL_COMMAND(show_dips);
+CTL_COMMAND(change_dip_release);
 /* duetctl_nodes.c: switches, muxes, hosts, links */
 CTL_COMMAND(show_muxes);
 CTL_COMMAND(show_mux);

@@ -79,8 +79,9 @@ static void cell(struct table *t, const struct ctl_column *c, json_t *row)
 			table_cell(t, "-");
 		return;
 	case COLUMN_CLOCK:
-		clock_text(json_is_number(v) ? (long long)json_number_value(v) : 0, when, sizeof(when));
-		table_cell(t, "%s", when);
+		if (json_is_number(v))
+			clock_text((long long)json_number_value(v), when, sizeof(when));
+		table_cell(t, "%s", json_is_number(v) ? when : "-");
 		return;
 	case COLUMN_COUNT:
 		table_cell(t, "%zu", json_is_array(v) ? json_array_size(v) : json_object_size(v));

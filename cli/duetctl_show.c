@@ -71,79 +71,6 @@ CTL_COMMAND(show_vips)
 	return CTL_OK;
 }
 
-/* dip_state - of a DIP in a VIP's view: what the operator said, then health */
-static const char *dip_state(json_t *vip, json_t *dip, size_t rule, const char **why)
-{
-	json_t *d;
-	size_t i;
-
-	*why = "";
-	if (!strcmp(text_of(dip, "state"), "down")) {
-		*why = "taken out by its definition";
-		return "down";
-	}
-	json_array_foreach(json_object_get(json_object_get(vip, "status"), "down"), i, d) {
-		if (strcmp(text_of(d, "dip"), text_of(dip, "address")) || number_of(d, "rule") != (long long)rule)
-			continue;
-		*why = text_of(d, "reason");
-		return "down";
-	}
-	return "up";
-}
-
-static void rule_text(json_t *rule, char *buf, size_t size)
-{
-	json_t *port = json_object_get(rule, "port"), *proto = json_object_get(rule, "proto");
-	const char *name = json_is_string(proto) ? json_string_value(proto) : "any";
-
-	if (json_is_integer(proto))
-		snprintf(buf, size, "protocol %lld", (long long)json_integer_value(proto));
-	else if (json_is_integer(port))
-		snprintf(buf, size, "%s %lld", name, (long long)json_integer_value(port));
-	else
-		snprintf(buf, size, "%s%s%s", name, json_is_string(port) ? " " : "", json_is_string(port) ?
-			 json_string_value(port) : "");
-}
-
-static void dip_rows(struct table *t, json_t *vip)
-{
-	json_t *rule, *dip;
-	size_t r, i;
-
-	json_array_foreach(json_object_get(vip, "rules"), r, rule) {
-		char text[64];
-
-		rule_text(rule, text, sizeof(text));
-		json_array_foreach(json_object_get(rule, "dips"), i, dip) {
-			const char *why, *state = dip_state(vip, dip, r, &why);
-
-			table_cell(t, "%s", text_of(vip, "vip"));
-			table_cell(t, "%s", text);
-			table_cell(t, "%s", text_of(dip, "address"));
-			table_cell(t, "%lld", json_object_get(dip, "weight") ? number_of(dip, "weight") : 1);
-			table_cell(t, "%s", state);
-			table_cell(t, "%s", why);
-		}
-	}
-}
-
-CTL_COMMAND(show_dips)
-{
-	struct table *t;
-	json_t *s, *v;
-	size_t i;
-	int ret = ctl_get_list(c, "/v1/vips", "vips", 0, &s);
-
-	if (ret)
-		return ctl_end(ret);
-	t = table_new("VIP", "RULE", "DIP", ">WEIGHT", "STATE", "WHY", NULL);
-	json_array_foreach(json_object_get(s, "vips"), i, v)
-		dip_rows(t, v);
-	table_print(t);
-	json_decref(s);
-	return CTL_OK;
-}
-
 /* print_delivery - what hosts do with its packets; nothing: they are the VIP's own */
 static void print_delivery(json_t *delivery)
 {
@@ -175,7 +102,6 @@ static void print_delivery(json_t *delivery)
 CTL_COMMAND(show_vip)
 {
 	json_t *v, *status, *mru;
-	struct table *t;
 	char path[256];
 	int ret = ctl_get(c, ctl_path(path, sizeof(path), "/v1/vips/%s", args[0]), &v);
 
@@ -199,11 +125,8 @@ CTL_COMMAND(show_vip)
 		       number_of(snat, "last"), number_of(snat, "block"), number_of(snat, "max_blocks"));
 	}
 	putchar('\n');
-	t = table_new("VIP", "RULE", "DIP", ">WEIGHT", "STATE", "WHY", NULL);
-	dip_rows(t, v);
-	table_print(t);
 	json_decref(v);
-	return CTL_OK;
+	return print_dips(c, args[0]);
 }
 
 const struct ctl_column plan_columns[] = {

@@ -109,6 +109,9 @@ API_HANDLER(api_traffic_get);
 /* events.c */
 API_HANDLER(api_events_get);
 API_HANDLER(api_audit_get);
+/* dips.c */
+API_HANDLER(api_dips_get);
+API_HANDLER(api_dip_release);
 /* operate.c */
 API_HANDLER(api_control_get);
 API_HANDLER(api_control_put);

@@ -42,23 +42,26 @@ static json_t *addresses_of(const struct uvip *v)
 static json_t *tell_dip(struct updater *u, const struct uvip *v, json_t *dip, unsigned int rule, json_t *servers, json_t *racks)
 {
 	const char *address = get_str(dip, "address", ""), *state = "up";
-	char text[ADDR_STRLEN] = "", key[DIP_KEY_SIZE];
+	char text[ADDR_STRLEN] = "";
 	const struct host *h;
-	json_t *why, *server, *o;
+	const struct dip *d;
+	json_t *server, *o;
 	struct addr a;
 
 	if (!addr_parse(address, &a))
 		addr_str(&a, text);
-	why = json_object_get(v->down, vip_dip_key(key, text, rule));
+	d = dips_find(&v->dips, text, rule);
 	h = host_at(u, text);
 	server = json_object_get(servers, text);
 	if (!strcmp(get_str(dip, "state", "up"), "down"))
 		state = "disabled";
-	else if (why)
+	else if (d && dip_is_down(d))
 		state = "down";
+	else
+		d = NULL;
 	o = json_pack("{s:s, s:i, s:I, s:s, s:s}", "address", address, "rule", rule, "weight", (json_int_t)get_u64(dip, "weight", 1),
-		      "state", state, "reason", get_str(why, "reason", ""));
-	json_object_set_new(o, "since-ms", why ? json_integer(get_u64(why, "since-ms", 0)) : json_null());
+		      "state", state, "reason", d && d->reason ? d->reason : "");
+	json_object_set_new(o, "since-ms", d && d->since_ms ? json_integer(d->since_ms) : json_null());
 	tell_server(o, server, h);
 	if (server)
 		json_object_set_new(racks, get_str(server, "switch", ""), json_true());

@@ -18,13 +18,14 @@ struct counts {
 static struct counts count(const struct updater *u)
 {
 	struct counts c = {};
-	unsigned int i;
+	unsigned int i, k;
 
 	for (i = 0; i < u->n_vips; i++) {
 		c.on_hmux += strcmp(u->vips[i]->mux, SMUX) != 0;
 		c.moving += u->vips[i]->move != NULL;
-		c.down += json_object_size(u->vips[i]->down);
-		c.dips += u->vips[i]->n_dips;
+		for (k = 0; k < u->vips[i]->dips.n; k++)
+			c.down += dip_is_down(&u->vips[i]->dips.list[k]);
+		c.dips += u->vips[i]->dips.n;
 	}
 	for (i = 0; i < u->n_muxes; i++)
 		c.muxes[mux_state(&u->muxes[i])]++;
@@ -85,7 +86,7 @@ void api_status_get(struct http_request *req, json_t *body, void *ctx)
 		"waiting", u->n_queued, "transit-mbps", u->transit_mbps, "resting-mbps", u->resting_mbps,
 		"smux-mbps", u->smux_mbps));
 	json_object_set_new(o, "key-rotation", json_string(rotation_phase_name(u->rotation.phase)));
-	json_object_set_new(o, "held-dips", flap_json(u));
+	json_object_set_new(o, "damped-dips", health_damped(u));
 	json_object_set_new(o, "muxes", json_pack("{s:i, s:i, s:i, s:i, s:i}", "total", u->n_muxes,
 		"in-sync", c.muxes[MUX_IN_SYNC],
 		"syncing", c.muxes[MUX_SYNCING] + c.muxes[MUX_UNKNOWN],

@@ -45,22 +45,28 @@ static json_t *place_of(const struct updater *u, const struct uvip *v)
 	return o;
 }
 
+static json_t *down_of(const struct uvip *v)
+{
+	json_t *down = json_array();
+	unsigned int i;
+
+	for (i = 0; i < v->dips.n; i++) {
+		const struct dip *d = &v->dips.list[i];
+
+		if (dip_is_down(d))
+			json_array_append_new(down, json_pack("{s:s, s:i, s:s, s:s, s:I}", "dip", d->text, "rule", d->rule,
+				"state", d->reported == REPORT_DOWN ? "down" : "damped", "reason", d->reason ? d->reason : "",
+				"since-ms", (json_int_t)d->since_ms));
+	}
+	return down;
+}
+
 static json_t *vip_to_view(const struct updater *u, const struct uvip *v)
 {
-	json_t *o = json_deep_copy(v->def), *status = place_of(u, v), *down = json_array(), *why;
+	json_t *o = json_deep_copy(v->def), *status = place_of(u, v);
 	struct snat_conf snat;
-	const char *key;
 
-	json_object_foreach(v->down, key, why) {
-		char dip[ADDR_STRLEN] = "";
-		unsigned int rule = 0;
-
-		sscanf(key, "%45[^|]|%u", dip, &rule);
-		json_array_append_new(down, json_pack("{s:s, s:i, s:s, s:I}", "dip", dip, "rule", rule,
-			"reason", get_str(why, "reason", ""),
-			"since-ms", (json_int_t)get_u64(why, "since-ms", 0)));
-	}
-	json_object_set_new(status, "down", down);
+	json_object_set_new(status, "down", down_of(v));
 	if (snat_conf(v->def, &snat))
 		json_object_set_new(status, "snat", json_pack("{s:i, s:i, s:i, s:i}", "first", snat.first, "last", snat.last,
 							      "block", snat.block, "max_blocks", snat.max));

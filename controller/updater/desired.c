@@ -34,7 +34,7 @@ enum hold desired_hold(const struct mux *m, const struct uvip *v)
 	return HOLD_NOT;
 }
 
-static json_t *desired_rule(const struct updater *u, const struct uvip *v, json_t *rule, unsigned int index)
+static json_t *desired_rule(const struct uvip *v, json_t *rule, unsigned int index)
 {
 	static const char *const keys[] = { "proto", "port", "fields" };
 	json_t *out = json_object(), *dips = json_array(), *dip, *value;
@@ -47,15 +47,10 @@ static json_t *desired_rule(const struct updater *u, const struct uvip *v, json_
 			json_object_set(out, keys[k], value);
 	}
 	json_array_foreach(json_object_get(rule, "dips"), i, dip) {
-		const char *address = get_str(dip, "address", "");
-		const char *state = get_str(dip, "state", "up");
+		const struct dip *d = &v->dips.list[v->dips.first[index] + i];
 
-		if (vip_dip_down(v, address, index))
-			state = "down";
-		else if (json_object_size(u->drains) && !strcmp(state, "up") && drained_dip(u, v, address))
-			state = "drain";
-		json_array_append_new(dips, json_pack("{s:s, s:I, s:s}", "address", address,
-			"weight", (json_int_t)get_u64(dip, "weight", 1), "state", state));
+		json_array_append_new(dips, json_pack("{s:s, s:i, s:s}", "address", d->text,
+			"weight", d->weight, "state", dip_state_name(d->table)));
 	}
 	json_object_set_new(out, "dips", dips);
 	return out;
@@ -66,8 +61,9 @@ json_t *desired_rules(const struct updater *u, const struct uvip *v)
 	json_t *rules = json_array(), *rule;
 	size_t i;
 
+	vip_judge(u, v);
 	json_array_foreach(json_object_get(v->def, "rules"), i, rule)
-		json_array_append_new(rules, desired_rule(u, v, rule, i));
+		json_array_append_new(rules, desired_rule(v, rule, i));
 	return rules;
 }
 

@@ -38,30 +38,35 @@ static bool smux_drained(const struct updater *u, const char *name)
 	return false;
 }
 
-bool drained_dip(const struct updater *u, const struct uvip *v, const char *dip)
+/* set_inputs - what operators have taken out, for the policy */
+static void set_inputs(const struct updater *u, struct uvip *v)
 {
-	const struct host *h = host_at((struct updater *)u, dip);
-	json_t *rule, *other;
-	size_t r, i;
+	bool any = json_object_size(u->drains);
+	unsigned int i;
 
-	if (!json_object_size(u->drains) || !h || !drained(u, "rack", h->rack))
-		return false;
-	/* is there one elsewhere, in each rule that has this one */
-	json_array_foreach(json_object_get(v->def, "rules"), r, rule) {
-		bool mine = false, elsewhere = false;
+	for (i = 0; i < v->dips.n; i++) {
+		struct dip *d = &v->dips.list[i];
+		const struct host *h = any ? host_at((struct updater *)u, d->text) : NULL;
 
-		json_array_foreach(json_object_get(rule, "dips"), i, other) {
-			const char *address = get_str(other, "address", "");
-			const struct host *o = host_at((struct updater *)u, address);
-
-			mine |= !strcmp(address, dip);
-			elsewhere |= !vip_dip_down(v, address, r) && !strcmp(get_str(other, "state", "up"), "up") &&
-				     !(o && drained(u, "rack", o->rack));
-		}
-		if (mine && !elsewhere)
-			return false;
+		d->drained = h && drained(u, "rack", h->rack);
 	}
-	return true;
+}
+
+void vip_judge(const struct updater *u, const struct uvip *judged)
+{
+	struct uvip *v = (struct uvip *)judged;		/* what is set here follows from the rest of it */
+	enum policy_mode mode;
+	unsigned int r;
+
+	if (v->judged)
+		return;
+	v->judged = true;
+	v->mode = POLICY_NORMAL;
+	set_inputs(u, v);
+	for (r = 0; r < v->dips.n_rules; r++) {
+		mode = policy_rule(&v->policy, &v->dips, r);
+		v->mode = mode > v->mode ? mode : v->mode;
+	}
 }
 
 void drains_apply(struct updater *u)

@@ -5,6 +5,7 @@
 
 #include <sys/queue.h>
 #include "../controller.h"
+#include "../state/policy.h"
 #include "../store/store.h"
 #include "updater.h"
 #include "vip.h"
@@ -28,7 +29,6 @@ struct uvip {
 	struct addr addr;
 	json_t *def;		/* as the operator wrote it, in force now; vip_define() sets it */
 	double def_mbps;	/* its traffic as configured */
-	unsigned int n_dips;	/* of all its rules */
 	char mux[NAME_SIZE];
 	double mru;		/* < 0: none */
 	unsigned int key;	/* which of the updater's keys its muxes choose by */
@@ -36,8 +36,11 @@ struct uvip {
 	char *reason;		/* why it is there */
 	char *told;		/* desired_vip() as text; NULL: to be made, vip_changed() */
 	struct move *move;	/* under way, or NULL */
-	json_t *down;		/* "DIP|rule": {"reason", "since-ms"} */
-	json_t *targets_down;	/* "DIP|rule": {target: true}, those behind the DIP's host, as that told last */
+	struct dips dips;	/* of all its rules */
+	struct vip_health policy;
+	bool judged;		/* dips have the states that follow from health, operators and policy: vip_judge() */
+	bool held;		/* some DIP is held by damping, or was until a moment ago */
+	enum policy_mode mode;	/* the worst of its rules */
 	uint64_t generation;	/* of the definition: the configuration's when it was last changed */
 	json_t *sources;		/* switch: share, as measured; or NULL */
 	double measured, peak;	/* Mbps as the monitor told; < 0: not known */
@@ -154,6 +157,7 @@ struct move {
 
 TAILQ_HEAD(moves, move);
 TAILQ_HEAD(snat_pools, snat_pool);
+STAILQ_HEAD(health_changes, health_change);
 
 /* What the operator sets, PUT /v1/control. */
 struct control {
@@ -227,7 +231,6 @@ struct updater {
 	unsigned int n_lost;		/* muxes that don't answer */
 	double resting_mbps, transit_mbps, smux_mbps;	/* on the SMuxes for good, in transit, what they carry */
 	uint64_t resting_ms;
-	struct flaps *flaps;
 	struct fault_watch *fault_watch;	/* query/fault_watch.c */
 	struct streams *streams;	/* of events, api/events.c */
 	struct load *load;		/* of links, api/fabric.c; NULL: nobody has asked */
@@ -247,8 +250,9 @@ struct updater {
 	bool snat_learning;		/* the store may not know all blocks that hosts hold */
 	unsigned int n_heard;		/* hosts that have reported since this controller started */
 	uint64_t snat_due_ms;		/* mono_ms() that it is set for; 0: not set */
-	json_t *unkept;			/* health changes not yet in the store */
-	sd_event_source *keep_timer;
+	struct health_changes unkept;	/* not yet in the store */
+	sd_event_source *keep_timer, *expire_timer;
+	bool expire_armed;
 };
 
 /* updater.c */
@@ -292,27 +296,23 @@ double vip_mbps(const struct uvip *v);		/* measured, else as configured */
 bool def_has_dip(json_t *def, const char *address);
 
 /* health.c */
-/* vip_dip_key - what down and targets_down of a VIP know a DIP of a rule by, "DIP|rule"; returns key */
-#define DIP_KEY_SIZE 80
-const char *vip_dip_key(char key[DIP_KEY_SIZE], const char *dip, unsigned int rule);
 bool vip_dip_down(const struct uvip *v, const char *dip, unsigned int rule);
 /* vip_target_down - one behind a DIP's host, as that told last */
 bool vip_target_down(const struct uvip *v, const char *dip, const char *target);
 /* vips_health - what a host says of its DIPs */
 void vips_health(struct updater *u, struct host *h, json_t *dips);
 void vips_keep_health(struct updater *u);	/* what the store is still to be told */
-void health_forget(struct updater *u, struct uvip *v);	/* of DIPs its definition no longer has */
-void health_reapply(struct updater *u);		/* after a reload: what is not kept yet holds still */
-
-/* flap.c: a DIP that comes and goes is let back in later and later, and so are those of a VIP */
-int flap_start(struct updater *u);
-void flap_stop(struct updater *u);
-/* flap_up - may this DIP come up now; if not it is called for again by flap_retry() in time */
-bool flap_up(struct updater *u, struct uvip *v, const char *dip, unsigned int rule);
-void flap_down(struct updater *u, struct uvip *v, const char *dip, unsigned int rule);
-json_t *flap_json(const struct updater *u);	/* those held back */
-/* health.c, called by flap.c */
-void health_up_now(struct updater *u, const char *vip, const char *dip, unsigned int rule);
+/* health_forget - the store forgets DIPs that def does not have */
+void health_forget(struct updater *u, struct uvip *v, json_t *def);
+/* health_ease - lets damped DIPs in where too few others are up; true: the table changes. After each change of a DIP */
+bool health_ease(struct updater *u, struct uvip *v);
+/* health_release - ends the damping of a DIP; returns in how many rules it was held. The caller pushes the VIP */
+unsigned int health_release(struct updater *u, struct uvip *v, const char *dip);
+json_t *health_damped(const struct updater *u);	/* the DIPs that are kept out, for the status */
+/* health_set_aside, health_put_back - around a reload: health is in memory first, the store may lag behind */
+struct dips *health_set_aside(struct updater *u, struct addr **vips, unsigned int *n);
+void health_put_back(struct updater *u, struct dips *list, struct addr *vips, unsigned int n);
+void health_stop(struct updater *u);
 
 /* desired.c: what follows for agents from VIPs and moves */
 enum hold { HOLD_NOT, HOLD_SILENT, HOLD_ANNOUNCED };
@@ -438,7 +438,8 @@ double smux_capacity(const struct updater *u, bool (*without)(const char *name, 
 /* drain.c */
 int drains_load(struct updater *u, struct err *e);
 void drains_apply(struct updater *u);		/* after the model, and after every change */
-bool drained_dip(const struct updater *u, const struct uvip *v, const char *dip);
+/* vip_judge - states of its DIPs, from all inputs; only if one has changed since */
+void vip_judge(const struct updater *u, const struct uvip *v);
 
 /* ../api/events.c: event streams; ../api/assign.c: assignments by themselves */
 void streams_start(struct updater *u);

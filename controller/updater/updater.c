@@ -59,19 +59,25 @@ static int run_again(sd_event_source *s, uint64_t usec, void *ctx)
 /* reload - memory as the store has it: the change that could not be kept has never been */
 static void reload(struct updater *u)
 {
+	struct dips *health;
+	struct addr *vips;
+	unsigned int n;
 	struct err e;
+	int ret;
 
 	if (u->snat_learning) {	/* who said what of ports is not in the store: all of it is asked again */
 		ctl_step_down(u->ctl, "the store can't be written while SNAT ports are learnt from hosts");
 		return;
 	}
 	moves_free(u);
+	health = health_set_aside(u, &vips, &n);
 	vips_free(u);
-	if (vips_load(u, &e) || rotation_load(u, &e) || moves_load(u, &e) || drains_load(u, &e) || control_load(u)) {
+	ret = vips_load(u, &e);
+	health_put_back(u, health, vips, n);
+	if (ret || rotation_load(u, &e) || moves_load(u, &e) || drains_load(u, &e) || control_load(u)) {
 		ctl_step_down(u->ctl, e.text);
 		return;
 	}
-	health_reapply(u);
 	drains_apply(u);
 	u->stalled_ms = mono_ms() + RELOAD_MS;
 	once(u->ctl->loop, &u->reload_timer, RELOAD_MS + 1, run_again, u);
@@ -244,7 +250,7 @@ int updater_start(struct controller *ctl, struct err *e)
 		return err_set(e, -ENOMEM, "out of memory");
 	u->ctl = ctl;
 	ctl->updater = u;
-	u->unkept = json_array();
+	STAILQ_INIT(&u->unkept);
 	u->mux_index = json_object();
 	u->switch_index = json_object();
 	u->local_index = json_object();
@@ -269,9 +275,7 @@ int updater_start(struct controller *ctl, struct err *e)
 	u->configured = !store_get(u->store, "configured", &number);
 	if (!store_get(u->store, "config", &number))
 		u->config_generation = number;
-	ret = flap_start(u);
-	if (!ret)
-		ret = fault_watch_start(u);
+	ret = fault_watch_start(u);
 	if (!ret)
 		ret = vips_load(u, e);
 	if (!ret)
@@ -312,8 +316,8 @@ void updater_stop(struct controller *ctl)
 		moves_free(u);
 	}
 	rotation_stop(u);
-	flap_stop(u);
 	fault_watch_stop(u);
+	health_stop(u);
 	streams_stop(u);
 	load_stop(u);
 	for (i = 0; i < u->n_muxes; i++)
@@ -324,7 +328,6 @@ void updater_stop(struct controller *ctl)
 	free(u->hosts);
 	vips_free(u);
 	json_decref(u->model);
-	json_decref(u->unkept);
 	json_decref(u->mux_index);
 	json_decref(u->switch_index);
 	json_decref(u->local_index);
@@ -339,7 +342,6 @@ void updater_stop(struct controller *ctl)
 	sd_event_source_disable_unref(u->reload_timer);
 	sd_event_source_disable_unref(u->assign_timer);
 	sd_event_source_disable_unref(u->model_timer);
-	sd_event_source_disable_unref(u->keep_timer);
 	sd_event_source_disable_unref(u->snat_timer);
 	sd_event_source_disable_unref(u->learn_timer);
 	sd_event_source_disable_unref(u->fresh_timer);

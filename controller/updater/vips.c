@@ -56,20 +56,34 @@ static void keep(struct updater *u, const struct uvip *v)
 						     .reason = v->reason });
 }
 
-/* vip_define - def's reference is taken; what is asked of it often is kept beside it */
-static void vip_define(struct uvip *v, json_t *def)
+void vip_changed(struct uvip *v)
 {
-	json_t *rule;
-	size_t r;
+	free(v->told);
+	v->told = NULL;
+	v->judged = false;
+}
 
+/* vip_define - def's reference is taken; what is asked of it often is kept beside it */
+static int vip_define(struct uvip *v, json_t *def)
+{
+	struct err e;
+	unsigned int i;
+
+	if (dips_define(&v->dips, def)) {
+		json_decref(def);
+		return -ENOMEM;
+	}
+	for (i = 0; i < v->dips.n; i++)
+		v->dips.list[i].last_resort = vip_last_resort(def, v->dips.list[i].text);
+	if (vip_health_from_json(def, NULL, v->text, &v->policy, &e))
+		log_err("store: %s: the defaults are used", e.text);
+	vip_changed(v);
 	json_decref(v->def);
 	v->def = def;
 	v->def_mbps = get_num(json_object_get(def, "traffic"), "mbps", 0);
 	if (!mbps_good(v->def_mbps))	/* kept by an earlier version, which had no bound */
 		v->def_mbps = VIP_MBPS_MAX;
-	v->n_dips = 0;
-	json_array_foreach(json_object_get(def, "rules"), r, rule)
-		v->n_dips += json_array_size(json_object_get(rule, "dips"));
+	return 0;
 }
 
 static struct uvip *insert(struct updater *u, json_t *def)
@@ -81,17 +95,18 @@ static struct uvip *insert(struct updater *u, json_t *def)
 	if (!v || addr_parse(get_str(def, "vip", ""), &v->addr))
 		goto err_free;
 	i = vip_slot(u, &v->addr, &found);
+	addr_str(&v->addr, v->text);
 	list = found ? NULL : realloc(u->vips, (u->n_vips + 1) * sizeof(*list));
 	if (!list)
 		goto err_free;
 	u->vips = list;
+	if (vip_define(v, def)) {
+		free(v);
+		return NULL;
+	}
 	memmove(list + i + 1, list + i, (u->n_vips - i) * sizeof(*list));
 	list[i] = v;
 	u->n_vips++;
-	addr_str(&v->addr, v->text);
-	vip_define(v, def);
-	v->down = json_object();
-	v->targets_down = json_object();
 	v->mru = v->measured = -1;
 	snprintf(v->mux, sizeof(v->mux), "%s", SMUX);
 	return v;
@@ -118,18 +133,11 @@ struct uvip *vip_add(struct updater *u, json_t *def)
 	return v;
 }
 
-void vip_changed(struct uvip *v)
-{
-	free(v->told);
-	v->told = NULL;
-}
-
 static void vip_free_one(struct uvip *v)
 {
 	free(v->told);
 	json_decref(v->def);
-	json_decref(v->down);
-	json_decref(v->targets_down);
+	dips_free(&v->dips);
 	json_decref(v->sources);
 	free(v->reason);
 	free(v);
@@ -156,8 +164,7 @@ void vip_remove(struct updater *u, struct uvip *v)
 	u->n_vips--;
 	if (v->move)
 		move_forget(v->move);
-	vip_define(v, json_pack("{s:[]}", "rules"));	/* it has no DIPs any more */
-	health_forget(u, v);
+	health_forget(u, v, NULL);
 	snat_forget(u, v);
 	store_vip_del(u->store, v->text);
 	vip_free_one(v);
@@ -188,11 +195,13 @@ void vip_adopt(struct updater *u, struct uvip *v, json_t *def)
 {
 	if (vip_other_tables(v, def))
 		v->tables_ms = mono_ms();
-	vip_define(v, def);
-	vip_changed(v);
+	health_forget(u, v, def);
+	if (vip_define(v, def)) {
+		log_err("VIP %s: no memory for its new definition", v->text);
+		return;
+	}
 	v->generation = u->config_generation;
 	hosts_note(u, v, def);
-	health_forget(u, v);
 	keep(u, v);
 	snat_changed(u, v);
 }
@@ -229,6 +238,7 @@ void vips_touch(struct updater *u, struct uvip *v, bool urgent)
 {
 	unsigned int i;
 
+	vip_judge(u, v);
 	for (i = u->n_muxes; i; i--) {	/* the SMuxes, which have no other to stand in, come last in the list */
 		struct mux *m = &u->muxes[i - 1];
 
@@ -317,13 +327,14 @@ static void load_dip(const char *vip, const char *dip, unsigned int rule, const 
 		     uint64_t since_ms, void *ctx)
 {
 	struct uvip *v = vip_find(ctx, vip);
-	char key[DIP_KEY_SIZE];
+	struct dip *d = v ? dips_find(&v->dips, dip, rule) : NULL;
 
-	if (!v)
+	if (!d)
 		return;
-	json_object_set_new(v->down, vip_dip_key(key, dip, rule),
-			    json_pack("{s:s, s:I}", "reason", reason ? reason : "", "since-ms",
-				      (json_int_t)since_ms));
+	d->reported = REPORT_DOWN;
+	d->in = false;
+	d->since_ms = since_ms;
+	dip_reason(d, reason);
 }
 
 int vips_load(struct updater *u, struct err *e)
