@@ -116,6 +116,8 @@ CTL_COMMAND(show_vip)
 	printf("\nbecause  %s", text_of(status, "reason"));
 	if (json_is_real(mru))
 		printf(", MRU %.3f", json_real_value(mru));
+	if (*text_of(status, "health") && strcmp(text_of(status, "health"), "normal"))
+		printf("\nhealth   %s", text_of(status, "health"));
 	printf("\nexported %s\n", joined(json_object_get(status, "exported-by")));
 	print_delivery(json_object_get(v, "delivery"));
 	if (json_is_object(json_object_get(status, "snat"))) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Checks a VIP definition before anything is done with it. Rules and DIPs are
- * checked by lib/vip, health checks by lib/probe, as everywhere; here comes what
+ * checked by lib/vip, its health policy by lib/vip_health, health checks by lib/probe, as everywhere; here comes what
  * only the controller knows: aggregate, traffic sources.
  */
 #include "api.h"
@@ -15,7 +15,7 @@
 #include "probe.h"
 
 static const char *const members[] = { "vip", "name", "traffic", "rules", "status", "fragments", "oversize",
-					   "all_down", "snat", "delivery", NULL };
+					   "all_down", "snat", "delivery", "health", NULL };
 static const char *const rule_members[] = { "proto", "port", "fields", "dips", "check", NULL };
 static const char *const dip_members[] = { "address", "weight", "state", NULL };
 
@@ -156,6 +156,7 @@ static int check_whole(const struct updater *u, json_t *json, const struct addr 
 int vip_check(const struct updater *u, json_t *json, json_t **out, struct err *e)
 {
 	char text[ADDR_STRLEN], where[ADDR_STRLEN + 32];
+	struct vip_health health;
 	json_t *def, *rule;
 	struct vip *vip;
 	struct addr a;
@@ -169,6 +170,8 @@ int vip_check(const struct updater *u, json_t *json, json_t **out, struct err *e
 	addr_str(&a, text);
 	snprintf(where, sizeof(where), "VIP %s", text);
 	ret = snat_check(json_object_get(json, "snat"), json, vip, where, e);
+	if (!ret)
+		ret = vip_health_from_json(json, vip, where, &health, e);
 	def = ret ? NULL : json_deep_copy(json);
 	if (!ret)
 		ret = def ? delivery_check(u, def, vip, where, e) : err_set(e, -ENOMEM, "out of memory");

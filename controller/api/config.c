@@ -50,10 +50,18 @@ json_t *config_latest(const struct uvip *v)
 	return v->move && v->move->def && v->move->state < MOVE_SWITCHING ? v->move->def : v->def;
 }
 
+static bool other_policy(json_t *a, json_t *b)
+{
+	json_t *x = json_object_get(a, "health"), *y = json_object_get(b, "health");
+
+	return (x || y) && !json_equal(x, y);
+}
+
 /* replace - def's reference is taken */
 static void replace(struct change *c, struct uvip *v, json_t *def)
 {
 	enum vip_diff diff;
+	bool policy;
 
 	if (json_equal(config_latest(v), def) && !(v->move && v->move->kind == MOVE_DELETE)) {
 		c->unchanged++;
@@ -66,9 +74,10 @@ static void replace(struct change *c, struct uvip *v, json_t *def)
 		move(c, v, MOVE_CHANGE, vip_wanted(v), def);
 		return;
 	}
+	policy = other_policy(v->def, def);
 	hosts_touch(c->u, v->def);
 	vip_adopt(c->u, v, def);
-	if (diff == VIP_STATES)
+	if (health_ease(c->u, v) || diff == VIP_STATES || policy)
 		vips_touch(c->u, v, false);
 	hosts_touch(c->u, v->def);
 }

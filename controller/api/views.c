@@ -66,6 +66,8 @@ static json_t *vip_to_view(const struct updater *u, const struct uvip *v)
 	json_t *o = json_deep_copy(v->def), *status = place_of(u, v);
 	struct snat_conf snat;
 
+	vip_judge(u, v);
+	json_object_set_new(status, "health", json_string(policy_mode_text(v->mode)));
 	json_object_set_new(status, "down", down_of(v));
 	if (snat_conf(v->def, &snat))
 		json_object_set_new(status, "snat", json_pack("{s:i, s:i, s:i, s:i}", "first", snat.first, "last", snat.last,

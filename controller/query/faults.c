@@ -114,6 +114,7 @@ void faults_gather(const struct updater *u, struct fault_list *list)
 	fault_links(u, list);
 	fault_hosts(u, list);
 	fault_vips(u, list);
+	fault_policies(u, list);
 	fault_snat(u, list);
 	fault_key(u, list);
 	if (list->n)

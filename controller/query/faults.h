@@ -43,6 +43,7 @@ void fault_muxes(const struct updater *u, struct fault_list *list);
 void fault_links(const struct updater *u, struct fault_list *list);
 void fault_hosts(const struct updater *u, struct fault_list *list);
 void fault_vips(const struct updater *u, struct fault_list *list);
+void fault_policies(const struct updater *u, struct fault_list *list);
 void fault_snat(const struct updater *u, struct fault_list *list);
 void fault_key(const struct updater *u, struct fault_list *list);
 

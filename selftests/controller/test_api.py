@@ -232,7 +232,7 @@ def flaps(tap, lab):
         host.report(lab.url, [(v, 0, "down")])
         host.report(lab.url, [(v, 0, "up")])
     tap.ok(until(lambda: [d for d in lab.get("/v1/status")["damped-dips"] if d["vip"] == v]), "a DIP that comes and goes is held down")
-    tap.ok([d["state"] for d in lab.mux["smux1"].vips[v]["rules"][0]["dips"] if d["address"] == DIPS[0]] == ["down"], "on the muxes too")
+    tap.ok(until(lambda: [d["state"] for d in lab.mux["smux1"].vips[v]["rules"][0]["dips"] if d["address"] == DIPS[0]] == ["down"]), "on the muxes too")
 
 
 def racks(tap, lab):
