@@ -9,6 +9,7 @@
  *	reach.c		which DIPs the kernel has a route to
  *	announce.c	trigger routes
  *	guard.c		addresses that can't be VIPs: this machine's own
+ *	probe.c		probes of DIPs, asked for by the controller; probe_wire.c: their packets
  *	birdwatch.c	what BIRD really exports; bird_show.c: its answers, read
  *	backend_*.c	the data plane
  */
@@ -113,6 +114,7 @@ struct agent {
 	struct bird *bird;
 	struct http_server *http;
 	struct tls *tls;		/* NULL: no certificates */
+	struct probes *probes;		/* probe.c's */
 
 	struct fence fence;		/* the newest request obeyed */
 	bool begun;			/* the data plane was there, and what it held has been read */
@@ -206,6 +208,12 @@ void reach_look(struct agent *a);
 /* reach_vip, reach_aggregate - may it be announced, as far as routes go? */
 bool reach_vip(struct agent *a, struct mux_vip *v);
 bool reach_aggregate(struct agent *a);
+
+/* probe.c */
+/* probes_start - before privileges are dropped: it opens raw sockets. Without them the mux works, and probes nothing. */
+int probes_start(struct agent *a, struct err *e);
+void probes_stop(struct agent *a);	/* after the HTTP server has stopped */
+void probes_post(struct http_request *req, json_t *body, void *ctx);	/* POST /v1/probes */
 
 /* guard.c */
 /* guard_changed - of what rt_watch_read() calls back with */

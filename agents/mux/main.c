@@ -224,6 +224,9 @@ int main(int argc, char **argv)
 	ret = birdwatch_start(&a, &e);
 	if (ret)
 		goto out_error;
+	ret = probes_start(&a, &e);
+	if (ret)
+		goto out_error;
 	ret = daemon_certificates(&a.config.http, &a.tls, &e);
 	if (ret)
 		goto out_error;
@@ -253,6 +256,7 @@ out_error:
 	ret = 1;
 out:
 	http_server_stop(a.http);
+	probes_stop(&a);
 	tls_close(a.tls);
 	birdwatch_stop(&a);
 	reach_stop(&a);
