@@ -30,7 +30,7 @@ CFLAGS   += -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-r
 endif
 DEPFLAGS  = -MMD -MP
 
-.PHONY: san bench-files matrix $(O)/results/robust.json $(O)/results/trust.json all help programs module unit clean deps check vmtest vmtest-debug test demo lab bench experiments $(O)/results/experiments.json
+.PHONY: san bench-files matrix $(O)/results/robust.json $(O)/results/trust.json $(O)/results/life.json all help programs module unit clean deps check vmtest vmtest-debug test demo lab bench experiments $(O)/results/experiments.json
 all: programs module
 
 # Programs a fragment adds: PROGRAMS += name, name-objs := x.o y.o (paths from
@@ -87,6 +87,10 @@ $(O)/results/trust.json: deps
 	$(Q)$(MAKE) all unit
 	$(Q)selftests/run host
 	$(Q)scripts/trust $@
+$(O)/results/life.json: deps
+	$(Q)$(MAKE) all
+	$(Q)selftests/run selftests/lab/test_life.py
+	$(Q)scripts/life $@
 $(O)/results/robust.json: matrix
 	$(Q)scripts/robust $@
 
@@ -133,6 +137,7 @@ help:
 ## bench            instructions per packet of every path, into out/results/datapath.json
 ## matrix           compile duet.ko for every kernel that it is meant for, and print the table
 ## out/results/trust.json       who may what, health under attack, exposure of the units: the host's tests, and what they printed
+## out/results/life.json        how soon what is dead is out, and that nothing else ever is: selftests/lab/test_life.py, and what it printed
 ## out/results/robust.json      the matrix, the kernels whose tests passed, and what the tests of robustness printed (scripts/robust)
 ## deps             install the packages that all of this needs (scripts/deps --list)
 ## [all]            programs into out/bin, duet.ko for every kernel whose headers are installed

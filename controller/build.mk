@@ -12,4 +12,5 @@ unit-src-damping := $(health-src)
 unit-src-policy := $(health-src)
 unit-src-engine := $(engine-src)
 unit-src-engine_equal := $(engine-src)
+unit-src-judge := controller/monitor/judge.c
 include controller/sim/build.mk

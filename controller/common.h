@@ -33,6 +33,9 @@ struct config {
 	char *aggregate_text, *aggregate6_text;
 	char *key_file;
 	char *seed;	/* of an older version: refused */
+	char *silent;		/* [monitor]: what becomes of the DIPs of a host that is silent and dead for its witnesses */
+	bool silent_down;	/* of silent: they are taken out */
+	unsigned int silent_after_ms, silent_vip_percent, silent_rack_percent, silent_hosts_percent;
 	char *hosts;		/* names that the controller is called by, besides its addresses */
 };
 

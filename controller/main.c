@@ -25,6 +25,9 @@
 #define KEY(k, t, m, ...) \
 	{ .section = "controller", .key = k, .type = t, .offset = offsetof(struct config, m), __VA_ARGS__ }
 
+#define MONITOR_KEY(k, t, m, ...) \
+	{ .section = "monitor", .key = k, .type = t, .offset = offsetof(struct config, m), __VA_ARGS__ }
+
 static const struct conf_key keys[] = {
 	KEY("name", CONF_STR, name, .fallback = "controller"),
 	HTTP_CONF_KEYS("controller", struct config, http),
@@ -52,6 +55,11 @@ static const struct conf_key keys[] = {
 	KEY("metrics", CONF_STR, metrics),
 	KEY("part_secret", CONF_STR, part_secret),
 	KEY("hosts", CONF_STR, hosts),
+	MONITOR_KEY("silent", CONF_STR, silent, .fallback = "down"),
+	MONITOR_KEY("silent-after-ms", CONF_UINT, silent_after_ms, .min = 300, .max = 60000, .fallback = "1500"),
+	MONITOR_KEY("silent-max-vip-percent", CONF_UINT, silent_vip_percent, .max = 100, .fallback = "75"),
+	MONITOR_KEY("silent-max-rack-percent", CONF_UINT, silent_rack_percent, .max = 100, .fallback = "100"),
+	MONITOR_KEY("silent-max-hosts-percent", CONF_UINT, silent_hosts_percent, .max = 100, .fallback = "50"),
 	KEY("connections", CONF_UINT, http.connections, .max = 1000000, .fallback = "0"),
 };
 #define N_KEYS (sizeof(keys) / sizeof(*keys))
@@ -216,6 +224,11 @@ static int config_read(struct controller *ctl, const struct daemon_opts *opts, s
 		goto err_free;
 	if (auth_configure(ctl, &why)) {
 		err_set(e, ret, "%s: [controller] %s", opts->config, why.text);
+		goto err_free;
+	}
+	conf->silent_down = !strcmp(conf->silent, "down");
+	if (!conf->silent_down && strcmp(conf->silent, "keep")) {
+		err_set(e, ret, "%s: [monitor] silent is down or keep, not \"%s\"", opts->config, conf->silent);
 		goto err_free;
 	}
 	return 0;

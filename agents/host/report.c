@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Tells the controller how the DIPs of this host are and what they received:
- * at once when a state changes, else every two seconds, which is the heartbeat
- * too; less often if the controller, which may have many hosts, says so. Every
- * report is whole, so a lost one costs nothing. Counters only grow.
+ * at once when a state changes, else as often as the controller says, which is
+ * the heartbeat too. Every report is whole, so a lost one costs nothing.
+ * Counters only grow.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -15,6 +15,7 @@
 #include "log.h"
 
 #define INTERVAL_MS	2000	/* if the controller says nothing of it */
+#define INTERVAL_MIN_MS	100
 #define INTERVAL_MAX_MS	600000
 #define TIMEOUT_MS	2000
 #define RETRY_MS	100	/* doubled each time, up to the interval */
@@ -42,7 +43,7 @@ static void heed(struct report *r, json_t *answer)
 {
 	json_int_t ms = json_integer_value(json_object_get(answer, "interval-ms"));
 
-	r->interval_ms = ms < INTERVAL_MS ? INTERVAL_MS : ms > INTERVAL_MAX_MS ? INTERVAL_MAX_MS : ms;
+	r->interval_ms = ms < INTERVAL_MIN_MS ? INTERVAL_MIN_MS : ms > INTERVAL_MAX_MS ? INTERVAL_MAX_MS : ms;
 }
 
 static void on_done(const struct http_result *result, void *ctx)

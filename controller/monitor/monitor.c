@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Keeps what is known of the data centre: the fabric, and for each host its
- * last report. A host that falls silent keeps the DIP states it reported last:
- * silence says nothing about its DIPs, and is shown as what it is.
+ * last report. A host that misses its reports is late: silence alone says
+ * nothing about its DIPs, so the updater asks witnesses (updater/silence.c).
  */
 #include "priv.h"
 
@@ -14,15 +14,20 @@
 #include "../api/gate.h"
 #include "log.h"
 
-#define WATCH_MS       1000 /* how often silence is looked for */
-#define REPORT_MIN_MS  2000 /* how often hosts report when nothing changes */
+#define OFFENDERS_MS   1000 /* how often offenders are shown to the updater */
+#define REPORT_MAX_MS  2000 /* hosts report at least so often when nothing changes, if they are not too many */
+#define REPORT_MIN_MS  100
+#define MISSED	       3    /* reports in a row: then a host is late */
+#define STALLED_MS     300  /* a look so much too late says that this process slept, not the hosts */
 #define REPORTS_PER_S  2000 /* and how many of them in all: many hosts report less often each */
 
 unsigned int monitor_interval(const struct monitor *m)
 {
-	unsigned int ms = (uint64_t)m->n_heard * 1000 / REPORTS_PER_S;
+	unsigned int ms = (uint64_t)m->n_heard * 1000 / REPORTS_PER_S, least = m->ctl->conf.silent_after_ms / MISSED;
 
-	return ms > REPORT_MIN_MS ? ms : REPORT_MIN_MS;
+	least = least < REPORT_MIN_MS ? REPORT_MIN_MS : least > REPORT_MAX_MS ? REPORT_MAX_MS : least;
+
+	return ms > least ? ms : least;
 }
 
 static uint64_t silent_after(const struct monitor *m)
@@ -32,23 +37,49 @@ static uint64_t silent_after(const struct monitor *m)
 	return ms > SILENT_MS ? ms : SILENT_MS;
 }
 
+static uint64_t late_after(const struct monitor *m)
+{
+	uint64_t ms = (uint64_t)MISSED * monitor_interval(m);
+
+	return ms > m->ctl->conf.silent_after_ms ? ms : m->ctl->conf.silent_after_ms;
+}
+
+static unsigned int watch_ms(const struct monitor *m)
+{
+	unsigned int ms = m->ctl->conf.silent_after_ms / 15;
+
+	return ms < 20 ? 20 : ms > 500 ? 500 : ms;
+}
+
+/* watch_host - late, then silent: each is news once */
+static void watch_host(struct mhost *h, uint64_t age, uint64_t late, uint64_t silent)
+{
+	bool was_late = h->late, was_silent = h->silent;
+
+	h->late |= age > late;
+	h->silent |= age > silent;
+	if (h->silent && !was_silent)
+		traffic_forget(h->monitor, h);
+	if (h->late != was_late || h->silent != was_silent)
+		tell_host(h, h->late != was_late);
+}
+
 static int watch(sd_event_source *s, uint64_t usec, void *ctx)
 {
 	struct monitor *m = ctx;
-	uint64_t now = mono_ms(), after = silent_after(m);
+	uint64_t now = mono_ms(), late = late_after(m), silent = silent_after(m);
+	bool stalled = m->watched_ms && now - m->watched_ms > watch_ms(m) + STALLED_MS;
 	unsigned int i;
 
-	for (i = 0; i < m->n_hosts; i++) {
-		struct mhost *h = &m->hosts[i];
-
-		if (h->heard_ms && !h->silent && now - h->heard_ms > after) {
-			h->silent = true;
-			traffic_forget(m, h);
-			tell_host(h, false);
-		}
+	m->watched_ms = now;
+	for (i = 0; !stalled && i < m->n_hosts; i++)	/* after a sleep reports that came meanwhile are read first */
+		if (m->hosts[i].heard_ms)
+			watch_host(&m->hosts[i], now - m->hosts[i].heard_ms, late, silent);
+	if (now - m->offended_ms >= OFFENDERS_MS) {
+		m->offended_ms = now;
+		offenders_tell(m);
 	}
-	offenders_tell(m);
-	return once(m->ctl->loop, &m->watch, WATCH_MS, watch, m);
+	return once(m->ctl->loop, &m->watch, watch_ms(m), watch, m);
 }
 
 /* report_check - a sentence for what can't be a report */
@@ -181,7 +212,7 @@ void monitor_report_post(struct http_request *req, json_t *body, void *ctx)
 	first = !h->heard_ms || !same;
 	others = take_racks(h, get_str(body, "racks", NULL));
 	strange = report_strange(h, body);
-	news = report_take(h, body, &others) || first || h->silent;
+	news = report_take(h, body, &others) || first || h->silent || h->late;
 	m->n_heard += !h->heard_ms;
 	json_decref(h->unsorted);
 	h->unsorted = strange ? json_incref(body) : NULL;	/* report_settle() goes on with it */
@@ -191,7 +222,7 @@ void monitor_report_post(struct http_request *req, json_t *body, void *ctx)
 	snprintf(h->instance, sizeof(h->instance), "%s", instance);
 	h->seq = seq;
 	h->heard_ms = mono_ms();
-	h->silent = false;
+	h->silent = h->late = false;
 	if (news || others || strange)
 		tell_host(h, news && !first);
 	http_reply(req, 200, report_answer(m));
@@ -344,7 +375,7 @@ int monitor_start(struct controller *ctl, struct err *e)
 		m->hosts[m->n_hosts++] = (struct mhost){ .monitor = m, .node = n, .mbps_max = host_mbps(&m->topo, i) };
 	}
 	racks_known(m);
-	ret = once(ctl->loop, &m->watch, WATCH_MS, watch, m);
+	ret = once(ctl->loop, &m->watch, watch_ms(m), watch, m);
 	if (ret) {
 		err_set(e, ret, "event loop: %s", strerror(-ret));
 		goto err_stop;

@@ -19,6 +19,7 @@ struct mhost {
 	json_t *counters;	/* "VIP|DIP": {"bytes", "mbps"}, of the last report */
 	uint64_t counted_usec;
 	bool silent;
+	bool late;		/* it has missed reports: witnesses are to be asked; before it is called silent */
 	/* report.c: what it may say */
 	json_t *vips;		/* VIP: true, those with a DIP here, as the updater answered; NULL: not asked yet */
 	json_t *unsorted;	/* its last report, if that has other VIPs, until the updater has answered; or NULL */
@@ -58,6 +59,7 @@ struct monitor {
 	struct topology topo;
 	struct mhost *hosts;
 	unsigned int n_hosts, n_heard;
+	uint64_t watched_ms, offended_ms;	/* mono_ms() when silence, and offenders, were last looked for */
 	json_t *by_name; /* host name: index */
 	sd_event_source *watch, *tell_timer;
 	struct mhosts to_tell;

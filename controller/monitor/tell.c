@@ -88,9 +88,9 @@ static void call(struct monitor *m)
 		h->queued = false;
 		h->in_call = true;
 		t->hosts[t->n++] = h;
-		json_array_append_new(list, json_pack("{s:s, s:s, s:b, s:b, s:O, s:O*, s:s*}", "host", h->node->name,
-						      "instance", h->instance, "silent", h->silent, "which-vips",
-						      h->unsorted != NULL, "dips", h->dips, "snat", h->snat, "racks",
+		json_array_append_new(list, json_pack("{s:s, s:s, s:b, s:b, s:I, s:b, s:O, s:O*, s:s*}", "host", h->node->name,
+						      "instance", h->instance, "silent", h->silent, "late", h->late,
+						      "age-ms", (json_int_t)(mono_ms() - h->heard_ms), "which-vips", h->unsorted != NULL, "dips", h->dips, "snat", h->snat, "racks",
 						      h->tells_racks ? h->racks : NULL));
 	}
 	if (!t->n)

@@ -21,10 +21,10 @@ void fault_hosts(const struct updater *u, struct fault_list *list)
 
 	for (i = 0; i < u->n_hosts; i++) {
 		const struct host *h = &u->hosts[i];
+		enum fault_code code;
 
-		if (h->silent)
-			fault_add(list, FAULT_HOST_SILENT, OBJECT_HOST, h->name,
-				  "host %s is silent; its DIPs are taken to be as it last said", h->name);
+		if (silence_fault(h, &code))
+			fault_add(list, code, OBJECT_HOST, h->name, "%s", h->silence.fault);
 		else if (h->why[0])
 			fault_add(list, FAULT_HOST_NOT_SYNCED, OBJECT_HOST, h->name, "host %s can't be told its VIPs: %s", h->name, h->why);
 	}

@@ -7,6 +7,7 @@
 #include "../controller.h"
 #include "../state/policy.h"
 #include "../store/store.h"
+#include "silence.h"
 #include "updater.h"
 #include "vip.h"
 
@@ -55,6 +56,8 @@ enum mux_state { MUX_UNKNOWN, MUX_UNREACHABLE, MUX_SYNCING, MUX_IN_SYNC, MUX_REF
 struct mux {
 	struct updater *u;
 	char name[NAME_SIZE], local[ADDR_STRLEN], instance[NAME_SIZE];
+	char rack[NAME_SIZE];		/* the ToR that it is, or hangs on; else empty */
+	char no_probes[NAME_SIZE];	/* the instance that answered that it can't probe */
 	char *url;
 	bool smux;
 	json_t *status;			/* its last GET /v1/status, or NULL; without the members below */
@@ -105,6 +108,7 @@ struct host {
 	bool dirty, synced, silent, waiting;
 	bool wanted;			/* as a mux's */
 	bool drained;			/* its rack is */
+	struct silence silence;
 	char rack[NAME_SIZE];		/* the switch it hangs on */
 	json_t *vips;			/* VIP: true; those that have or had a DIP of it */
 	struct http_call *push;
@@ -158,6 +162,7 @@ struct move {
 TAILQ_HEAD(moves, move);
 TAILQ_HEAD(snat_pools, snat_pool);
 STAILQ_HEAD(health_changes, health_change);
+TAILQ_HEAD(rounds, round);
 
 /* What the operator sets, PUT /v1/control. */
 struct control {
@@ -250,6 +255,11 @@ struct updater {
 	bool snat_learning;		/* the store may not know all blocks that hosts hold */
 	unsigned int n_heard;		/* hosts that have reported since this controller started */
 	uint64_t snat_due_ms;		/* mono_ms() that it is set for; 0: not set */
+	struct rounds rounds;		/* of questions about silent hosts, witness.c */
+	unsigned int n_rounds, next_witness, next_control, next_silent;
+	sd_event_source *silence_timer;
+	uint64_t hosts_ms;		/* mono_ms() when hosts were known */
+	bool hosts_judged;		/* those never heard of since then are judged as silent ones */
 	struct health_changes unkept;	/* not yet in the store */
 	sd_event_source *keep_timer, *expire_timer;
 	bool expire_armed;

@@ -48,19 +48,24 @@ static void health_of(struct updater *u, json_t *body, json_t *answers)
 	const char *name = get_str(body, "host", "?"), *instance = get_str(body, "instance", "");
 	bool silent = json_is_true(json_object_get(body, "silent"));
 	struct host *h = host_find(u, name);
+	bool late = silent || json_is_true(json_object_get(body, "late"));
+	json_t *said;
 
 	if (!h)
 		return;
 	if (json_is_true(json_object_get(body, "which-vips")))
 		json_object_set_new(answers, h->name, vips_of(h));
-	vips_health(u, h, json_object_get(body, "dips"));
+	said = silence_said(json_object_get(body, "dips"), late);
+	vips_health(u, h, said);
+	json_decref(said);
+	silence_note(h, late, get_u64(body, "age-ms", 0));
 	snat_report(u, h, json_object_get(body, "snat"));
 	host_racks(h, get_str(body, "racks", NULL));
 	if (!silent)
 		snat_heard(h);
 	if (silent != h->silent)
 		store_event(u->store, silent ? "host-silent" : "host-heard", h->name, "%s",
-			    silent ? "no report for a while; its DIPs stay as they were" : "it reports again");
+			    silent ? "no report for a while" : "it reports again");
 	h->silent = silent;
 	if (strcmp(h->instance, instance)) {
 		snprintf(h->instance, sizeof(h->instance), "%s", instance);

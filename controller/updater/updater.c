@@ -129,6 +129,8 @@ static void add_muxes(struct updater *u, json_t *list, bool smux, json_t *locals
 			continue;
 		m->u = u;
 		m->smux = smux;
+		snprintf(m->rack, sizeof(m->rack), "%s", get_str(node, "switch", strcmp(get_str(node, "role", ""), "tor") ? "" :
+			 get_str(node, "name", "")));
 		snprintf(m->name, sizeof(m->name), "%s", get_str(node, "name", "?"));
 		snprintf(m->local, sizeof(m->local), "%s", get_str(node, "local", ""));
 		json_object_set_new(u->mux_index, m->name, json_integer(u->n_muxes));
@@ -144,6 +146,15 @@ static void index_locals(struct updater *u, json_t *nodes)
 
 	json_array_foreach(nodes, i, node)
 		json_object_set_new(u->local_index, get_str(node, "local", ""), json_string(get_str(node, "name", "?")));
+}
+
+/* first_health - what a host reported while nobody listened */
+static void first_health(struct host *h, json_t *node)
+{
+	json_t *said = silence_said(json_object_get(node, "dips"), strcmp(get_str(node, "state", ""), "reporting"));
+
+	vips_health(h->u, h, said);
+	json_decref(said);
 }
 
 /* use_model - once: agents are made, and told what the store says */
@@ -195,7 +206,7 @@ static int use_model(struct updater *u, json_t *model)
 		hosts_note(u, mv->vip, mv->def);
 	/* what hosts reported while nobody listened comes before anything is sent */
 	for (i = 0; i < u->n_hosts; i++) {
-		vips_health(u, &u->hosts[i], json_object_get(json_array_get(hosts, i), "dips"));
+		first_health(&u->hosts[i], json_array_get(hosts, i));
 		snat_report(u, &u->hosts[i], json_object_get(json_array_get(hosts, i), "snat"));
 		host_racks(&u->hosts[i], get_str(json_array_get(hosts, i), "racks", NULL));
 		if (!strcmp(get_str(json_array_get(hosts, i), "state", ""), "reporting"))
@@ -208,6 +219,7 @@ static int use_model(struct updater *u, json_t *model)
 	for (i = 0; i < u->n_hosts; i++)
 		host_start(&u->hosts[i]);
 	rotation_start(u);
+	silence_start(u);
 	log_info("%u muxes, %u hosts, %u VIPs%s", u->n_muxes, u->n_hosts, u->n_vips,
 		 u->configured ? "" : "; no configuration yet, so agents are only looked at");
 	moves_run(u);
@@ -259,6 +271,7 @@ int updater_start(struct controller *ctl, struct err *e)
 	TAILQ_INIT(&u->moves);
 	TAILQ_INIT(&u->queue);
 	TAILQ_INIT(&u->pools);
+	TAILQ_INIT(&u->rounds);
 	ctl_store_conf(ctl, ctl->revision, &conf);
 	ret = store_open(&conf, &u->store, e);
 	if (ret)
@@ -315,6 +328,7 @@ void updater_stop(struct controller *ctl)
 		vips_keep_health(u);
 		moves_free(u);
 	}
+	silence_stop(u);
 	rotation_stop(u);
 	fault_watch_stop(u);
 	health_stop(u);

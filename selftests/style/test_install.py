@@ -58,9 +58,9 @@ def keys_of(source, section):
     """The keys that a program knows: (section, key)."""
     text = read(source)
     found = set()
-    for words in re.findall(r'^\t(?:KEY|CONF)\((.*)', text, re.M):
+    for named, words in re.findall(r'^\t(?:(\w+)_KEY|KEY|CONF)\((.*)', text, re.M):
         names = re.findall(r'"([^"]*)"', words.split(" CONF_")[0] if " CONF_" in words else words)
-        found.add(tuple(names[:2]) if section is None else (section, names[0]))
+        found.add(tuple(names[:2]) if section is None else (named.lower() or section, names[0]))
     for macro, header in (("HTTP_CONF_KEYS", "lib/http.h"), ("AUTH_CONF_KEYS", "lib/auth.h")):
         for used in re.findall(macro + r'\("(\w+)"', text):
             body = re.search(r"#define " + macro + r"\(.*?(?<!\\)\n", read(header), re.S).group(0)

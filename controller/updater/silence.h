@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Hosts that have missed their reports, and what becomes of their DIPs.
+ *
+ *	silence.c	which hosts are to be judged, when, and what follows from a verdict
+ *	witness.c	which muxes probe which DIPs, and what they answer
+ *	../monitor/judge.c	the verdict itself
+ */
+#ifndef DUET_CONTROLLER_SILENCE_H
+#define DUET_CONTROLLER_SILENCE_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include "../common.h"
+#include "../monitor/judge.h"
+#include "fault_code.h"
+
+struct host;
+struct mux;
+struct updater;
+struct witnesses;
+
+/* struct silence - of one host */
+struct silence {
+	bool late;			/* it has missed its reports, or has never sent one */
+	bool asking;			/* witnesses are asked about it now */
+	bool capped;			/* judged dead, and kept: too many would be out */
+	bool out;			/* its DIPs were taken out of all muxes */
+	unsigned int against;		/* rounds in a row that found it dead */
+	enum verdict verdict;		/* the last one; of this silence only */
+	uint64_t last_ms;		/* mono_ms() of its last report; 0: never */
+	uint64_t next_ms;		/* mono_ms() when it is judged again */
+	unsigned int next_target;	/* where its next targets begin, if they are more than fit */
+	char says[256];			/* what the witnesses said */
+	char fault[768];		/* what an operator should read; empty: nothing yet */
+};
+
+/* struct target - a DIP of a host that a witness probes */
+struct target {
+	char vip[ADDR_STRLEN];		/* empty: the server itself, without a tunnel */
+	unsigned int rule, port;	/* port 0: an echo request */
+	bool exact;			/* the port is the service's: a refusal says that it is dead */
+};
+
+/* struct inquiry - one host in a round of questions */
+struct inquiry {
+	struct host *host;
+	struct target targets[JUDGE_TARGETS];
+	struct evidence evidence;
+};
+
+int silence_start(struct updater *u);	/* muxes and hosts are known */
+void silence_stop(struct updater *u);
+/* silence_note - the monitor on a host: has it missed its reports, and how long ago was the last one */
+void silence_note(struct host *h, bool late, uint64_t age_ms);
+/* silence_said - of the DIPs that a host reported: all; of one that is late only deaths, for the rest may be outdated */
+json_t *silence_said(json_t *dips, bool late);
+/* silence_of - is this why a DIP is down? */
+bool silence_of(const char *reason);
+/* silence_fault - is its silence a fault: it is out, or silent for SILENT_MS, or capped? h->silence.fault is the sentence. */
+bool silence_fault(const struct host *h, enum fault_code *code);
+unsigned int silence_probe_ms(const struct updater *u);	/* how long a witness waits for answers */
+
+/* witness_targets - DIPs of the host that can be probed, beginning with the `from`-th; how many */
+unsigned int witness_targets(struct host *h, unsigned int from, struct target *list, unsigned int max);
+/* witness_ask - about n hosts (their targets filled in): done(n, list, ctx) is called exactly once unless the updater
+ * stops; the list is only there during that call. false: nobody can be asked, done isn't called
+ */
+bool witness_ask(struct updater *u, const struct inquiry *list, unsigned int n,
+		 void (*done)(struct updater *u, struct inquiry *list, unsigned int n));
+void witness_stop(struct updater *u);	/* the HTTP client has stopped */
+
+#endif

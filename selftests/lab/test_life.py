@@ -1,0 +1,280 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0
+"""Who is dead? Servers, racks, host agents and networks die in the testbed: real BIRD, agents and controller, hosts that
+unpack tunnels with BPF, muxes without the module. A dead server leaves all muxes in time; nobody else ever does. Prints
+how long each death took to be acted on; scripts/life puts these figures together."""
+import os
+import sys
+import time
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import ops  # noqa: E402
+from faults import Faults  # noqa: E402
+from testbed import Failed, Testbed, until  # noqa: E402
+
+LIMIT_MS, FAST_MS, FAST_AFTER = 3000, 1000, 400
+WATCH_S = 8.0		# so long nothing may happen where nothing should
+count = failed = 0
+
+
+def ok(good, text, *why):
+    global count, failed
+    count += 1
+    failed += not good
+    print(f"{'ok' if good else 'not ok'} {count} - {text}", flush=True)
+    for line in why if not good else ():
+        print(f"# {line}", flush=True)
+
+
+def life(name, **figures):
+    print(f"# life: {name} " + " ".join(f"{k} {v}" for k, v in figures.items()), flush=True)
+
+
+class Life:
+    def __init__(self, bed):
+        self.bed, self.faults, self.dead, self.wrong = bed, Faults(bed), set(), []
+        self.rack = {name: [n for n in bed.topo.dips if bed.topo.rack_of(n).name == name] for name in ("tor1", "tor2", "tor3", "tor4")}
+
+    def states(self):
+        """{(mux, DIP)} that are down, over all muxes that hold a VIP"""
+        found = set()
+        for mux in self.bed.topo.muxes:
+            for vip in ops.mux_status(self.bed, mux.name)["vips"]:
+                for rule in vip["rules"]:
+                    found |= {(mux.name, d["address"]) for d in rule["dips"] if d["state"] == "down"}
+        return found
+
+    def down(self):
+        return {dip for _, dip in self.states()}
+
+    def everywhere(self, dips):
+        """are these down on each mux that has them? Whoever is down and shouldn't be is noted"""
+        wrong = False
+        seen = {}
+        for mux in self.bed.topo.muxes:
+            for vip in ops.mux_status(self.bed, mux.name)["vips"]:
+                for d in (d for rule in vip["rules"] for d in rule["dips"]):
+                    seen.setdefault(d["address"], set()).add(d["state"] == "down")
+                    if d["state"] == "down" and d["address"] not in self.dead:
+                        wrong = True
+                        self.wrong.append((mux.name, d["address"]))
+        return not wrong and all(seen.get(dip) == {True} for dip in dips)
+
+    def links(self, nodes, up):
+        for node in nodes:
+            rt = self.faults.netlink(node)
+            for port in node.ports + ["mgmt0"]:
+                rt.set_link(port, up)
+            rt.flush()
+            if up:
+                rt.route("0.0.0.0/0", "eth0", node.address.rsplit(".", 1)[0] + ".0", metrics={2: 1500})
+                rt.flush()
+
+    def power_off(self, nodes, limit):
+        """their links and their management network lose their light; ms until they are out of all muxes, or None"""
+        dips = {n.address for n in nodes}
+        self.dead |= dips
+        began = time.monotonic()
+        self.links(nodes, False)
+        out = until(lambda: self.everywhere(dips), limit / 1000 + 5, 0.05)
+        return round((time.monotonic() - began) * 1000) if out else None
+
+    def power_on(self, nodes):
+        dips = {n.address for n in nodes}
+        began = time.monotonic()
+        self.links(nodes, True)
+        back = until(lambda: not dips & self.down(), 60, 0.05)
+        self.dead -= dips
+        return round((time.monotonic() - began) * 1000) if back else None
+
+    def nothing(self, seconds=WATCH_S):
+        """DIPs that went out while nothing should"""
+        before = len(self.wrong)
+        until(lambda: not self.everywhere(()), seconds, 0.1)
+        return self.wrong[before:]
+
+    def status(self):
+        return [f["sentence"] for f in self.bed.controller("GET", "/v1/status")["faults"]]
+
+    def fault(self, *words, seconds=10):
+        return until(lambda: next((f for f in self.status() if all(w in f for w in words)), None), seconds, 0.1)
+
+    def well(self):
+        return until(lambda: not self.status(), 60, 0.1)
+
+    def controller(self, start=True, **settings):
+        """the controller anew, with these settings of [monitor]"""
+        bed = self.bed
+        if bed.pids.get(("ctl", "controller")):
+            bed.kill([("ctl", "controller")])
+        path = f"{bed.run}/ctl/controller.conf"
+        with open(path, encoding="ascii") as f:
+            text = f.read().split("[monitor]")[0]
+        with open(path, "w", encoding="ascii") as f:
+            f.write(text + "[monitor]\n" + "".join(f"{k.replace('_', '-')} = {v}\n" for k, v in settings.items()))
+        if start:
+            bed.start("ctl", "controller")
+            until(self.answers, 20, 0.05)
+            ops.wait_ok(bed)
+
+    def answers(self):
+        try:
+            return self.status() is not None
+        except Failed:
+            return False
+
+    def deaths(self):
+        """events of DIPs that went down"""
+        return [e for e in self.bed.controller("GET", "/v1/events")["events"] if e["kind"] == "dip-down"]
+
+
+def servers(lab):
+    """one server, then a rack, die whole and come back"""
+    node = lab.rack["tor2"][0]
+    ms = lab.power_off([node], LIMIT_MS)
+    ok(ms and ms <= LIMIT_MS, f"a server that dies whole is out of all muxes after {ms} ms (limit {LIMIT_MS})", *lab.status())
+    life("server_power", detect_ms=ms)
+    said = lab.fault(f"host {node.name} is silent", "get no answer", "out of all muxes")
+    ok(said, "a fault says which host, since when, and who gets no answer", *lab.status())
+    print(f"# {said}")
+    events = [e["kind"] for e in lab.bed.controller("GET", "/v1/events")["events"] if e["subject"] == node.name]
+    ok("host-dead" in events, "it is an event", events)
+    back = lab.power_on([node])
+    ok(back and lab.well(), f"it comes back, and its DIP with it ({back} ms, of which two checks and the report)", *lab.status())
+    life("server_back", ms=back)
+    nodes = lab.rack["tor3"]
+    ms = lab.power_off(nodes, LIMIT_MS)
+    ok(ms and ms <= LIMIT_MS, f"a rack of {len(nodes)} servers that dies whole is out of all muxes after {ms} ms", *lab.status())
+    life("rack_power", detect_ms=ms)
+    lab.power_on(nodes)
+    lab.well()
+
+
+def agents(lab):
+    """host agents die, one, then 30 % at once: their DIPs stay"""
+    nodes = lab.rack["tor1"][:1]
+    for what, nodes in (("host_agent", nodes), ("agents_30_percent", [lab.rack[r][0] for r in lab.rack])):
+        keys = [(n.name, "host-agent") for n in nodes]
+        lab.bed.kill(keys)
+        gone = lab.nothing()
+        said = [lab.fault(f"host {n.name} is silent", "answer", "its DIPs stay") for n in nodes]
+        ok(not gone and all(said), f"{len(nodes)} of {len(lab.bed.topo.dips)} host agents die: no DIP goes, faults say that the servers answer",
+           *gone, *lab.status())
+        life(what, wrongly_out=len(gone))
+        if what == "host_agent":
+            print(f"# {said[0]}")
+        lab.bed.start_all(keys)
+        lab.well()
+
+
+def dead_application(lab):
+    """a host agent dies, then its web server: the port is closed, the DIP goes; it listens again: the DIP is back"""
+    node = lab.rack["tor1"][0]
+    lab.bed.kill([(node.name, "host-agent")])
+    lab.nothing(2.5)
+    lab.dead = {node.address}
+    began = time.monotonic()
+    lab.bed.kill([(node.name, "nginx")])
+    out = until(lambda: lab.everywhere({node.address}), 8)
+    ms = round((time.monotonic() - began) * 1000)
+    ok(out and ms <= LIMIT_MS, f"nobody listens on a server whose agent is dead: its DIP is out after {ms} ms", *lab.status())
+    life("application_behind_dead_agent", detect_ms=ms)
+    lab.bed.start(node.name, "nginx")
+    ok(until(lambda: node.address not in lab.down(), 10), "it listens again, and is back without its agent")
+    lab.dead = set()
+    lab.bed.start(node.name, "host-agent")
+    lab.well()
+
+
+def networks(lab):
+    """the management network of a host, then the controller's uplink: nothing goes"""
+    node = lab.rack["tor4"][0]
+    rt = lab.faults.netlink(node)
+    rt.set_link("mgmt0", False)
+    rt.flush()
+    gone = lab.nothing()
+    ok(not gone and lab.fault(f"host {node.name} is silent", "its DIPs stay"), "a host without its management network: its DIPs stay", *gone, *lab.status())
+    life("management_network", wrongly_out=len(gone))
+    rt.set_link("mgmt0", True)
+    rt.flush()
+    lab.well()
+    before = len(lab.deaths())
+    lab.bed.run_in("ctl", ["ip", "link", "set", "br-mgmt", "down"])
+    dead = until(lambda: sum("silent" in f for f in lab.status()) == len(lab.bed.topo.dips), 20, 0.1)
+    until(lambda: False, 3, 0.1)
+    lab.bed.run_in("ctl", ["ip", "link", "set", "br-mgmt", "up"])
+    gone = len(lab.deaths()) - before
+    ok(dead and not gone and lab.well() and not lab.down(), "the controller's own uplink is down: every host is silent, no DIP goes", gone, *lab.status())
+    life("controller_uplink", wrongly_out=gone)
+
+
+def caps(lab):
+    """two thirds of all servers die at once: that is more than silence may take out, and is said"""
+    nodes = [n for name in ("tor1", "tor2", "tor4") for n in lab.rack[name]]
+    lab.links(nodes, False)
+    gone = lab.nothing(6)
+    said = lab.fault("is this controller cut off?")
+    ok(not gone and said, f"{len(nodes)} of {len(lab.bed.topo.dips)} servers die at once: none is taken out", *gone, *lab.status())
+    print(f"# {said}")
+    lab.power_on(nodes)
+    lab.well()
+
+
+def settings(lab):
+    """keep; never heard of; faster"""
+    node = lab.rack["tor2"][1]
+    lab.controller(silent="keep")
+    lab.links([node], False)
+    gone = lab.nothing(5)
+    ok(not gone and lab.fault(f"host {node.name} ", "silent = keep"), "silent = keep: its DIPs stay, a fault says why", *gone, *lab.status())
+    lab.bed.kill([("ctl", "controller")])
+    lab.controller(start=False)
+    lab.dead = {node.address}
+    lab.bed.start("ctl", "controller")
+    began = time.monotonic()
+    until(lab.answers, 20, 0.05)
+    out = until(lambda: lab.everywhere({node.address}), 30)
+    ok(out and lab.fault(f"host {node.name}", "no report to this controller", "out of all muxes"),
+       f"a host that a restarted controller never hears is judged after a grace: out after {time.monotonic() - began:.1f} s", *lab.status())
+    lab.power_on([node])
+    lab.well()
+    lab.controller(silent_after_ms=FAST_AFTER)
+    until(lambda: False, 3, 0.1)	# hosts hear how often to report
+    ms = lab.power_off([node], FAST_MS)
+    ok(ms and ms <= FAST_MS, f"silent-after-ms = {FAST_AFTER}: out after {ms} ms (limit {FAST_MS})", *lab.status())
+    life("server_power_fast", detect_ms=ms)
+    lab.power_on([node])
+    lab.well()
+
+
+def main():
+    if os.geteuid() != 0:
+        print("1..0 # SKIP not root")
+        return 0
+    bed = Testbed(prefix=f"life{os.getpid() % 10000}-", servers=16, device="sim", site={"BFD_MS": 500}, patient=False)
+    bed.claim()
+    try:
+        bed.up()
+        bed.load_vips()
+        ops.wait_ok(bed)
+        lab = Life(bed)
+        only = sys.argv[1:]
+        for part in (servers, agents, dead_application, networks, caps, settings):
+            if not only or part.__name__ in only:
+                part(lab)
+        ok(not lab.wrong, "in all this no DIP was ever out wrongly", *lab.wrong[:5])
+        life("all", wrongly_out=len(lab.wrong))
+    except Failed as e:
+        ok(False, f"{e} (log: {e.log})")
+        if e.log:
+            with open(e.log, encoding="utf-8", errors="replace") as f:
+                print("".join(f"# {line}" for line in f.readlines()[-20:]))
+    finally:
+        bed.down()
+    ok(not bed.leftovers() and not bed.processes() and not os.path.exists(bed.run), "down leaves nothing behind")
+    print(f"1..{count}")
+    return 1 if failed else 0
+
+
+sys.exit(main())
