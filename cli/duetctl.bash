@@ -17,7 +17,7 @@ _duetctl()
 		apply move moves migrations abort drain undrain drains stop resume settings events audit token backup key genkey"
 
 	COMPREPLY=()
-	options="--controller --tls-cert --tls-key --tls-ca --tls-crl --token-file --json --wait --watch --dry-run --abort --file --timeout --help --version"
+	options="--controller --tls-cert --tls-key --tls-ca --tls-crl --token-file --json --wait --watch --dry-run --abort --force --file --timeout --help --version"
 	for ((i = 1; i < COMP_CWORD; i++)); do
 		case ${COMP_WORDS[i]} in
 		-c|--controller|--tls-cert|--tls-key|--tls-ca|--tls-crl|--token-file)
@@ -43,9 +43,10 @@ _duetctl()
 	case ${#args[@]}:${args[*]} in
 	0:*) words=$commands ;;
 	1:vip) words="list show delete" ;;
-	1:dip) words="list release" ;;
+	1:dip) words="list drain undrain down up weight release" ;;
 	1:switch|1:link) words=list ;;
-	1:mux|1:host) words="list show unfence" ;;
+	1:mux) words="list show unfence" ;;
+	1:host) words="list show drain undrain unfence" ;;
 	1:snat) words=show ;;
 	1:key) words="show rotate" ;;
 	1:token) words="list add delete" ;;
@@ -55,11 +56,11 @@ _duetctl()
 	2:trace\ *) words=$(_duetctl_names vip vip) ;;
 	2:move\ *) words="smux $(_duetctl_names switch name)" ;;
 	2:mux\ show|2:mux\ unfence) words=$(_duetctl_names mux name) ;;
-	2:host\ show|2:host\ unfence) words=$(_duetctl_names host name) ;;
+	2:host\ *) words=$(_duetctl_names host name) ;;
 	2:*drain\ smux) words=$(_duetctl_names mux name | grep -vxFf <(_duetctl_names switch name)) ;;
 	2:*drain\ switch) words=$(_duetctl_names switch name) ;;
 	2:*drain\ rack) words=$(_duetctl_names switch name) ;;
-	3:dip\ release\ *) words=$(_duetctl_names dip dip) ;;
+	3:dip\ *) words=$(_duetctl_names dip dip) ;;
 	3:token\ add\ *) words="agent read operate admin" ;;
 	*:settings*)
 		words=$(timeout 2 "$program" "${where[@]}" settings 2>/dev/null | sed 's/=.*/=/')

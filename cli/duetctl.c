@@ -19,10 +19,14 @@ static const char usage_text[] =
 	"  vip list | vip show VIP     VIPs, where they live, their DIPs\n"
 	"  vip delete VIP [--wait]     withdraw it, then remove it\n"
 	"  dip list [VIP]              DIPs and their states\n"
+	"  dip drain VIP DIP | dip undrain VIP DIP   no new connections for a DIP, and back (--force, --wait)\n"
+	"  dip down VIP DIP | dip up VIP DIP         take a DIP out at once, and back\n"
+	"  dip weight VIP DIP N        another weight, in the VIP's definition\n"
 	"  dip release VIP DIP         ends the damping of a DIP that came and went\n"
 	"  switch list | link list     the fabric, and how full its tables are\n"
 	"  mux list | mux show MUX     the mux agents\n"
 	"  host list | host show HOST  the host agents\n"
+	"  host drain HOST | host undrain HOST   no new connections for its DIPs, in all VIPs (--force, --wait)\n"
 	"  mux unfence MUX | host unfence HOST   it forgets which controller it obeyed, and obeys this\n"
 	"  traffic                     what each VIP receives\n"
 	"  snat show                   ports of connections that hosts open as a VIP\n"
@@ -55,6 +59,7 @@ static const char usage_text[] =
 	"  -c, --controller URL        http://, https:// or unix:/PATH.sock; default $DUETCTL_URL, else\n"
 	"                              /etc/duet/duetctl.conf, else http://127.0.0.1:8470\n"
 	"  --tls-cert, --tls-key, --tls-ca, --tls-crl FILE   for https; --token-file FILE where there are tokens\n"
+	"      --force                 also the last DIP of a VIP\n"
 	"  -j, --json                  what the controller says, as it is\n"
 	"  -w, --wait, --watch         until the moves that follow are over (--timeout SECONDS, 60)\n"
 	"  -h, --help                  -V, --version\n"
@@ -91,6 +96,11 @@ static const struct command {
 	{ "vip", "delete", change_delete, 1, 1, "a VIP" },
 	{ "dip", "list", show_dips, 0, 1, "a VIP" },
 	{ "dip", "release", change_dip_release, 2, 2, "a VIP and one of its DIPs" },
+	{ "dip", "drain", change_dip_drain, 2, 2, "a VIP and one of its DIPs" },
+	{ "dip", "undrain", change_dip_up, 2, 2, "a VIP and one of its DIPs" },
+	{ "dip", "down", change_dip_down, 2, 2, "a VIP and one of its DIPs" },
+	{ "dip", "up", change_dip_up, 2, 2, "a VIP and one of its DIPs" },
+	{ "dip", "weight", change_dip_weight, 3, 3, "a VIP, one of its DIPs and a weight" },
 	{ "switch", "list", show_switches },
 	{ "link", "list", show_links },
 	{ "mux", "list", show_muxes },
@@ -99,6 +109,8 @@ static const struct command {
 	{ "host", "list", show_hosts },
 	{ "host", "show", show_host, 1, 1, "a host" },
 	{ "host", "unfence", change_unfence_host, 1, 1, "a host" },
+	{ "host", "drain", change_host_drain, 1, 1, "a host" },
+	{ "host", "undrain", change_host_undrain, 1, 1, "a host" },
 	{ "traffic", NULL, show_traffic },
 	{ "snat", "show", show_snat },
 	{ "topology", NULL, show_topology },
@@ -174,7 +186,7 @@ static int run(const struct ctl *c, int n, char **words)
 	return usage(problem, near->args);
 }
 
-enum { OPT_CERT = 256, OPT_KEY, OPT_CA, OPT_TOKEN, OPT_CRL, OPT_ABORT };
+enum { OPT_CERT = 256, OPT_KEY, OPT_CA, OPT_TOKEN, OPT_CRL, OPT_ABORT, OPT_FORCE };
 
 /* options - 0, or the exit code + 1 */
 static int read_options(int argc, char **argv, struct ctl *c, struct ctl_conf *given)
@@ -183,7 +195,7 @@ static int read_options(int argc, char **argv, struct ctl *c, struct ctl_conf *g
 		{ "controller", required_argument, NULL, 'c' }, { "json", no_argument, NULL, 'j' },
 		{ "wait", no_argument, NULL, 'w' },		{ "watch", no_argument, NULL, 'w' },
 		{ "dry-run", no_argument, NULL, 'd' },		{ "abort", no_argument, NULL, OPT_ABORT },
-			{ "file", required_argument, NULL, 'f' },
+		{ "force", no_argument, NULL, OPT_FORCE },	{ "file", required_argument, NULL, 'f' },
 		{ "timeout", required_argument, NULL, 't' },	{ "tls-cert", required_argument, NULL, OPT_CERT },
 		{ "tls-key", required_argument, NULL, OPT_KEY }, { "tls-ca", required_argument, NULL, OPT_CA },
 		{ "token-file", required_argument, NULL, OPT_TOKEN }, { "tls-crl", required_argument, NULL, OPT_CRL },
@@ -215,6 +227,9 @@ static int read_options(int argc, char **argv, struct ctl *c, struct ctl_conf *g
 			break;
 		case OPT_ABORT:
 			c->abort = true;
+			break;
+		case OPT_FORCE:
+			c->force = true;
 			break;
 		case 'j':
 			c->json = true;

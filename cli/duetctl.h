@@ -24,6 +24,7 @@ struct ctl {
 	bool wait;		/* --wait: until the moves that follow are over */
 	bool dry_run;
 	bool abort;		/* --abort: turn it back */
+	bool force;		/* --force: also the last of them */
 	const char *file;	/* -f */
 	unsigned int timeout_s;	/* of --wait */
 	unsigned int limit;	/* of lists */
@@ -110,6 +111,12 @@ CTL_COMMAND(show_move);
 int print_dips(const struct ctl *c, const char *vip);
 CTL_COMMAND(show_dips);
 CTL_COMMAND(change_dip_release);
+CTL_COMMAND(change_dip_drain);
+CTL_COMMAND(change_dip_down);
+CTL_COMMAND(change_dip_up);
+CTL_COMMAND(change_dip_weight);
+CTL_COMMAND(change_host_drain);
+CTL_COMMAND(change_host_undrain);
 /* duetctl_nodes.c: switches, muxes, hosts, links */
 CTL_COMMAND(show_muxes);
 CTL_COMMAND(show_mux);

@@ -24,7 +24,7 @@ CTL_COMMAND(show_hosts)
 	static const struct ctl_column columns[] = {
 		{ "HOST", "name" }, { "ADDRESS", "address" }, { "RACK", "switch" }, { "STATE", "state" },
 		{ ">HEARD", "s", COLUMN_TENTHS }, { ">DIPS", "dips", COLUMN_COUNT }, { ">DOWN", "down", COLUMN_NUMBER },
-		{ "TOLD", "told", COLUMN_YES }, { "WHY", "why" }, {}
+		{ "DRAINED", "drained", COLUMN_YES }, { "TOLD", "told", COLUMN_YES }, { "WHY", "why" }, {}
 	};
 	json_t *answer, *h, *d;
 	size_t i, k;
@@ -135,7 +135,7 @@ static void print_host(json_t *h)
 	size_t i;
 
 	printf("host %s on %s, %s\n", text_of(h, "name"), text_of(h, "switch"), text_of(h, "address"));
-	printf("state    %s, %s\n", text_of(h, "state"), json_is_true(json_object_get(h, "told")) ?
+	printf("state    %s%s, %s\n", text_of(h, "state"), json_is_true(json_object_get(h, "drained")) ? ", drained" : "", json_is_true(json_object_get(h, "told")) ?
 	       "told what it has to hold" : "not told yet what it has to hold");
 	if (*text_of(h, "why"))
 		printf("because  %s\n", text_of(h, "why"));

@@ -72,7 +72,6 @@ void tell_server(json_t *o, json_t *server, const struct host *h);
 int assign_as_is(struct controller *ctl, void (*done)(json_t *plan, void *ctx), void *ctx);
 
 /* config.c */
-json_t *config_latest(const struct uvip *v);	/* the definition that is or will be in force; borrowed */
 /* config_check - a whole configuration: 0 and its VIPs in normal form (new reference;
  * their addresses as members of seen), or -errno and a sentence
  */
@@ -112,6 +111,11 @@ API_HANDLER(api_audit_get);
 /* dips.c */
 API_HANDLER(api_dips_get);
 API_HANDLER(api_dip_release);
+API_HANDLER(api_dip_put);
+/* api_host_drain - PUT and DELETE of /v1/drains/host/NAME */
+void api_host_drain(struct http_request *req, struct controller *ctl, json_t *body, bool on);
+/* config.c: the VIP's definition with another weight of a DIP, as a PUT of it */
+void api_dip_weight(struct http_request *req, struct updater *u, const struct uvip *v, const char *dip, json_int_t weight);
 /* operate.c */
 API_HANDLER(api_control_get);
 API_HANDLER(api_control_put);

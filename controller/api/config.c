@@ -45,11 +45,6 @@ static void move(struct change *c, struct uvip *v, enum move_kind kind, const ch
 		json_array_append_new(c->moves, json_integer(mv->id));
 }
 
-json_t *config_latest(const struct uvip *v)
-{
-	return v->move && v->move->def && v->move->state < MOVE_SWITCHING ? v->move->def : v->def;
-}
-
 static bool other_policy(json_t *a, json_t *b)
 {
 	json_t *x = json_object_get(a, "health"), *y = json_object_get(b, "health");
@@ -63,7 +58,7 @@ static void replace(struct change *c, struct uvip *v, json_t *def)
 	enum vip_diff diff;
 	bool policy;
 
-	if (json_equal(config_latest(v), def) && !(v->move && v->move->kind == MOVE_DELETE)) {
+	if (json_equal(vip_latest(v), def) && !(v->move && v->move->kind == MOVE_DELETE)) {
 		c->unchanged++;
 		json_decref(def);
 		return;
@@ -203,7 +198,7 @@ static bool may_command(struct http_request *req, struct updater *u, json_t *def
 	json_array_foreach(json_object_get(def, "rules"), r, rule) {
 		const char *command = command_of(rule);
 
-		if (!command || (v && is_command(config_latest(v), command)) ||
+		if (!command || (v && is_command(vip_latest(v), command)) ||
 		    http_may(req, RIGHT_ADMIN))
 			continue;
 		http_problem(req, 403, NULL, "VIP %s, rule %zu: hosts run the command of a check: a new one needs the role "
@@ -220,7 +215,7 @@ static json_t *unchanged(struct updater *u, json_t *vip)
 {
 	struct uvip *v = vip_find(u, get_str(vip, "vip", NULL));
 
-	return v && json_equal(config_latest(v), vip) ? json_incref(config_latest(v)) : NULL;
+	return v && json_equal(vip_latest(v), vip) ? json_incref(vip_latest(v)) : NULL;
 }
 
 /* check_all - list of normal definitions; a VIP twice is refused */
@@ -285,7 +280,7 @@ void api_config_get(struct http_request *req, json_t *body, void *ctx)
 
 	for (i = 0; i < u->n_vips; i++)
 		if (!(u->vips[i]->move && u->vips[i]->move->kind == MOVE_DELETE))
-			json_array_append(list, config_latest(u->vips[i]));
+			json_array_append(list, vip_latest(u->vips[i]));
 	api_etag(req, u->config_generation);
 	http_reply(req, 200, json_pack("{s:o, s:o}", "settings", config_settings(u), "vips", list));
 }
@@ -395,14 +390,14 @@ void api_config_diff(struct http_request *req, json_t *body, void *ctx)
 		struct uvip *v = vip_find(u, get_str(def, "vip", NULL));
 		bool there = v && !(v->move && v->move->kind == MOVE_DELETE);
 
-		if (!there || !json_equal(config_latest(v), def))
-			differ(changes, get_str(def, "vip", ""), there ? config_latest(v) : NULL, def);
+		if (!there || !json_equal(vip_latest(v), def))
+			differ(changes, get_str(def, "vip", ""), there ? vip_latest(v) : NULL, def);
 	}
 	for (n = 0; n < u->n_vips; n++) {
 		struct uvip *v = u->vips[n];
 
 		if (!json_object_get(seen, v->text) && !(v->move && v->move->kind == MOVE_DELETE))
-			differ(changes, v->text, config_latest(v), NULL);
+			differ(changes, v->text, vip_latest(v), NULL);
 	}
 	http_reply(req, 200, json_pack("{s:o, s:I}", "changes", changes, "generation", (json_int_t)u->config_generation));
 out:
@@ -445,6 +440,29 @@ void api_vip_put(struct http_request *req, json_t *body, void *ctx)
 	}
 	change_begin(&c, u);
 	put(&c, def);
+	change_end(&c, req, 200);
+}
+
+void api_dip_weight(struct http_request *req, struct updater *u, const struct uvip *v, const char *dip, json_int_t weight)
+{
+	json_t *def = json_deep_copy(vip_latest(v)), *checked_def, *rule, *one;
+	struct change c;
+	struct err e;
+	size_t r, i;
+	int ret;
+
+	json_array_foreach(json_object_get(def, "rules"), r, rule)
+		json_array_foreach(json_object_get(rule, "dips"), i, one)
+			if (!strcmp(get_str(one, "address", ""), dip))
+				json_object_set_new(one, "weight", json_integer(weight));
+	ret = vip_check(u, def, &checked_def, &e);
+	json_decref(def);
+	if (ret) {
+		http_problem(req, 422, NULL, "%s", e.text);
+		return;
+	}
+	change_begin(&c, u);
+	put(&c, checked_def);
 	change_end(&c, req, 200);
 }
 

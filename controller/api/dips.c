@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-/* DIPs as they are shown: each DIP of each rule with its state, and why. And the end of damping. */
+/* DIPs: each DIP of each rule with its state, and why; and what operators do to DIPs and hosts. */
+#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -7,6 +8,7 @@
 #include "../state/damping.h"
 #include "api.h"
 #include "gate.h"
+#include "fields.h"
 
 static struct updater *updater_of(void *ctx)
 {
@@ -154,4 +156,109 @@ void api_dip_release(struct http_request *req, json_t *body, void *ctx)
 	if (n)
 		vips_touch(u, v, true);
 	http_reply(req, 200, json_pack("{s:s, s:s, s:i}", "vip", v->text, "dip", dip, "released", n));
+}
+
+/* finish - the changes of operators are in the store, or nothing was changed; answers */
+static void finish(struct http_request *req, struct maintenance *m, const char *subject, unsigned int status, json_t *answer)
+{
+	json_object_set_new(answer, "moves", m->moves);
+	api_audit(m->u, req, subject);
+	if (updater_commit(m->u)) {
+		json_decref(answer);
+		api_not_kept(m->u, req);
+		return;
+	}
+	http_reply(req, status, answer);
+	moves_run(m->u);
+}
+
+/* begin - a change by who asks for it; "force" is read from the body */
+static struct maintenance begin(struct http_request *req, struct updater *u, json_t *body)
+{
+	struct maintenance m = { .u = u, .by = gate_who(req, u->ctl), .force = json_is_true(json_object_get(body, "force")),
+				 .moves = json_array() };
+
+	updater_begin(u);
+	return m;
+}
+
+static int state_of(json_t *body, enum dip_operator *state, struct err *e)
+{
+	const char *text = get_str(body, "state", "");
+
+	if (strcmp(text, "up") && strcmp(text, "drain") && strcmp(text, "down"))
+		return err_set(e, -EINVAL, "a DIP's \"state\" is \"up\", \"drain\" or \"down\"");
+	*state = !strcmp(text, "down") ? OPERATOR_DOWN : !strcmp(text, "drain") ? OPERATOR_DRAIN : OPERATOR_NONE;
+	return 0;
+}
+
+static void put_state(struct http_request *req, struct updater *u, struct uvip *v, const char *dip, json_t *body)
+{
+	enum dip_operator state = OPERATOR_NONE, was = dip_operator(u, v, dip);
+	struct maintenance m;
+	struct err e;
+	int ret = state_of(body, &state, &e);
+
+	if (!ret && state != OPERATOR_NONE && state != was && !json_is_true(json_object_get(body, "force")))
+		ret = dip_last(u, v, dip, &e);
+	if (ret) {
+		http_problem(req, ret == -EBUSY ? 409 : 422, NULL, "%s", e.text);
+		return;
+	}
+	m = begin(req, u, body);
+	if (state != was || m.force)
+		dip_operate(&m, v, dip, state);
+	finish(req, &m, dip, 202, json_pack("{s:s, s:s, s:s, s:b}", "vip", v->text, "dip", dip, "state", get_str(body, "state", ""),
+					    "changed", state != was));
+}
+
+void api_dip_put(struct http_request *req, json_t *body, void *ctx)
+{
+	static const char *const known[] = { "state", "weight", "force", NULL };
+	struct updater *u = updater_of(ctx);
+	json_t *weight = json_object_get(body, "weight");
+	char dip[ADDR_STRLEN];
+	struct uvip *v;
+	struct err e;
+
+	if (!u->model) {
+		http_problem(req, 503, NULL, "the topology is not known yet");
+		return;
+	}
+	v = dip_named(req, u, dip);
+	if (!v)
+		return;
+	if (!json_is_object(body) || fields_known(body, known, "a change of a DIP", &e) ||
+	    !weight == !json_object_get(body, "state"))
+		http_problem(req, 400, NULL, "a change of a DIP is an object with \"state\", and perhaps \"force\", or with \"weight\"");
+	else if (weight && !json_is_integer(weight))
+		http_problem(req, 422, NULL, "DIP %s: a weight is a whole number", dip);
+	else if (weight)
+		api_dip_weight(req, u, v, dip, json_integer_value(weight));
+	else
+		put_state(req, u, v, dip, body);
+}
+
+void api_host_drain(struct http_request *req, struct controller *ctl, json_t *body, bool on)
+{
+	struct updater *u = ctl->updater;
+	const char *name = http_segment(req, 1);
+	struct host *h = host_find(u, name);
+	struct maintenance m;
+	struct err e;
+	int ret = 0;
+
+	if (!u->model)
+		ret = err_set(&e, -EAGAIN, "the topology is not known yet");
+	else if (!h || (!on && !drained(u, "host", name)))
+		ret = err_set(&e, -ENOENT, h ? "host %.64s is not drained" : "there is no host \"%.64s\"", name);
+	else if (on && !drained(u, "host", name) && !json_is_true(json_object_get(body, "force")))
+		ret = host_last(u, h, &e);
+	if (ret) {
+		http_problem(req, ret == -ENOENT ? 404 : ret == -EAGAIN ? 503 : 409, NULL, "%s", e.text);
+		return;
+	}
+	m = begin(req, u, body);
+	host_operate(&m, h, on);
+	finish(req, &m, name, on ? 202 : 200, json_pack("{s:s, s:s}", "kind", "host", "name", h->name));
 }

@@ -60,6 +60,19 @@ void api_control_put(struct http_request *req, json_t *body, void *ctx)
 	free(text);
 }
 
+/* left - is the VIP still on a switch, or its way to the SMuxes not over, before a DIP can be drained */
+static bool left(struct updater *u, const struct uvip *v, const char *key, const char *name)
+{
+	const struct host *h = host_find(u, name);
+	size_t len = strlen(v->text);
+
+	if (!strncmp(key, "dip/", 4))
+		return !strncmp(name, v->text, len) && name[len] == '/' && maintenance_waits(u, v);
+	if (!strncmp(key, "host/", 5))
+		return h && json_object_get(h->vips, v->text) && maintenance_waits(u, v);
+	return !strcmp(v->mux, name) || (v->move && !strcmp(v->move->from, name));
+}
+
 void api_drains_get(struct http_request *req, json_t *body, void *ctx)
 {
 	struct updater *u = updater_of(ctx);
@@ -72,7 +85,7 @@ void api_drains_get(struct http_request *req, json_t *body, void *ctx)
 		unsigned int vips = 0;
 
 		for (i = 0; i < u->n_vips; i++)
-			vips += !strcmp(u->vips[i]->mux, name) || (u->vips[i]->move && !strcmp(u->vips[i]->move->from, name));
+			vips += left(u, u->vips[i], key, name);
 		copy = json_copy(o);
 		json_object_set_new(copy, "kind", json_stringn(key, name - 1 - key));
 		json_object_set_new(copy, "name", json_string(name));
@@ -89,7 +102,7 @@ static int drain_check(struct updater *u, const char *kind, const char *name, st
 	unsigned int i, others = 0;
 
 	if (strcmp(kind, "switch") && strcmp(kind, "rack") && strcmp(kind, "smux"))
-		return err_set(e, -EINVAL, "a switch, a rack or an smux can be drained, no \"%s\"", kind);
+		return err_set(e, -EINVAL, "a switch, a rack, an smux or a host can be drained, no \"%s\"", kind);
 	if (!m || m->smux != !strcmp(kind, "smux"))
 		return err_set(e, -ENOENT, "there is no %s \"%s\" with a mux agent", kind, name);
 	for (i = 0; i < u->n_muxes; i++) {
@@ -139,12 +152,18 @@ static void drain(struct http_request *req, struct controller *ctl, bool on)
 
 void api_drain_put(struct http_request *req, json_t *body, void *ctx)
 {
-	drain(req, ctx, true);
+	if (!strcmp(http_segment(req, 0), "host"))
+		api_host_drain(req, ctx, body, true);
+	else
+		drain(req, ctx, true);
 }
 
 void api_drain_delete(struct http_request *req, json_t *body, void *ctx)
 {
-	drain(req, ctx, false);
+	if (!strcmp(http_segment(req, 0), "host"))
+		api_host_drain(req, ctx, body, false);
+	else
+		drain(req, ctx, false);
 }
 
 void api_move_abort(struct http_request *req, json_t *body, void *ctx)

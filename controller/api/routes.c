@@ -23,6 +23,7 @@ const struct gate_route gate_routes[] = {
 	{ UPD, { "GET", "/v1/vips/*", api_vip_get, RIGHT_READ } },
 	{ UPD, { "GET", "/v1/vips/*/way", api_vip_way_get, RIGHT_READ } },
 	{ UPD, { "GET", "/v1/dips", api_dips_get, RIGHT_READ } },
+	{ UPD, { "PUT", "/v1/vips/*/dips/*", api_dip_put, RIGHT_OPERATE } },
 	{ UPD, { "DELETE", "/v1/vips/*/dips/*/damping", api_dip_release, RIGHT_OPERATE } },
 	{ UPD, { "PUT", "/v1/vips/*", api_vip_put, RIGHT_OPERATE, 1u << 20 } },
 	{ UPD, { "DELETE", "/v1/vips/*", api_vip_delete, RIGHT_OPERATE } },

@@ -266,6 +266,7 @@ static json_t *hosts_view(struct updater *u, json_t *model)
 		if (h) {
 			json_object_set_new(o, "told", json_boolean(h->synced));
 			json_object_set_new(o, "why", json_string(h->why));
+			json_object_set_new(o, "drained", json_boolean(drained(u, "host", h->name) || drained(u, "rack", h->rack)));
 		}
 		json_array_append_new(list, o);
 	}

@@ -56,6 +56,8 @@ static void carry(struct dip *to, struct dip *from)
 	to->targets_down = from->targets_down;
 	to->admin = from->admin;
 	to->forced = from->forced;
+	to->host_drained = from->host_drained;
+	to->drained = from->drained;
 	from->reason = NULL;
 	from->targets_down = NULL;
 }

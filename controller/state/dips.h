@@ -53,6 +53,7 @@ struct dip {
 	enum duet_dip_state defined;
 	enum dip_operator admin;
 	bool forced;		/* the operator takes it out even as the last one */
+	bool host_drained;	/* its host is */
 	bool drained;		/* its rack or its host is */
 	bool last_resort;
 	/* what the policy makes of these */

@@ -98,6 +98,8 @@ uint64_t store_move_put(struct store *s, const struct store_move *m)
 			      (json_int_t)m->created_ms, "changed-ms", (json_int_t)m->changed_ms, "over", m->over,
 			      "back", m->back);
 
+	if (m->drains && !m->over)
+		json_object_set_new(o, "drains", json_true());
 	if (m->def && !m->over)
 		json_object_set(o, "def", m->def);
 	store_number_key(id, key);
@@ -127,6 +129,7 @@ static bool move_row(const char *key, json_t *o, void *ctx)
 		.state = get_str(o, "state", ""), .note = get_str(o, "note", ""), .def = json_object_get(o, "def"),
 		.created_ms = get_u64(o, "created-ms", 0), .changed_ms = get_u64(o, "changed-ms", 0),
 		.over = json_is_true(json_object_get(o, "over")), .back = json_is_true(json_object_get(o, "back")),
+		.drains = json_is_true(json_object_get(o, "drains")),
 	}, each->ctx);
 	return true;
 }

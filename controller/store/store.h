@@ -84,6 +84,7 @@ struct store_move {
 	json_t *def;		/* new definition, or NULL */
 	uint64_t created_ms, changed_ms;
 	bool over, back;	/* back: it was aborted and goes back */
+	bool drains;		/* a drain of DIPs waits for it */
 };
 /* store_move_put - id 0: a new one, its id is returned */
 uint64_t store_move_put(struct store *store, const struct store_move *m);

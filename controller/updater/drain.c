@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static bool drained(const struct updater *u, const char *kind, const char *name)
+bool drained(const struct updater *u, const char *kind, const char *name)
 {
 	char key[NAME_SIZE + 8];
 
@@ -38,20 +38,6 @@ static bool smux_drained(const struct updater *u, const char *name)
 	return false;
 }
 
-/* set_inputs - what operators have taken out, for the policy */
-static void set_inputs(const struct updater *u, struct uvip *v)
-{
-	bool any = json_object_size(u->drains);
-	unsigned int i;
-
-	for (i = 0; i < v->dips.n; i++) {
-		struct dip *d = &v->dips.list[i];
-		const struct host *h = any ? host_at((struct updater *)u, d->text) : NULL;
-
-		d->drained = h && drained(u, "rack", h->rack);
-	}
-}
-
 void vip_judge(const struct updater *u, const struct uvip *judged)
 {
 	struct uvip *v = (struct uvip *)judged;		/* what is set here follows from the rest of it */
@@ -62,7 +48,7 @@ void vip_judge(const struct updater *u, const struct uvip *judged)
 		return;
 	v->judged = true;
 	v->mode = POLICY_NORMAL;
-	set_inputs(u, v);
+	maintenance_inputs(u, v);
 	for (r = 0; r < v->dips.n_rules; r++) {
 		mode = policy_rule(&v->policy, &v->dips, r);
 		v->mode = mode > v->mode ? mode : v->mode;

@@ -58,7 +58,8 @@ bool move_keep(struct move *mv)
 								    .created_ms = mv->created_ms,
 								    .changed_ms = mv->changed_ms,
 								    .over = mv->state >= MOVE_DONE,
-								    .back = mv->back });
+								    .back = mv->back,
+								    .drains = mv->drains });
 	return true;
 }
 
@@ -217,6 +218,7 @@ struct move *move_new(struct updater *u, struct uvip *v, enum move_kind kind, co
 			mv->def = json_incref(old->def);
 			mv->kind = MOVE_CHANGE;
 		}
+		mv->drains = old->drains && mv->def && old->state < MOVE_SWITCHING;
 		old->state = MOVE_SUPERSEDED;
 		snprintf(old->note, sizeof(old->note), "a later move of the VIP took over");
 		move_keep(old);
@@ -246,6 +248,8 @@ int move_abort(struct move *mv, struct err *e)
 	if (mv->def && mv->state >= MOVE_SWITCHING)
 		return err_set(e, -EBUSY, "the new definition of VIP %s is in force on the SMuxes: to go back, "
 			       "apply the old one", v->text);
+	if (maintenance_waits(u, v))
+		return err_set(e, -EBUSY, "VIP %s goes through the SMuxes so that a DIP can be drained: duetctl drains shows which; undrain it", v->text);
 	if (mv->kind == MOVE_REKEY)
 		return err_set(e, -EBUSY, "VIP %s changes its key: duetctl key rotate --abort turns the whole rotation back", v->text);
 	if (mv->back)
@@ -296,6 +300,7 @@ static void load_move(const struct store_move *row, void *ctx)
 	mv->kind = kind;
 	mv->state = state;
 	mv->back = row->back;
+	mv->drains = row->drains;
 	mv->def = row->def ? json_incref(row->def) : NULL;
 	mv->created_ms = row->created_ms;
 	mv->changed_ms = row->changed_ms;

@@ -153,6 +153,7 @@ struct move {
 	bool unconfirmed;		/* it could not, and that was told */
 	uint64_t met_ms;		/* mono_ms() since when the SMuxes meet its connections */
 	bool rehash;			/* it gets other tables, or another key */
+	bool drains;			/* a drain of DIPs, or its end, comes into force on the way */
 	struct http_call *call;
 	sd_event_source *timer;
 	bool armed, rest;		/* timer runs; the agent isn't asked before it ends */
@@ -301,6 +302,7 @@ void vips_touch(struct updater *u, struct uvip *v, bool urgent);	/* all muxes th
  */
 void vip_fresh(struct updater *u, struct uvip *v);
 void vips_fresh_look(struct updater *u);	/* after a host has been told, or can't be: those that wait for nobody any more */
+json_t *vip_latest(const struct uvip *v);	/* the definition that is or will be in force; borrowed */
 const char *vip_wanted(const struct uvip *v);	/* where it is or moves to */
 double vip_mbps(const struct uvip *v);		/* measured, else as configured */
 bool def_has_dip(json_t *def, const char *address);
@@ -448,8 +450,33 @@ double smux_capacity(const struct updater *u, bool (*without)(const char *name, 
 /* drain.c */
 int drains_load(struct updater *u, struct err *e);
 void drains_apply(struct updater *u);		/* after the model, and after every change */
+/* drained - is a "switch", "rack", "smux" or "host" of this name */
+bool drained(const struct updater *u, const char *kind, const char *name);
 /* vip_judge - states of its DIPs, from all inputs; only if one has changed since */
 void vip_judge(const struct updater *u, const struct uvip *v);
+
+/* maintenance.c: DIPs and hosts that operators take out. Changes are made inside a transaction; moves: the numbers of those
+ * that follow are added to this list
+ */
+struct maintenance {
+	struct updater *u;
+	const char *by;
+	bool force;		/* also the last DIPs of a VIP */
+	uint64_t wave;		/* 0: none yet */
+	json_t *moves;
+};
+/* maintenance_inputs - sets what operators have taken out in a VIP's DIPs */
+void maintenance_inputs(const struct updater *u, struct uvip *v);
+/* maintenance_waits - does a drain of a DIP, or its end, wait for the VIP's move to the SMuxes */
+bool maintenance_waits(const struct updater *u, const struct uvip *v);
+/* dip_last, host_last - -EBUSY and a sentence if no other DIP of a rule would be in use without it */
+int dip_last(const struct updater *u, const struct uvip *v, const char *dip, struct err *e);
+int host_last(const struct updater *u, const struct host *h, struct err *e);
+enum dip_operator dip_operator(const struct updater *u, const struct uvip *v, const char *dip);
+void dip_operate(struct maintenance *m, struct uvip *v, const char *dip, enum dip_operator state);
+void host_operate(struct maintenance *m, struct host *h, bool drain);
+/* maintenance_forget - of DIPs that def does not have (NULL: of all) */
+void maintenance_forget(struct updater *u, struct uvip *v, json_t *def);
 
 /* ../api/events.c: event streams; ../api/assign.c: assignments by themselves */
 void streams_start(struct updater *u);

@@ -233,7 +233,7 @@ static bool met(struct move *mv)
 	if (!mv->met_ms) {
 		/* a VIP that is resident there was learned since it came; every connection of it would get another DIP */
 		mv->met_ms = smux ? mv->vip->smux_ms : now;
-		mv->rehash = mv->kind == MOVE_REKEY || vip_other_tables(mv->vip, mv->def);
+		mv->rehash = mv->kind == MOVE_REKEY || vip_other_tables(mv->vip, mv->def) || maintenance_waits(mv->u, mv->vip);
 	}
 	return !mv->rehash || now - mv->met_ms >= mv->u->control.change_learn_s * 1000ull;
 }
@@ -254,8 +254,11 @@ static enum step withdrawn(struct move *mv)
 		vip_adopt(u, v, json_incref(mv->def));
 	if (mv->kind == MOVE_REKEY && v->key != u->key)
 		vip_rekey(u, v, u->key);
+	if (mv->rehash)
+		v->tables_ms = mono_ms();
 	move_enter(mv, MOVE_SWITCHING);
 	if (switches(mv)) {
+		vip_changed(v);		/* drains that waited for this are in force */
 		vips_touch(u, v, false);
 		hosts_touch(u, v->def);
 	}

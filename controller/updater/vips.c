@@ -165,6 +165,7 @@ void vip_remove(struct updater *u, struct uvip *v)
 	if (v->move)
 		move_forget(v->move);
 	health_forget(u, v, NULL);
+	maintenance_forget(u, v, NULL);
 	snat_forget(u, v);
 	store_vip_del(u->store, v->text);
 	vip_free_one(v);
@@ -196,6 +197,7 @@ void vip_adopt(struct updater *u, struct uvip *v, json_t *def)
 	if (vip_other_tables(v, def))
 		v->tables_ms = mono_ms();
 	health_forget(u, v, def);
+	maintenance_forget(u, v, def);
 	if (vip_define(v, def)) {
 		log_err("VIP %s: no memory for its new definition", v->text);
 		return;
@@ -227,6 +229,11 @@ void vip_place(struct updater *u, struct uvip *v, const char *mux, double mru, c
 		v->reason = strdup(reason);
 	}
 	keep(u, v);
+}
+
+json_t *vip_latest(const struct uvip *v)
+{
+	return v->move && v->move->def && v->move->state < MOVE_SWITCHING ? v->move->def : v->def;
 }
 
 const char *vip_wanted(const struct uvip *v)

@@ -93,7 +93,7 @@ def document(tap, api):
 def conformance(tap, api, lab):
     v = "203.0.113.1"
     for path in ("status", "vips", "assignment", "moves", "muxes", "hosts", "links", "traffic", "topology", "events", "audit", "control",
-                 "drains", "tokens", "export", "config"):
+                 "drains", "tokens", "export", "config", "dips"):
         api.conforms("GET", f"/v1/{path}", f"/v1/{path}", status=200)
     api.conforms("GET", "/healthz", "/healthz", status=200)
     api.conforms("GET", "/metrics", "/metrics", status=200)
@@ -130,6 +130,13 @@ def conformance(tap, api, lab):
     tap.ok(trace["verdict"] == "encap" and trace["dip"] in DIPS and trace["host"].startswith("srv"), "a flow is traced to its host", trace)
     api.conforms("GET", "/v1/trace?src=192.0.2.9&dst=198.51.100.1", "/v1/trace", status=404)
     api.conforms("GET", "/v1/trace?src=x", "/v1/trace", status=400)
+    dip = f"/v1/vips/{v}/dips/{DIPS[0]}"
+    for body, status in (({"state": "drain"}, 202), ({"state": "up"}, 202), ({"weight": 2}, 200), ({"weight": 1}, 200), ({"state": "x"}, 422)):
+        api.conforms("PUT", dip, "/v1/vips/{vip}/dips/{dip}", body, status)
+    api.conforms("DELETE", dip + "/damping", "/v1/vips/{vip}/dips/{dip}/damping", status=200)
+    api.conforms("PUT", "/v1/drains/host/srv4", "/v1/drains/{kind}/{name}", status=202)
+    api.conforms("DELETE", "/v1/drains/host/srv4", "/v1/drains/{kind}/{name}", status=200)
+    lab.settled()
     api.conforms("PUT", "/v1/control", "/v1/control", {"max-moves": 100}, 200)
     api.conforms("PUT", "/v1/control", "/v1/control", {"max-moves": 0}, 422)
     api.conforms("PUT", "/v1/tokens/bob", "/v1/tokens/{name}", {"role": "read"}, 201)
