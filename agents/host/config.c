@@ -15,7 +15,7 @@ static const struct conf_key conf_keys[] = {
 	CONF("agent", "name", CONF_STR, name, .required = true),
 	HTTP_CONF_KEYS("agent", struct conf, http),
 	AUTH_CONF_KEYS("agent", struct conf, lists),
-	CONF("agent", "controller", CONF_STR, controller, .required = true),
+	CONF("agent", "controller", CONF_STR, controller_text, .required = true),
 	CONF("agent", "state_dir", CONF_STR, state_dir, .required = false),
 	CONF("agent", "user", CONF_STR, user, .required = false),
 	CONF("host", "interface", CONF_STR, interface, .required = true),
@@ -50,6 +50,49 @@ static int read_prefixes(const char *key, const char *text, struct prefix list[H
 	return text && !*n ? err_set(e, -EINVAL, "[host] %s: the list is empty", key) : 0;
 }
 
+/* check_controller - the last URL of the list */
+static int check_controller(const struct conf *conf, struct err *e)
+{
+	const char *url = conf->controllers[conf->n_controllers - 1], *rest = strstr(url, ":/");
+	unsigned int i;
+
+	if (!http_url_is(url) || strpbrk(rest + 2, ";|\"'<>@?#") || strstr(rest + 2, ":/"))
+		return err_set(e, -EINVAL, "\"%s\" must be https://ADDRESS:PORT (or http://, or unix:/PATH.sock); several have blanks or commas between",
+			       url);
+	if (http_url_is_tls(url) && !conf->http.tls.ca)
+		return err_set(e, -EINVAL, "https:// needs tls-cert, tls-key and tls-ca: no other CA is trusted");
+	for (i = 0; i + 1 < conf->n_controllers; i++)
+		if (!strcmp(conf->controllers[i], url))
+			return err_set(e, -EINVAL, "\"%s\" is given twice", url);
+	return 0;
+}
+
+/* read_controllers - a list, with blanks or commas between */
+static int read_controllers(struct conf *conf, struct err *e)
+{
+	const char *text = conf->controller_text;
+	size_t len;
+	char *url;
+	int ret;
+
+	for (conf->n_controllers = 0; *(text += strspn(text, " ,\t")); text += len) {
+		len = strcspn(text, " ,\t");
+		if (conf->n_controllers == HOST_CONTROLLERS)
+			return err_set(e, -E2BIG, "more than %u controllers", HOST_CONTROLLERS);
+		url = conf->controllers[conf->n_controllers];
+		if (len >= sizeof(conf->controllers[0]))
+			return err_set(e, -EINVAL, "a URL is longer than %zu characters", sizeof(conf->controllers[0]) - 1);
+		snprintf(url, sizeof(conf->controllers[0]), "%.*s", (int)len, text);
+		while (*url && url[strlen(url) - 1] == '/')
+			url[strlen(url) - 1] = 0;
+		conf->n_controllers++;
+		ret = check_controller(conf, e);
+		if (ret)
+			return ret;
+	}
+	return conf->n_controllers ? 0 : err_set(e, -EINVAL, "the list is empty");
+}
+
 int config_read(const char *file, struct conf *conf, struct err *e)
 {
 	int ret = conf_read(file, conf_keys, CONF_KEYS, conf, e);
@@ -65,14 +108,9 @@ int config_read(const char *file, struct conf *conf, struct err *e)
 		err_set(e, ret, "%s: [agent] %s", file, why.text);
 		goto err_free;
 	}
-	if (!http_url_is(conf->controller)) {
-		ret = err_set(e, -EINVAL, "%s: [agent] controller = %s: must be https://ADDRESS:PORT (or http://, or unix:/PATH.sock)",
-			      file, conf->controller);
-		goto err_free;
-	}
-	if (http_url_is_tls(conf->controller) && !conf->http.tls.ca) {
-		ret = err_set(e, -EINVAL, "%s: [agent] controller = %s: https:// needs tls-cert, tls-key and tls-ca: no other CA is trusted",
-			      file, conf->controller);
+	ret = read_controllers(conf, &why);
+	if (ret) {
+		err_set(e, ret, "%s: [agent] controller = %s: %s", file, conf->controller_text, why.text);
 		goto err_free;
 	}
 	if (!conf->name[0] || strchr(conf->name, '/')) {

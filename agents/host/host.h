@@ -24,13 +24,16 @@
 
 #define RACK_NAME	64
 #define HOST_PREFIXES	64	/* in one list of the configuration */
+#define HOST_CONTROLLERS 8
 
 struct helper;			/* helper.h */
 
 enum attach { ATTACH_AUTO, ATTACH_XDP, ATTACH_TC };
 
 struct conf {
-	char *name, *controller, *interface, *pin, *attach_text;
+	char *name, *controller_text, *interface, *pin, *attach_text;
+	char controllers[HOST_CONTROLLERS][256];	/* URLs that it reports to */
+	unsigned int n_controllers;
 	char *state_dir;		/* of the fence; NULL: systemd's, or none */
 	char *user;			/* of the process that faces the network */
 	char *mux_prefixes_text, *client_prefixes_text, *vip_prefixes_text;

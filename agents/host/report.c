@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Tells the controller how the DIPs of this host are and what they received:
- * at once when a state changes, else as often as the controller says, which is
- * the heartbeat too. Every report is whole, so a lost one costs nothing.
- * Counters only grow.
+ * Reports to the controllers how the DIPs of this host are and what they received: at once when a
+ * state changes, else as often as the leader asks, which is the heartbeat too. Every report is whole,
+ * so a lost one costs nothing. Counters only grow.
+ *
+ * Each report goes to every controller of the configuration: the leader acts on it, a standby keeps
+ * it, so that it has the present state of all hosts when it becomes the leader.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -20,16 +22,28 @@
 #define TIMEOUT_MS	2000
 #define RETRY_MS	100	/* doubled each time, up to the interval */
 
+/* A controller that reports go to */
+struct target {
+	struct report *report;
+	struct http_call *call;
+	char *url;
+	uint64_t sent, failed;
+	bool reached;
+	bool leads;			/* it said so in its last answer */
+	bool logged;			/* the present reached is in the log */
+	char error[256];
+};
+
 struct report {
 	struct host *host;
 	struct http_client *client;
-	struct http_call *call;
 	sd_event_source *timer;
-	char *url;
-	uint64_t seq, sent, failed;
+	struct target targets[HOST_CONTROLLERS];
+	unsigned int n;
+	unsigned int waiting;		/* answers to the present report that are still to come */
+	bool led;			/* the leader has it */
+	uint64_t seq;
 	unsigned int interval_ms, retry_ms;
-	bool reached, told;		/* told: of the present reached in the log */
-	char error[256];
 };
 
 static void arm(struct report *r, unsigned int ms)
@@ -41,38 +55,55 @@ static void arm(struct report *r, unsigned int ms)
 /* heed - how long the controller wants to hear nothing, if nothing happens */
 static void heed(struct report *r, json_t *answer)
 {
-	json_int_t ms = json_integer_value(json_object_get(answer, "interval-ms"));
+	json_t *wanted = json_object_get(answer, "interval-ms");
+	json_int_t ms = json_is_integer(wanted) ? json_integer_value(wanted) : INTERVAL_MS;
 
 	r->interval_ms = ms < INTERVAL_MIN_MS ? INTERVAL_MIN_MS : ms > INTERVAL_MAX_MS ? INTERVAL_MAX_MS : ms;
 }
 
+static void note(struct target *t, bool reached, const char *error)
+{
+	snprintf(t->error, sizeof(t->error), "%s", reached ? "" : error ?: "no answer");
+	if (!t->logged || reached != t->reached) {
+		if (reached)
+			log_info("reports reach the controller %s", t->url);
+		else
+			log_warn("report to %s: %s", t->url, t->error);
+	}
+	t->logged = true;
+	t->reached = reached;
+	t->sent += reached;
+	t->failed += !reached;
+}
+
+/* all_answered - without a leader it is tried again soon: one may be elected */
+static void all_answered(struct report *r)
+{
+	if (r->led)
+		return;
+	r->retry_ms = r->retry_ms ? r->retry_ms * 2 : RETRY_MS;
+	if (r->retry_ms > r->interval_ms)
+		r->retry_ms = r->interval_ms;
+	arm(r, r->retry_ms);
+}
+
 static void on_done(const struct http_result *result, void *ctx)
 {
-	struct report *r = ctx;
+	struct target *t = ctx;
+	struct report *r = t->report;
 	bool reached = result->status >= 200 && result->status < 300;
 
-	r->call = NULL;
-	if (reached) {
-		r->sent++;
+	t->call = NULL;
+	note(t, reached, result->error);
+	t->leads = reached && !json_is_false(json_object_get(result->body, "leads"));
+	if (t->leads) {
+		r->led = true;
 		r->retry_ms = 0;
-		r->error[0] = '\0';
 		heed(r, result->body);
-	} else {
-		r->failed++;
-		snprintf(r->error, sizeof(r->error), "%s", result->error ?: "no answer");
-		r->retry_ms = r->retry_ms ? r->retry_ms * 2 : RETRY_MS;
-		if (r->retry_ms > r->interval_ms)
-			r->retry_ms = r->interval_ms;
+		arm(r, r->interval_ms);
 	}
-	if (!r->told || reached != r->reached) {
-		if (reached)
-			log_info("reports reach the controller");
-		else
-			log_warn("report to %s: %s", r->url, r->error);
-	}
-	r->told = true;
-	r->reached = reached;
-	arm(r, reached ? r->interval_ms : r->retry_ms);
+	if (!--r->waiting)
+		all_answered(r);
 }
 
 /* rack_name - names are in the order of their numbers */
@@ -138,18 +169,32 @@ void report_now(struct report *r)
 {
 	struct host *host = r->host;
 	json_t *body, *snat;
+	unsigned int i;
+	char *text;
 
 	/* one under way is older than this one: whole reports need no order but the last */
-	http_cancel(r->call);
+	for (i = 0; i < r->n; i++) {
+		http_cancel(r->targets[i].call);
+		r->targets[i].call = NULL;
+	}
 	snat = snat_json(host->helper);
 	json_object_set_new(snat, "vips", host->synced ? usage_json(host->usage) : held_json(host));
 	body = json_pack("{s:s, s:s, s:I, s:b, s:o, s:o, s:o, s:s}", "host", host->conf.name, "instance", daemon_instance(),
 			 "seq", (json_int_t)++r->seq, "synced", host->synced,
 			 "dips", checks_json(host->checks, NULL, true), "traffic", traffic(host->helper), "snat", snat,
 			 "racks", host->racks_id);
-	r->call = http_call(r->client, "POST", r->url, body, TIMEOUT_MS, on_done, r);
-	if (!r->call)
-		arm(r, r->interval_ms);
+	text = json_dumps(body, JSON_COMPACT);
+	json_decref(body);
+	r->waiting = 0;
+	r->led = false;
+	arm(r, r->interval_ms);		/* also if a controller answers late, or never */
+	for (i = 0; text && i < r->n; i++) {
+		struct target *t = &r->targets[i];
+
+		t->call = http_call_text(r->client, "POST", t->url, text, NULL, TIMEOUT_MS, on_done, t);
+		r->waiting += t->call != NULL;
+	}
+	free(text);
 }
 
 static int on_timer(sd_event_source *source, uint64_t usec, void *ctx)
@@ -158,21 +203,30 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *ctx)
 	return 0;
 }
 
+static void free_all(struct report *r)
+{
+	unsigned int i;
+
+	for (i = 0; i < r->n; i++)
+		free(r->targets[i].url);
+	free(r);
+}
+
 int report_start(struct host *host, struct report **out)
 {
 	struct report *r = calloc(1, sizeof(*r));
-	const char *base = host->conf.controller;
-	int ret = -ENOMEM, len = strlen(base);
+	int ret = -ENOMEM;
 
 	if (!r)
 		return -ENOMEM;
 	r->host = host;
 	r->interval_ms = INTERVAL_MS;
-	while (len && base[len - 1] == '/')
-		len--;
-	if (asprintf(&r->url, "%.*s/v1/reports", len, base) < 0) {
-		r->url = NULL;
-		goto err_free;
+	for (; r->n < host->conf.n_controllers; r->n++) {
+		struct target *t = &r->targets[r->n];
+
+		t->report = r;
+		if (asprintf(&t->url, "%s/v1/reports", host->conf.controllers[r->n]) < 0)
+			goto err_free;
 	}
 	ret = http_client_start(host->loop, &r->client);
 	if (ret)
@@ -187,8 +241,7 @@ int report_start(struct host *host, struct report **out)
 err_client:
 	http_client_stop(r->client);
 err_free:
-	free(r->url);
-	free(r);
+	free_all(r);
 	return ret;
 }
 
@@ -198,13 +251,22 @@ void report_stop(struct report *r)
 		return;
 	http_client_stop(r->client);
 	sd_event_source_disable_unref(r->timer);
-	free(r->url);
-	free(r);
+	free_all(r);
 }
 
 json_t *report_json(const struct report *r)
 {
-	return json_pack("{s:s, s:b, s:I, s:I, s:I, s:s}", "controller", r->url, "reached", r->reached, "seq",
-			 (json_int_t)r->seq, "sent", (json_int_t)r->sent, "failed", (json_int_t)r->failed, "error",
-			 r->error);
+	const struct target *t, *first = &r->targets[0];
+	json_t *list = json_array();
+	unsigned int i;
+
+	for (i = 0; i < r->n; i++) {
+		t = &r->targets[i];
+		first = t->leads && !first->leads ? t : first;
+		json_array_append_new(list, json_pack("{s:s, s:b, s:b, s:I, s:I, s:s}", "controller", t->url, "reached", t->reached,
+			"leads", t->leads, "sent", (json_int_t)t->sent, "failed", (json_int_t)t->failed, "error", t->error));
+	}
+	return json_pack("{s:s, s:b, s:I, s:I, s:I, s:s, s:o}", "controller", first->url, "reached", first->reached, "seq",
+			 (json_int_t)r->seq, "sent", (json_int_t)first->sent, "failed", (json_int_t)first->failed, "error",
+			 first->error, "controllers", list);
 }

@@ -167,8 +167,8 @@ bool report_take(struct mhost *h, json_t *body, bool *others)
 
 static json_t *report_answer(const struct monitor *m)
 {
-	return json_pack("{s:I, s:I, s:i}", "epoch", (json_int_t)m->epoch, "generation", (json_int_t)m->generation,
-			 "interval-ms", monitor_interval(m));
+	return json_pack("{s:I, s:I, s:i, s:b}", "epoch", (json_int_t)m->epoch, "generation", (json_int_t)m->generation,
+			 "interval-ms", monitor_interval(m), "leads", !monitor_stands_by(m));
 }
 
 void monitor_report_post(struct http_request *req, json_t *body, void *ctx)

@@ -76,6 +76,8 @@ struct monitor {
 unsigned int monitor_interval(const struct monitor *m);	/* ms between two reports of one host */
 
 /* tell.c: the updater is told of a host, of many at once; urgent: before others */
+/* monitor_stands_by - another controller leads: hosts report to that one too, and nothing is told to its updater */
+bool monitor_stands_by(const struct monitor *m);
 void tell_host(struct mhost *h, bool urgent);
 void tell_traffic(struct monitor *m, json_t *traffic);	/* reference taken */
 void tell_offenders(struct monitor *m, json_t *list);	/* likewise */

@@ -17,6 +17,11 @@
 #define HOSTS_MAX   64 /* of one call: small enough to be quick */
 #define CALLS_MAX   4
 
+bool monitor_stands_by(const struct monitor *m)
+{
+	return m->ctl->lead && !m->ctl->updater && (m->ctl->own_parts & ROLE_UPDATER);
+}
+
 struct tell {
 	struct monitor *monitor;
 	struct mhost *hosts[HOSTS_MAX];
@@ -109,7 +114,13 @@ err_list:
 static void tell_more(struct monitor *m)
 {
 	unsigned int before;
+	struct mhost *h;
 
+	/* what is known is read as a whole when this controller becomes the leader */
+	while (monitor_stands_by(m) && (h = TAILQ_FIRST(&m->to_tell))) {
+		TAILQ_REMOVE(&m->to_tell, h, list);
+		h->queued = false;
+	}
 	do {
 		before = m->calls;
 		if (!TAILQ_EMPTY(&m->to_tell) && m->calls < CALLS_MAX)
@@ -131,6 +142,10 @@ static void told_traffic(const struct http_result *r, void *ctx)
 
 void tell_offenders(struct monitor *m, json_t *list)
 {
+	if (monitor_stands_by(m)) {
+		json_decref(list);
+		return;
+	}
 	part_call(m->ctl, ROLE_UPDATER, "PUT", "/v1/updater/health", json_pack("{s:[], s:o}", "hosts", "offenders", list),
 		  TIMEOUT_MS, told_traffic, m);
 }

@@ -279,7 +279,7 @@ static int interval(sd_event_source *s, uint64_t usec, void *ctx)
 		v->peak = v->interval_peak;
 		v->interval_peak = v->now;
 		shares(v);
-		if (fabs(v->ewma - v->told) <= NEWS * v->told && v->told > 0)
+		if (monitor_stands_by(t->monitor) || (fabs(v->ewma - v->told) <= NEWS * v->told && v->told > 0))
 			continue;
 		v->told = v->ewma;
 		if (v->ewma > 0)

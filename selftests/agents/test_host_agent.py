@@ -196,17 +196,22 @@ def nginx(ns, listen, reply):
 class Controller:
     """Takes reports."""
 
-    def __init__(self):
+    def __init__(self, port=8470, leads=None):
         self.reports = []
-        got = self.reports
+        self.stopped = False
+        self.leads = leads	# as a standby says it, or the leader among several; None: it says nothing of it
+        got, controller = self.reports, self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
             def do_POST(self):
+                if controller.stopped:	# what is open is closed, as by the end of a process
+                    self.close_connection = True
+                    return
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 got.append((time.monotonic(), self.path, body))
-                answer = b'{"epoch":1,"generation":1}'
+                answer = b'{"epoch":1,"generation":1}' if controller.leads is None else json.dumps({"leads": controller.leads, "interval-ms": 400}).encode()
                 self.send_response(200)
                 self.send_header("Content-Length", str(len(answer)))
                 self.end_headers()
@@ -220,8 +225,13 @@ class Controller:
                 pass
 
         with inside(HOST):
-            self.server = Server(("127.0.0.1", 8470), Handler)
+            self.server = Server(("127.0.0.1", port), Handler)
         threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
+
+    def stop(self):
+        self.stopped = True
+        self.server.shutdown()
+        self.server.server_close()
 
     def state(self, vip=VIP):
         """The state of vip in the latest report."""
@@ -539,6 +549,51 @@ def heartbeat():
     W.wire.answer(W.wire.ping())
     until(lambda: W.controller.reports[-1][2]["traffic"][0]["packets"] == b[2]["traffic"][0]["packets"] + 1,
           "a packet more in the report")
+
+
+@test
+def several_controllers():
+    """every report goes to every controller; the leader's word counts; without one it is looked for until there is one"""
+    with open(W.agent.conf, encoding="ascii") as f:
+        before = f.read()
+    many = [Controller(8480, False), Controller(8481, True), Controller(8482, False)]
+
+    def conf(urls):
+        with open(W.agent.conf, "w", encoding="ascii") as f:
+            f.write(before.replace("http://127.0.0.1:8470", urls))
+    for urls, why in (("http://127.0.0.1:8480;http://127.0.0.1:8481", "blanks or commas"), ("http://127.0.0.1:8480http://127.0.0.1:8481", "blanks or commas"),
+                      ("http://127.0.0.1:8480 http://127.0.0.1:8480/", "given twice"), ("http://127.0.0.1:8480, https://127.0.0.1:8481", "needs tls-cert"),
+                      (" ".join(f"http://127.0.0.1:{n}" for n in range(9)), "more than 8"), (",", "empty"), ("http://a,b", "https://ADDRESS:PORT")):
+        conf(urls)
+        said = sh(AGENT, "-c", W.agent.conf, "--check-config", ok=False)
+        check(why in said, f"--check-config of {urls} says {said!r}")
+    conf("http://127.0.0.1:8480, http://127.0.0.1:8481 http://127.0.0.1:8482")
+    check(": ok" in sh(AGENT, "-c", W.agent.conf, "--check-config"), "three are good")
+    W.agent.stop()
+    W.agent.start()
+    try:
+        until(lambda: all(len(c.reports) > 3 for c in many), "reports at all three", 10)
+        seqs = [{r[2]["seq"] for r in c.reports} for c in many]
+        check(len(seqs[0] & seqs[1] & seqs[2]) >= 2, f"the same reports: {seqs}")
+        said = W.agent.status()["reports"]
+        equal([c["leads"] for c in said["controllers"]], [False, True, False], "who leads, in the status")
+        check(said["controller"].startswith("http://127.0.0.1:8481"), f"the leader is shown: {said}")
+        a, b = many[1].reports[-2:]
+        check(b[0] - a[0] < 1.5, "as often as the leader asks")
+        many[1].stop()
+        n = len(many[2].reports)
+        until(lambda: len(many[2].reports) > n + 3, "reports go on without a leader", 10)
+        times = [r[0] for r in many[2].reports[n:]]
+        check(max(y - x for x, y in zip(times, times[1:])) < 1, "at least as often as before")
+        many[2].leads, n = True, len(many[2].reports)
+        until(lambda: len(many[2].reports) > n + 2 and W.agent.status()["reports"]["controller"].startswith("http://127.0.0.1:8482"), "the next leader is found", 10)
+    finally:
+        W.agent.stop()
+        with open(W.agent.conf, "w", encoding="ascii") as f:
+            f.write(before)
+        for c in (many[0], many[2]):
+            c.stop()
+        W.agent.start()
 
 
 @test

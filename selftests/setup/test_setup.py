@@ -244,6 +244,8 @@ def whole_fabric():
     equal(len(site.read("deployment/nodes/ctl1/etc/duet/hash.key").strip()), 32, "hash key")
     equal(site.read("deployment/nodes/ctl1/etc/duet/part.secret"), site.read("deployment/nodes/ctl2/etc/duet/part.secret"), "the controllers' word")
     check("controllers = cert:ctl1, cert:ctl2" in site.read("deployment/nodes/srv.1/etc/duet/host-agent.conf"), "both controllers may command")
+    urls = re.search(r"^controller = (.*)$", site.read("deployment/nodes/srv.1/etc/duet/host-agent.conf"), re.M).group(1).split()
+    check(len(urls) == 2 and len(set(urls)) == 2, f"and hear it: {urls}")
     unit = site.read("deployment/nodes/tor1/etc/systemd/system/bird.service.d/duet.conf")
     check("iif swp1 to 203.0.113.0/24 lookup 201" in unit and "iif swp2" not in unit, f"uplink rules: {unit}")
     check(not os.path.exists(site.path("deployment/nodes/tor1/etc/sysctl.d")), "manage_sysctl: no")

@@ -56,7 +56,7 @@ def mux_agent(inv, node):
 
 def host_agent(inv, node):
     return (f"{HEAD}[agent]\nname = {node.name}\nlisten = {node.manage}:{PORTS['hosts']} unix:/run/duet/host.sock\n"
-            f"controller = {url(inv.of('controllers')[0])}\n{TLS}{agents_lists(inv)}\n"
+            f"controller = {' '.join(url(c) for c in inv.of('controllers'))}\n{TLS}{agents_lists(inv)}\n"
             f"[host]\ninterface = {node.interface}\naddress = {node.address}\n"
             f"manage_sysctl = {'yes' if inv.manage_sysctl else 'no'}\n"
             f"mux-prefixes = {' '.join(f'{m.loopback}/32' for m in inv.muxes)}\n")
