@@ -148,6 +148,7 @@ void api_metrics_get(struct http_request *req, json_t *body, void *ctx)
 		metrics_add(m, c.down, NULL);
 		snat_metrics(u, m);
 		key_metrics(u, m);
+		fault_metrics(u, m);
 	}
 	http_reply_text(req, 200, "text/plain; version=0.0.4", metrics_text(m));
 	metrics_free(m);

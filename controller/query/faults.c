@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../updater/parts.h"
 #include "daemon.h"
 
 static const char *const object_names[] = {
@@ -107,6 +108,16 @@ static void fault_controller(const struct updater *u, struct fault_list *list)
 	tls_each_trouble(u->ctl->etcd_tls, add_trouble, &t);
 }
 
+static void part_lost(const char *name, const char *url, const char *why, void *ctx)
+{
+	fault_add(ctx, FAULT_PART_UNREACHABLE, OBJECT_CONTROLLER, name, "the %s at %s does not answer: %s", name, url, why);
+}
+
+void fault_parts(const struct updater *u, struct fault_list *list)
+{
+	parts_each_lost(u, part_lost, list);
+}
+
 void faults_gather(const struct updater *u, struct fault_list *list)
 {
 	fault_controller(u, list);
@@ -117,6 +128,12 @@ void faults_gather(const struct updater *u, struct fault_list *list)
 	fault_policies(u, list);
 	fault_snat(u, list);
 	fault_key(u, list);
+	fault_smuxes(u, list);
+	fault_parts(u, list);
+}
+
+void faults_sort(struct fault_list *list)
+{
 	if (list->n)
 		qsort(list->all, list->n, sizeof(*list->all), compare);
 }

@@ -32,8 +32,10 @@ struct fault_list {
 /* fault_add - one more; two with the same code and object are one fault with two sentences */
 void fault_add(struct fault_list *list, enum fault_code code, enum fault_object object, const char *name, const char *fmt, ...)
 	__attribute__((format(printf, 5, 6)));
-/* faults_gather - all there are, in the order in which they are shown: severe ones first, then by code and object */
+/* faults_gather - all there are, but for those of fault_tables() */
 void faults_gather(const struct updater *u, struct fault_list *list);
+/* faults_sort - into the order in which they are shown: severe ones first, then by code and object */
+void faults_sort(struct fault_list *list);
 void faults_free(struct fault_list *list);
 const char *fault_object_name(enum fault_object object);
 int fault_compare(const struct fault *a, const struct fault *b);	/* that order; 0: the same fault */
@@ -44,16 +46,33 @@ void fault_links(const struct updater *u, struct fault_list *list);
 void fault_hosts(const struct updater *u, struct fault_list *list);
 void fault_vips(const struct updater *u, struct fault_list *list);
 void fault_policies(const struct updater *u, struct fault_list *list);
+void fault_smuxes(const struct updater *u, struct fault_list *list);
+void fault_parts(const struct updater *u, struct fault_list *list);
 void fault_snat(const struct updater *u, struct fault_list *list);
 void fault_key(const struct updater *u, struct fault_list *list);
+
+#define FAULT_SHARE 100	/* gathering takes at most one part in so many of the processor's time */
+
+/* The last comparison of all muxes' tables: at 16,384 VIPs it is too long a work for every second. */
+struct table_check {
+	struct fault_list found;
+	uint64_t again_usec, cost_usec;	/* mono_usec() when it is due again; how long it took */
+};
+/* fault_tables - adds what that comparison found; it is made again if that is due */
+void fault_tables(const struct updater *u, struct table_check *check, struct fault_list *list);
 
 /* fault_settled - the mux has been pushed all there is of the VIP, and has been polled since */
 bool fault_settled(const struct uvip *v, const struct mux *m);
 
-/* fault_watch.c: since when */
+/* fault_watch.c: since when, and events */
 int fault_watch_start(struct updater *u);
 void fault_watch_stop(struct updater *u);
 /* faults_now - all there are at this moment, with their times; valid until the next call */
 const struct fault_list *faults_now(struct updater *u);
+/* faults_counted - objects by code */
+const unsigned int *faults_counted(struct updater *u);
+void faults_soon(struct updater *u);	/* something changed that may be a fault, or the end of one */
+struct metrics;
+void fault_metrics(struct updater *u, struct metrics *m);
 
 #endif

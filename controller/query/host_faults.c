@@ -24,7 +24,11 @@ void fault_hosts(const struct updater *u, struct fault_list *list)
 		enum fault_code code;
 
 		if (silence_fault(h, &code))
-			fault_add(list, code, OBJECT_HOST, h->name, "%s", h->silence.fault);
+			fault_add(list, code == FAULT_HOST_SILENT && !h->silence.last_ms ? FAULT_HOST_NEVER_HEARD : code, OBJECT_HOST, h->name,
+				  "%s", h->silence.fault);
+		else if (h->silence.late && !h->silence.last_ms && !json_object_size(h->vips))	/* which nobody judges */
+			fault_add(list, FAULT_HOST_NEVER_HEARD, OBJECT_HOST, h->name,
+				  "host %s has sent no report to this controller yet; it has no DIP", h->name);
 		else if (h->why[0])
 			fault_add(list, FAULT_HOST_NOT_SYNCED, OBJECT_HOST, h->name, "host %s can't be told its VIPs: %s", h->name, h->why);
 	}

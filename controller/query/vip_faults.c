@@ -7,34 +7,6 @@
 #define ROTATION_SHOWN	5	/* agents that a rotation waits for */
 #define ROTATION_MS	3000	/* one that confirms sooner is no fault */
 
-/* compare_tables - all muxes that hold a VIP must have one and the same table */
-static void compare_tables(const struct updater *u, struct fault_list *list)
-{
-	json_t *first = json_object();	/* VIP: [mux, digests] */
-	unsigned int i;
-
-	for (i = 0; i < u->n_muxes; i++) {
-		const struct mux *m = &u->muxes[i];
-		const char *vip;
-		json_t *digest;
-
-		json_object_foreach(m->digests, vip, digest) {
-			struct uvip *v = vip_find((struct updater *)u, vip);
-			json_t *known;
-
-			if (!v || !fault_settled(v, m) || desired_hold(m, v) == HOLD_NOT)
-				continue;
-			known = json_object_get(first, v->text);
-			if (!known)
-				json_object_set_new(first, v->text, json_pack("[s, O]", m->name, digest));
-			else if (!json_equal(json_array_get(known, 1), digest))
-				fault_add(list, FAULT_VIP_TABLES_DIFFER, OBJECT_VIP, v->text, "VIP %s: %s and %s have different tables for it",
-					  v->text, json_string_value(json_array_get(known, 0)), m->name);
-		}
-	}
-	json_decref(first);
-}
-
 static void place_faults(const struct updater *u, const struct uvip *v, struct fault_list *list)
 {
 	struct mux *m = mux_find((struct updater *)u, v->mux);
@@ -42,6 +14,9 @@ static void place_faults(const struct updater *u, const struct uvip *v, struct f
 	if (v->move && v->move->note[0])
 		fault_add(list, FAULT_MOVE_WAITS, OBJECT_VIP, v->text, "VIP %s: move %llu waits: %s", v->text,
 			  (unsigned long long)v->move->id, v->move->note);
+	if (u->model && !m && strcmp(v->mux, SMUX))
+		fault_add(list, FAULT_VIP_PLACE_UNKNOWN, OBJECT_VIP, v->text, "VIP %s is placed on %s, which the topology has not, or not with "
+			  "an agent: nobody withdraws it there", v->text, v->mux);
 	if (!m || !fault_settled(v, m) || mux_refusal(m, v))
 		return;
 	if (!json_object_get(m->exported, v->text))
@@ -49,13 +24,44 @@ static void place_faults(const struct updater *u, const struct uvip *v, struct f
 			  m->name);
 }
 
+/* dip_faults - how many of its DIPs are left, of the rule that is worst off */
+static void dip_faults(const struct updater *u, struct uvip *v, struct fault_list *list)
+{
+	const struct vip_census *c = vip_census(u, v);
+
+	if (!c->up)
+		fault_add(list, FAULT_VIP_NO_DIP, OBJECT_VIP, v->text, "VIP %s: no DIP of rule %u is up, of %u", v->text, c->rule, c->dips);
+	else if (c->up * 2 < c->dips && !v->policy.min_share)	/* else the policy says what is enough */
+		fault_add(list, FAULT_VIP_FEW_DIPS, OBJECT_VIP, v->text, "VIP %s: only %u of %u DIPs of rule %u are up", v->text, c->up,
+			  c->dips, c->rule);
+	if (c->homeless)
+		fault_add(list, FAULT_DIP_NO_HOST, OBJECT_VIP, v->text,
+			  "VIP %s: %u of its DIPs are on no host of the topology, the first is %s: nobody checks them", v->text, c->homeless,
+			  c->stray);
+}
+
+static void damped_dips(const struct updater *u, struct fault_list *list)
+{
+	json_t *held = health_damped(u), *o;
+	size_t i;
+
+	json_array_foreach(held, i, o)
+		fault_add(list, FAULT_DIP_DAMPED, OBJECT_DIP, get_str(o, "dip", ""),
+			  "DIP %s of VIP %s, rule %llu: it comes and goes, and is held down until it is steady", get_str(o, "dip", ""),
+			  get_str(o, "vip", ""), (unsigned long long)get_u64(o, "rule", 0));
+	json_decref(held);
+}
+
 void fault_vips(const struct updater *u, struct fault_list *list)
 {
 	unsigned int i;
 
-	for (i = 0; i < u->n_vips; i++)
+	for (i = 0; i < u->n_vips; i++) {
 		place_faults(u, u->vips[i], list);
-	compare_tables(u, list);
+		if (u->model)
+			dip_faults(u, u->vips[i], list);
+	}
+	damped_dips(u, list);
 }
 
 static void rotation_fault(const struct updater *u, enum fault_object object, const char *name, const char *why,

@@ -26,6 +26,7 @@ static const struct setting {
 	{ "snat-quarantine-s", NUMBER, offsetof(struct control, snat_quarantine_s), 1, 86400, 120 },
 	{ "snat-hold-s", NUMBER, offsetof(struct control, snat_hold_s), 1, 604800, 600 },
 	{ "snat-idle-s", NUMBER, offsetof(struct control, snat_idle_s), 1, 604800, 300 },
+	{ "fault-grace-s", NUMBER, offsetof(struct control, fault_grace_s), 1, 86400, 30 },
 	{ "assign-on-change", BOOL, offsetof(struct control, assign_on_change), 0, 1, 0 },
 };
 #define N_SETTINGS (sizeof(settings) / sizeof(*settings))

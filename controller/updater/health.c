@@ -4,6 +4,7 @@
  * and then written to the store. A DIP that comes and goes is let in later and later
  * (state/damping.h); a DIP that goes down is taken out at once.
  */
+#include "../query/faults.h"
 #include "priv.h"
 
 #include <math.h>
@@ -117,6 +118,7 @@ static void changed(struct updater *u, struct uvip *v, struct dip *d, unsigned i
 	d->since_ms = wall_ms();
 	if (news & DAMPING_TABLE)
 		vip_changed(v);
+	faults_soon(u);
 	if (!c)
 		return;		/* the muxes are right; the store has it with the next change */
 	snprintf(c->vip, sizeof(c->vip), "%s", v->text);

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "../fault.h"
+#include "../query/faults.h"
 #include "log.h"
 
 #define POLL_MS		1000
@@ -120,6 +121,7 @@ static void failed(struct mux *m, bool answered, const char *why)
 		m->u->n_lost++;
 		if (!m->quarantined)
 			store_event(m->u->store, "mux-lost", m->name, "%s", why);
+		faults_soon(m->u);
 		release(m);	/* what it may never take keeps nobody waiting */
 	}
 	snprintf(m->why, sizeof(m->why), "%s", why);

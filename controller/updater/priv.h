@@ -21,6 +21,16 @@ static inline bool mbps_good(double mbps)
 	return mbps >= 0 && mbps <= VIP_MBPS_MAX;	/* which no NaN is */
 }
 
+#define VIP_NEW	"new: VIPs start on the SMuxes"	/* reason of a VIP that nobody has assigned yet */
+
+/* DIPs of a VIP, of the rule with the smallest share of them up; dips: those that the definition doesn't take out */
+struct vip_census {
+	bool counted;
+	unsigned int rule, up, dips;
+	unsigned int homeless;		/* of all rules: on no host of the topology */
+	char stray[ADDR_STRLEN];	/* the first of these */
+};
+
 #define FRESH_MAX	256	/* new VIPs that wait for their hosts at a time */
 #define HOSTS_MS	3000	/* how long hosts are waited for */
 
@@ -35,6 +45,7 @@ struct uvip {
 	unsigned int key;	/* which of the updater's keys its muxes choose by */
 	uint64_t smux_ms;	/* mono_ms() when it came to where it is, or the controller started */
 	char *reason;		/* why it is there */
+	struct vip_census census;	/* vip_census() */
 	char *told;		/* desired_vip() as text; NULL: to be made, vip_changed() */
 	struct move *move;	/* under way, or NULL */
 	struct dips dips;	/* of all its rules */
@@ -180,6 +191,7 @@ struct control {
 	 * reached keeps one; how long it may have more than it uses
 	 */
 	unsigned int snat_quarantine_s, snat_hold_s, snat_idle_s;
+	unsigned int fault_grace_s;	/* how long new VIPs may take to be assigned */
 };
 
 /* A new key for the old one: rotation.c. What of it is durable is in the store. */
@@ -238,6 +250,8 @@ struct updater {
 	double resting_mbps, transit_mbps, smux_mbps;	/* on the SMuxes for good, in transit, what they carry */
 	uint64_t resting_ms;
 	struct fault_watch *fault_watch;	/* query/fault_watch.c */
+	struct parts *parts;		/* parts.c */
+	uint64_t started_ms;		/* mono_ms() */
 	struct streams *streams;	/* of events, api/events.c */
 	struct load *load;		/* of links, api/fabric.c; NULL: nobody has asked */
 	sd_event_source *assign_timer, *reload_timer;
@@ -295,6 +309,8 @@ void vip_adopt(struct updater *u, struct uvip *v, json_t *def);
 void vip_place(struct updater *u, struct uvip *v, const char *mux, double mru, const char *reason);
 /* vip_rekey - it chooses by this key from now on; the caller pushes it to its muxes and hosts */
 void vip_rekey(struct updater *u, struct uvip *v, unsigned int key);
+/* vip_census - once the model is known */
+const struct vip_census *vip_census(const struct updater *u, struct uvip *v);
 void vip_changed(struct uvip *v);	/* its definition, DIPs that are down or drained: call it whenever one does */
 void vips_touch(struct updater *u, struct uvip *v, bool urgent);	/* all muxes that hold it are told */
 /* vip_fresh - it was just added: if hosts of its DIPs are being told of it no mux holds it before they

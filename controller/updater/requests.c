@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /* What the other parts ask of the updater: health from the monitor, assignments from whoever plans. */
+#include "../query/faults.h"
 #include "priv.h"
 
 #include <errno.h>
@@ -66,6 +67,8 @@ static void health_of(struct updater *u, json_t *body, json_t *answers)
 	if (silent != h->silent)
 		store_event(u->store, silent ? "host-silent" : "host-heard", h->name, "%s",
 			    silent ? "no report for a while" : "it reports again");
+	if (silent != h->silent)
+		faults_soon(u);
 	h->silent = silent;
 	if (strcmp(h->instance, instance)) {
 		snprintf(h->instance, sizeof(h->instance), "%s", instance);

@@ -15,6 +15,7 @@
 #include "../monitor/racks.h"
 #include "../query/faults.h"
 #include "log.h"
+#include "parts.h"
 
 #define MODEL_AGAIN_MS	 500
 #define MODEL_TIMEOUT_MS 60000
@@ -263,6 +264,7 @@ int updater_start(struct controller *ctl, struct err *e)
 	u->ctl = ctl;
 	ctl->updater = u;
 	STAILQ_INIT(&u->unkept);
+	u->started_ms = mono_ms();
 	u->mux_index = json_object();
 	u->switch_index = json_object();
 	u->local_index = json_object();
@@ -289,6 +291,8 @@ int updater_start(struct controller *ctl, struct err *e)
 	if (!store_get(u->store, "config", &number))
 		u->config_generation = number;
 	ret = fault_watch_start(u);
+	if (!ret)
+		ret = parts_start(u);
 	if (!ret)
 		ret = vips_load(u, e);
 	if (!ret)
@@ -332,6 +336,7 @@ void updater_stop(struct controller *ctl)
 	rotation_stop(u);
 	fault_watch_stop(u);
 	health_stop(u);
+	parts_stop(u);
 	streams_stop(u);
 	load_stop(u);
 	for (i = 0; i < u->n_muxes; i++)

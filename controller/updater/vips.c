@@ -61,6 +61,7 @@ void vip_changed(struct uvip *v)
 	free(v->told);
 	v->told = NULL;
 	v->judged = false;
+	v->census.counted = false;
 }
 
 /* vip_define - def's reference is taken; what is asked of it often is kept beside it */
@@ -123,7 +124,7 @@ struct uvip *vip_add(struct updater *u, json_t *def)
 
 	if (!v)
 		return NULL;
-	v->reason = strdup("new: VIPs start on the SMuxes");
+	v->reason = strdup(VIP_NEW);
 	v->generation = u->config_generation;
 	v->key = u->key;
 	v->smux_ms = mono_ms();
@@ -131,6 +132,37 @@ struct uvip *vip_add(struct updater *u, json_t *def)
 	keep(u, v);
 	snat_changed(u, v);
 	return v;
+}
+
+/* vip_census - how its rules are off; counted again only after a change of its DIPs */
+const struct vip_census *vip_census(const struct updater *u, struct uvip *v)
+{
+	struct vip_census *c = &v->census;
+	unsigned int r, i;
+
+	if (c->counted)
+		return c;
+	*c = (struct vip_census){ .counted = true };
+	for (r = 0; r < v->dips.n_rules; r++) {
+		unsigned int up = 0, all = 0;
+
+		for (i = v->dips.first[r]; i < v->dips.first[r + 1]; i++) {
+			const struct dip *d = &v->dips.list[i];
+
+			if (!host_at((struct updater *)u, d->text) && !c->homeless++)
+				snprintf(c->stray, sizeof(c->stray), "%s", d->text);
+			if (d->defined == DUET_DIP_DOWN || d->admin == OPERATOR_DOWN)
+				continue;
+			all++;
+			up += d->in;
+		}
+		if (r && (uint64_t)up * (c->dips ? c->dips : 1) >= (uint64_t)c->up * (all ? all : 1))
+			continue;
+		c->rule = r;
+		c->up = up;
+		c->dips = all;
+	}
+	return c;
 }
 
 static void vip_free_one(struct uvip *v)

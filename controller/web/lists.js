@@ -6,8 +6,8 @@ const STEPS = ["preparing", "withdrawing", "switching", "announcing"];
 const EVENTS_MAX = 200;
 const FAULTS_MAX = 50;
 const OVER_MS = 20000;	/* how long a move that is over is shown still */
-const BAD = /lost|down|failed|refused|silent|held|not-told|unconfirmed|aborted|stopped/;
-const GOOD = /found|up$|heard|moved|resumed|added|started/;
+const BAD = /lost|down|failed|refused|silent|held|not-told|unconfirmed|aborted|stopped|raised/;
+const GOOD = /found|up$|heard|moved|resumed|added|started|cleared/;
 
 function to_name(mux) {
 	return mux === "smux" ? "SMuxes" : mux;

@@ -52,7 +52,7 @@ def status(world, kind):
 
 def troubles(world, kind):
     got = status(world, kind)
-    return json.dumps(got["faults"] if kind == "controller" else got["trouble"])
+    return json.dumps([(f["code"], f["sentence"]) for f in got["faults"]] if kind == "controller" else got["trouble"])
 
 
 def reaches(world, kind, name):
@@ -109,6 +109,7 @@ def broken():
                 os.unlink(world.pki.path(f"{name}.{end}"))
         for kind in OWN:
             until(lambda: because in troubles(world, kind), f"{kind}: {what} is shown", 20)
+            check(kind != "controller" or "certificate-not-loaded" in troubles(world, kind), f"{kind}: {what}: its code")
             equal(serial(world, kind), before[kind], f"{kind}: {what}: the certificate before stays")
             check(reaches(world, kind, "eve"), f"{kind}: {what}: peers are served")
             getattr(world, kind).child.send_signal(signal.SIGHUP)
@@ -164,6 +165,7 @@ def expired_list():
         code, text = kept[kind].get()
         check(code == 403 and "tls-crl expired" in text, f"{kind}: nor on a connection: {code} {text}")
         until(lambda: "tls-crl" in troubles(world, kind) and "expired on" in troubles(world, kind), f"{kind}: a fault", 10)
+        check(kind != "controller" or "certificate-expired" in troubles(world, kind), f"{kind}: its code")
         code, text = checked(world, kind)
         check(code == 1 and "tls-crl" in text and "expired on" in text, f"{kind}: --check-config: {code} {text}")
     world.pki.revoke()
@@ -217,6 +219,7 @@ def soon():
         world.pki.make("next", subject=f"/CN={name}", days=10)
         replace(world, name)
         until(lambda: "tls-cert" in troubles(world, kind) and "expires on" in troubles(world, kind), f"{kind}: a fault", 20)
+        check(kind != "controller" or "certificate-expires" in troubles(world, kind), f"{kind}: its code")
         code, text = checked(world, kind)
         check(code == 0 and re.search(r"warning: tls-cert \S+ expires on \d{4}-", text), f"{kind}: --check-config: {code} {text}")
         left = re.search(r'duet_tls_expires_seconds{what="certificate"} (\d+)', world.unix(kind, "GET", "/metrics")[1])

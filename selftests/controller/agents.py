@@ -114,6 +114,8 @@ class Mux(Agent):
         self.puts, self.refuse = [], None
         self.fingerprints = {}	# of the keys it was sent last
         self.no_status = False	# it answers no poll
+        self.says = {}		# members of its status that replace its own
+        self.fails = None	# (status, sentence) that every push is answered with
         self.lies = set()	# VIPs of which it tells other tables than it was sent
         self.vips = {}		# like the kernel's: survive the agent
         self.export = {}	# VIP: (exported from now on, since when)
@@ -176,9 +178,11 @@ class Mux(Agent):
             return 200, {"name": self.name, "mode": "smux" if self.smux else "hmux", "instance": self.instance,
                          "epoch": self.epoch, "generation": self.generation, "synced": self.synced,
                          "device": {"limits": {"tunnels": self.tunnels}, "used": {}, **self.fingerprints}, "bird": {"state": "up"},
-                         "vips": [self.status_of(v) for v in self.vips]}
+                         "vips": [self.status_of(v) for v in self.vips], **self.says}
         if method == "GET":
             return (200, self.status_of(vip)) if vip in self.vips else (404, {"detail": f"no VIP {vip}"})
+        if self.fails:
+            return self.fails[0], {"detail": self.fails[1]}
         source = query if method == "DELETE" else body
         held = self.stale(int(source["epoch"]), int(source["generation"]))
         if held:

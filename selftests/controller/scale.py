@@ -322,6 +322,8 @@ def run(a, say):
         began = time.monotonic()
         status = s.get("/v1/status")
         result["status_s"] = round(time.monotonic() - began, 2)
+        found = s.metrics()
+        result["faults_ms"] = {w: round(1000 * found[f'duet_controller_fault_gather_seconds{{what="{w}"}}'], 1) for w in ("state", "tables")}
         wrong += sentences(status) + ([f"{status['hosts']['silent']} hosts are silent"] if status["hosts"]["silent"] else [])
         result["peak_mib"] = peak_mib(s.controller.pid)
         result["fleet_peak_mib"] = sum(peak_mib(c.pid) for c, _ in s.fleets)

@@ -84,6 +84,8 @@ def attack(tap, lab):
         for name, what in names.items():
             state = "unreachable" if what == SLOW else "quarantined"
             tap.ok(until(lambda: mux(lab, name)["state"] == state, 20), f"{what}: {state}", mux(lab, name))
+            code = f"mux-{state}"	# mux-unreachable, mux-quarantined
+            tap.ok(until(lambda: [f for f in lab.get("/v1/status")["faults"] if f["code"] == code and f["object"]["name"] == name], 5), code)
             word = KINDS[what][1] if what in KINDS else "imed out"
             tap.ok(until(lambda: any(name in f and word in f for f in sentences(lab.get("/v1/status"))), 5), "a fault has the reason", sentences(lab.get("/v1/status")))
         asked = {name: b.asked for name, b in bad.items()}

@@ -126,7 +126,7 @@ def away(tap, lab, first):
         others = until(lambda: [w["name"] for w in key_state(lab)["waiting"]] == [agent.name], 10)
         tap.ok(others and key_state(lab)["state"] == "spreading" and all(0 in ks or 1 in ks and len(ks) == 1 for ks in told_keys(lab).values()),
                f"{agent.name} away: all others have both keys, and no VIP changes", key_state(lab))
-        tap.ok(until(lambda: any("rotation" in f and agent.name in f for f in sentences(lab.get("/v1/status"))), 10), "the status has it as a fault",
+        tap.ok(until(lambda: any(f["code"] == "key-rotation-waits" and f["object"]["name"] == agent.name for f in lab.get("/v1/status")["faults"]), 10), "the status has it as a fault",
                sentences(lab.get("/v1/status")))
         ctl.refused("another rotation meanwhile", ctl("key", "rotate"), "under way", "abort")
         ctl.ok("key show says whom it waits for", ctl("key", "show"), f"waits for {kind} {agent.name}")

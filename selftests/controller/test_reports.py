@@ -12,8 +12,9 @@ from test_moves import DIPS, Lab
 from trust import Health, TrustLab, configured
 
 
-def fault(tap, lab, what, *words):
-    return tap.ok(until(lambda: any(all(w in f for w in words) for f in lab.faults()), 10), what, lab.faults())
+def fault(tap, lab, what, *words, code="report-refused"):
+    found = lambda: [f for f in lab.get("/v1/status")["faults"] if f["code"] == code and all(w in f["sentence"] for w in words)]
+    return tap.ok(until(found, 10), what, lab.faults())
 
 
 def sender(tap, lab):
@@ -117,7 +118,11 @@ def ports(tap, lab):
     until(lambda: lab.host[liar].blocks(name), 10)
     for host in (liar, other):
         lab.report(host, snat={"exhausted": 0, "vips": [{"vip": name, "ports": 64, "used": 2**63 - 1, "fit": -1, "ranges": [{"first": 1024, "last": 65535}]}]})
-        fault(tap, lab, f"{host} claims a VIP's ports 1024 to 65535: shown", *((f"host {host}", "can't have been given") if host == liar else (f"report of {host}", "no DIP there")))
+        what = f"{host} claims a VIP's ports 1024 to 65535: shown"
+        if host == liar:
+            fault(tap, lab, what, f"host {host}", "can't have been given", code="snat-foreign")
+        else:
+            fault(tap, lab, what, f"report of {host}", "no DIP there")
     fault(tap, lab, "so are numbers of ports that can't be", f"report of {liar}", "make no sense")
     pool = next(s for s in lab.get("/v1/snat")["snat"] if s["vip"] == name)
     tap.ok(pool["free-blocks"] if "free-blocks" in pool else pool["free"], "the ports are there for the others", pool)

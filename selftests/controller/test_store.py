@@ -272,7 +272,8 @@ def full_disk(tap, lab, place):
         tap.ok(e and e.status == 507 and "full" in e.detail and "nothing was changed" in e.detail, "a full disk: refused with the reason", e and e.detail)
         tap.ok([v["rules"] for v in lab.get("/v1/vips")["vips"]] == [v["rules"] for v in before["vips"]] and
                not any("203.0.113.9" in m.vips for m in lab.mux.values()), "and nothing has changed, here or on any mux")
-        tap.ok(until(lambda: any("full" in f for f in sentences(lab.get("/v1/status")))), "status says so", sentences(lab.get("/v1/status")))
+        tap.ok(until(lambda: any("full" in f["sentence"] and f["code"] == "store-unwritable" for f in lab.get("/v1/status")["faults"])), "status says so",
+               lab.get("/v1/status")["faults"])
         lab.host["srv1"].report(lab.url(), [("203.0.113.1", 0, "down"), ("203.0.113.2", 0, "up")])
         tap.ok(until(lambda: [d["state"] for d in lab.mux["smux1"].vips["203.0.113.1"]["rules"][0]["dips"]][0] == "down"),
                "a DIP's death reaches the muxes all the same")
