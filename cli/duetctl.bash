@@ -13,11 +13,11 @@ _duetctl_names()
 _duetctl()
 {
 	local cur=${COMP_WORDS[COMP_CWORD]} program=${COMP_WORDS[0]} options words="" where=() args=() i
-	local commands="status vip dip switch link mux host traffic snat topology assignment plan assign whatif trace export diff
+	local commands="status explain vip dip switch link mux host traffic snat topology assignment plan assign whatif trace export diff
 		apply move moves migrations abort drain undrain drains stop resume settings events audit token backup key genkey"
 
 	COMPREPLY=()
-	options="--controller --tls-cert --tls-key --tls-ca --tls-crl --token-file --json --wait --watch --dry-run --abort --force --file --timeout --help --version"
+	options="--controller --tls-cert --tls-key --tls-ca --tls-crl --token-file --json --wait --watch --dry-run --abort --force --verbose --file --timeout --help --version"
 	for ((i = 1; i < COMP_CWORD; i++)); do
 		case ${COMP_WORDS[i]} in
 		-c|--controller|--tls-cert|--tls-key|--tls-ca|--tls-crl|--token-file)
@@ -48,6 +48,7 @@ _duetctl()
 	1:mux) words="list show unfence" ;;
 	1:host) words="list show drain undrain unfence" ;;
 	1:snat) words=show ;;
+	1:explain) words=$("$program" -j explain 2>/dev/null | sed -n 's/^ *"code": "\([^"]*\)",*$/\1/p') ;;
 	1:key) words="show rotate" ;;
 	1:token) words="list add delete" ;;
 	1:drain|1:undrain) words="switch rack smux" ;;

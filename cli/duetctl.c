@@ -15,7 +15,8 @@
 static const char usage_text[] =
 	"usage: duetctl [-c URL] [-j] COMMAND\n"
 	"\n"
-	"  status                      is all well, and if not what is it\n"
+	"  status [--verbose]          show overall health and current faults; with --verbose also what to do\n"
+	"  explain [CODE]              what a fault means and what to do; without CODE all faults. Needs no controller\n"
 	"  vip list | vip show VIP     VIPs, where they live, their DIPs\n"
 	"  vip delete VIP [--wait]     withdraw it, then remove it\n"
 	"  dip list [VIP]              DIPs and their states\n"
@@ -65,7 +66,9 @@ static const char usage_text[] =
 	"  -h, --help                  -V, --version\n"
 	"\n"
 	"exit code: 0 done, 1 refused or failed (diff: there are differences), 2 wrong usage,\n"
-	"3 the controller can't be reached\n";
+	"3 the controller can't be reached\n"
+	"of status: 0 all is well, 1 there are warnings, 2 there are faults, 3 the controller can't be reached,\n"
+	"4 it refused, 5 wrong usage\n";
 
 static int genkey(const struct ctl *c, int n, char **args)
 {
@@ -91,6 +94,7 @@ static const struct command {
 	const char *args;
 } commands[] = {
 	{ "status", NULL, show_status },
+	{ "explain", NULL, show_explain, 0, 1, "a code of duetctl status" },
 	{ "vip", "list", show_vips },
 	{ "vip", "show", show_vip, 1, 1, "a VIP" },
 	{ "vip", "delete", change_delete, 1, 1, "a VIP" },
@@ -146,11 +150,19 @@ static const struct command {
 };
 #define N_COMMANDS (sizeof(commands) / sizeof(*commands))
 
+/* Of status the exit code says how things are: what keeps it from asking has codes of its own. */
+static bool is_status;
+
+static int failure(int code)
+{
+	return !is_status ? code : code == CTL_USAGE ? CTL_STATUS_USAGE : code == CTL_REFUSED ? CTL_STATUS_REFUSED : code;
+}
+
 static int usage(const char *problem, const char *what)
 {
 	fprintf(stderr, "duetctl: %s%s%s\nduetctl --help says how\n", problem, what ? " " : "",
 		what ? what : "");
-	return CTL_USAGE;
+	return failure(CTL_USAGE);
 }
 
 /* run - words are the command; n is their number */
@@ -186,7 +198,7 @@ static int run(const struct ctl *c, int n, char **words)
 	return usage(problem, near->args);
 }
 
-enum { OPT_CERT = 256, OPT_KEY, OPT_CA, OPT_TOKEN, OPT_CRL, OPT_ABORT, OPT_FORCE };
+enum { OPT_CERT = 256, OPT_KEY, OPT_CA, OPT_TOKEN, OPT_CRL, OPT_ABORT, OPT_FORCE, OPT_VERBOSE };
 
 /* options - 0, or the exit code + 1 */
 static int read_options(int argc, char **argv, struct ctl *c, struct ctl_conf *given)
@@ -196,6 +208,7 @@ static int read_options(int argc, char **argv, struct ctl *c, struct ctl_conf *g
 		{ "wait", no_argument, NULL, 'w' },		{ "watch", no_argument, NULL, 'w' },
 		{ "dry-run", no_argument, NULL, 'd' },		{ "abort", no_argument, NULL, OPT_ABORT },
 		{ "force", no_argument, NULL, OPT_FORCE },	{ "file", required_argument, NULL, 'f' },
+		{ "verbose", no_argument, NULL, OPT_VERBOSE },
 		{ "timeout", required_argument, NULL, 't' },	{ "tls-cert", required_argument, NULL, OPT_CERT },
 		{ "tls-key", required_argument, NULL, OPT_KEY }, { "tls-ca", required_argument, NULL, OPT_CA },
 		{ "token-file", required_argument, NULL, OPT_TOKEN }, { "tls-crl", required_argument, NULL, OPT_CRL },
@@ -231,6 +244,9 @@ static int read_options(int argc, char **argv, struct ctl *c, struct ctl_conf *g
 		case OPT_FORCE:
 			c->force = true;
 			break;
+		case OPT_VERBOSE:
+			c->verbose = true;
+			break;
 		case 'j':
 			c->json = true;
 			break;
@@ -257,7 +273,7 @@ static int read_options(int argc, char **argv, struct ctl *c, struct ctl_conf *g
 			return CTL_OK + 1;
 		default:
 			fputs("duetctl --help says how\n", stderr);
-			return CTL_USAGE + 1;
+			return failure(CTL_USAGE) + 1;
 		}
 	}
 	return 0;
@@ -267,22 +283,26 @@ int main(int argc, char **argv)
 {
 	struct ctl c = { .timeout_s = 60, .limit = 50 };
 	struct ctl_conf given = {};
-	int ret = read_options(argc, argv, &c, &given);
+	int i, ret;
 
+	for (i = 1; i < argc && !is_status; i++)	/* before the options, which may be wrong */
+		is_status = !strcmp(argv[i], "status");
+	ret = read_options(argc, argv, &c, &given);
 	if (ret)
 		return ret - 1;
+	is_status = optind < argc && !strcmp(argv[optind], "status");
 	if (optind == argc) {
 		fputs(usage_text, stderr);
 		return CTL_USAGE;
 	}
-	ret = ctl_conf(&c, &given);
+	ret = !strcmp(argv[optind], "explain") ? 0 : failure(ctl_conf(&c, &given));
 	if (!ret)
 		ret = run(&c, argc - optind, argv + optind);
 	ctl_call_end();
 	ctl_conf_end();
 	if (fflush(stdout)) {
 		perror("duetctl: standard output");
-		ret = CTL_REFUSED;
+		ret = failure(CTL_REFUSED);
 	}
 	return ret;
 }

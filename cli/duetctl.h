@@ -14,6 +14,11 @@ enum ctl_exit {
 	CTL_REFUSED = 1,	/* or failed; of diff: there are differences */
 	CTL_USAGE = 2,
 	CTL_UNREACHABLE = 3,	/* no answer from the controller */
+	/* of status: how things are; what else ends it must not be taken for that */
+	CTL_STATUS_WARNINGS = 1,
+	CTL_STATUS_FAULTS = 2,
+	CTL_STATUS_REFUSED = 4,
+	CTL_STATUS_USAGE = 5,
 };
 
 struct ctl {
@@ -21,6 +26,7 @@ struct ctl {
 	struct tls *tls;	/* NULL: none */
 	const char *token;	/* or NULL */
 	bool json;		/* -j: what the controller said, as it is */
+	bool verbose;		/* --verbose: also what to do */
 	bool wait;		/* --wait: until the moves that follow are over */
 	bool dry_run;
 	bool abort;		/* --abort: turn it back */
@@ -100,8 +106,10 @@ extern const struct ctl_column plan_columns[];
 /* Commands: args are the words after those that name it; they return the exit code */
 #define CTL_COMMAND(name) int name(const struct ctl *c, int n, char **args)
 
-/* duetctl_show.c: VIPs and the assignment */
+/* duetctl_status.c */
 CTL_COMMAND(show_status);
+CTL_COMMAND(show_explain);	/* asks no controller */
+/* duetctl_show.c: VIPs and the assignment */
 CTL_COMMAND(show_vips);
 CTL_COMMAND(show_vip);
 CTL_COMMAND(show_assignment);

@@ -8,38 +8,6 @@
 
 #include "out.h"
 
-CTL_COMMAND(show_status)
-{
-	json_t *s, *o, *item;
-	size_t i;
-	int ret = ctl_get(c, "/v1/status", &s);
-
-	if (ret)
-		return ctl_end(ret);
-	printf("%s at %s, version %s, epoch %lld\n", text_of(s, "name"), c->url,
-	       text_of(s, "version"), number_of(s, "epoch"));
-	o = json_object_get(s, "vips");
-	printf("VIPs   %lld: %lld on HMuxes, %lld on SMuxes, %lld moving (aggregate %s)\n",
-	       number_of(o, "total"), number_of(o, "on-hmux"), number_of(o, "on-smux"),
-	       number_of(o, "moving"), text_of(s, "aggregate"));
-	o = json_object_get(s, "dips");
-	printf("DIPs   %lld: %lld down\n", number_of(o, "total"), number_of(o, "down"));
-	o = json_object_get(s, "muxes");
-	printf("muxes  %lld: %lld in sync, %lld syncing, %lld unreachable, %lld refusing\n",
-	       number_of(o, "total"), number_of(o, "in-sync"), number_of(o, "syncing"),
-	       number_of(o, "unreachable"), number_of(o, "refusing"));
-	o = json_object_get(s, "hosts");
-	printf("hosts  %lld: %lld told, %lld silent\n", number_of(o, "total"),
-	       number_of(o, "told"), number_of(o, "silent"));
-	o = json_object_get(s, "faults");
-	if (!json_array_size(o))
-		puts("all is well");
-	json_array_foreach(o, i, item)
-		printf("%s: %s\n", text_of(item, "severity"), text_of(item, "sentence"));
-	json_decref(s);
-	return CTL_OK;
-}
-
 CTL_COMMAND(show_vips)
 {
 	struct table *t;

@@ -36,7 +36,7 @@ static void dip_faults(const struct updater *u, struct uvip *v, struct fault_lis
 			  c->dips, c->rule);
 	if (c->homeless)
 		fault_add(list, FAULT_DIP_NO_HOST, OBJECT_VIP, v->text,
-			  "VIP %s: %u of its DIPs are on no host of the topology, the first is %s: nobody checks them", v->text, c->homeless,
+			  "VIP %s: %u of its DIPs are on no host of the topology with an agent, the first is %s: nobody checks them", v->text, c->homeless,
 			  c->stray);
 }
 

@@ -67,10 +67,16 @@ function chip(label, value, state) {
 	return el("span", { class: `chip ${state || ""}` }, el("b", {}, value), ` ${label}`);
 }
 
-/* status - counts, and every fault in its sentence */
+/* fault - its sentence, and below since when it is there and what to do */
+function fault(f) {
+	return el("li", { class: f.severity, "data-code": f.code }, f.sentence,
+		el("p", { class: "quiet" }, el("b", {}, f.code), ` since ${clock(f["since-ms"])}. ${f.remedy}`));
+}
+
+/* status - counts, and every fault, severe ones first as the controller has them */
 export function status(s, control) {
 	const all = by("health"), m = s.muxes, d = s.dips, h = s.hosts;
-	const list = s.faults.slice(0, FAULTS_MAX).map((f) => el("li", { class: f.severity, title: f.remedy }, f.sentence));
+	const list = s.faults.slice(0, FAULTS_MAX).map(fault);
 	const { fault: faults, warning: warnings } = s["fault-counts"], total = faults + warnings;
 
 	text(by("name"), s.name);
@@ -92,5 +98,5 @@ export function status(s, control) {
 	}
 	const { "transit-mbps": transit, "resting-mbps": rests, "smux-mbps": carry } = s.moves;
 
-	text(by("transit"), `SMuxes: ${rate(rests)} rests${transit ? `, ${rate(transit)} in transit` : ""}${carry ? ` of ${rate(carry)}` : ""}`);
+	text(by("transit"), `SMuxes, planned: ${rate(rests)} of VIPs${transit ? `, ${rate(transit)} in transit` : ""}${carry ? `; capacity ${rate(carry)}` : ""}`);
 }

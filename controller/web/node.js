@@ -74,7 +74,7 @@ function card(p) {
 			const words = shown.map((v) => v.name || v.vip), wrong = condition(d);
 
 			if (d.role === "smux")
-				words.splice(0, 3, "every VIP", d["capacity-mbps"] ? `carries ${rate(d["capacity-mbps"])}` : "");
+				words.splice(0, 3, "every VIP", d["capacity-mbps"] ? `capacity ${rate(d["capacity-mbps"])}` : "");
 			else if (d.vips > shown.length)
 				words.push(`and ${d.vips - shown.length} more`);
 			text(name, fit(d.name, w - 18 - wrong.length * 6, 12));

@@ -91,7 +91,7 @@ function legend(age) {
 	const steps = ["<1", "<20", "<40", "<60", "<80", "≥80 %"];
 
 	if (!by("legend").firstChild)
-		by("legend").append(el("span", {}, "link load "), ...steps.map((s, i) => el("span", { class: `key l${i}` }, s)),
+		by("legend").append(el("span", {}, "link load, planned "), ...steps.map((s, i) => el("span", { class: `key l${i}` }, s)),
 			el("span", { class: "key down" }, "down"), el("span", { class: "quiet" }));
 	text(by("legend").lastChild, age === null ? " load not known yet" : age > 15000 ? ` load of ${Math.round(age / 1000)} s ago` : "");
 }

@@ -3,7 +3,7 @@
 """Every fault that the controller can raise: it comes with its code, its object
 and its time, counts in the metric, and goes again. CASES raise theirs here;
 ELSEWHERE says which test raises the others, which need another world.
-selftests/style/test_faults.py checks that no code is missing."""
+selftests/style/test_fault_list.py checks that no code is missing."""
 import os
 import re
 import signal
@@ -12,7 +12,8 @@ import threading
 import time
 import urllib.request
 
-from fabric import BIN, Refused, rest, run_test, topology, until
+from ctl import Ctl
+from fabric import BIN, TOP, Refused, rest, run_test, topology, until
 from test_moves import DIPS, SERVERS, Lab, vip
 
 ELSEWHERE = {
@@ -23,6 +24,7 @@ ELSEWHERE = {
     "snat-conflict": "controller/test_snat.py",
     "key-rotation-waits": "controller/test_key.py", "vip-panic": "controller/test_health.py",
     "vip-below-min-share": "controller/test_health.py", "vip-last-resort": "controller/test_health.py", "host-dead": "lab/test_life.py",
+    "host-agent-dead": "lab/test_life.py", "silence-capped": "lab/test_life.py",
 }
 VIPS = [vip(n, DIPS[n - 1:n + 2], 500) for n in range(1, 6)]
 V = VIPS[0]["vip"]
@@ -431,6 +433,45 @@ def many(tap, lab):
     tap.ok(until(lambda: not metric(lab, "dip-no-host"), 20), "and they go", faults(lab, "dip-no-host"))
 
 
+def exits(tap, lab, ctl):
+    """the exit code of duetctl status says how things are, and what keeps it from asking has others"""
+    tap.ok(until(lambda: not faults(lab)), "nothing is wrong", faults(lab))
+    ctl.ok("all is well: exit code 0", ctl("status"), "all is well", "muxes  13: 13 in sync")
+    settings(lab, stop=True)
+    ctl.ok("a warning: 1", ctl("status"), "warning", "moves-stopped: moves are stopped", "(for ", "duetctl explain CODE", code=1)
+    lab.mux["agg4"].says = {"trouble": "port swp1 takes no packets"}
+    until(lambda: faults(lab, "mux-trouble"))
+    got = ctl("status", "--verbose")
+    ctl.ok("a fault: 2, with what to do", got, "fault", "mux-trouble: mux agg4", "duet-mux-agent --doctor", "duetctl resume", code=2)
+    tap.ok(got.stdout.index("mux-trouble") < got.stdout.index("moves-stopped") < got.stdout.index("muxes  13"), "faults first, then warnings, then counts",
+           got.stdout)
+    tap.ok(ctl("-j", "status").returncode == 2 and ctl.json("status")["fault-counts"]["fault"] == 1, "as JSON too")
+    ctl.refused("nobody answers: 3", ctl("-c", "http://127.0.0.1:1", "status"), "connect", code=3)
+    ctl.refused("wrong usage: 5", ctl("status", "now"), "too many words", code=5)
+    ctl.refused("an option that there isn't: 5", ctl("status", "--loud"), "--loud", code=5)
+    ctl.refused("--watch is refused with what to do instead", ctl("status", "--watch"), "duetctl events --watch", code=5)
+    lab.mux["agg4"].says = {}
+    settings(lab, stop=False)
+    away = Ctl(tap, "http://127.0.0.1:1")
+    away.ok("explain needs no controller", away("explain", "vip-no-dip"), "vip-no-dip (fault)", "what to do")
+    away.ok("of all", away("explain"), *(list(CASES) + list(ELSEWHERE)))
+    tap.ok({e["code"] for e in away.json("explain")} == set(CASES) | set(ELSEWHERE), "as JSON, the codes of this test", away.json("explain"))
+    away.refused("of none that there is", away("explain", "vip-on-fire"), "vip-on-fire", "lists all")
+
+
+def monitoring(tap, lab):
+    """what alert rules and dashboard name is in a scrape, every code with 0"""
+    with urllib.request.urlopen(lab.url + "/metrics", timeout=10) as answer:
+        scrape = answer.read().decode()
+    tap.ok(set(re.findall(r'^duet_fault{code="([^"]*)"', scrape, re.M)) == set(CASES) | set(ELSEWHERE), "the metric has every code", scrape)
+    named = set()
+    for path in ("contrib/prometheus/duet-alerts.yml", "contrib/grafana/duet.json"):
+        with open(os.path.join(TOP, path), encoding="utf-8") as f:
+            named |= set(re.findall(r"\bduet_[a-z_]+", f.read()))
+    tap.ok(len(named) > 10 and all(re.search(rf"^{name}[{{ ]", scrape, re.M) for name in named), "a scrape has all that rules and dashboard name",
+           [n for n in named if not re.search(rf"^{n}[{{ ]", scrape, re.M)])
+
+
 def order(tap, lab):
     """severe ones first, and the time stays"""
     lab.mux["agg4"].says = {"trouble": "port swp1 takes no packets"}
@@ -462,6 +503,8 @@ def steps(tap, place):
     lab.talk.who = set(lab.host)
     lab.settled()
     within_a_second(tap, lab)
+    exits(tap, lab, Ctl(tap, lab.url))
+    monitoring(tap, lab)
     order(tap, lab)
     events(tap, lab)
     many(tap, lab)

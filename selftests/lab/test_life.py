@@ -97,8 +97,10 @@ class Life:
     def status(self):
         return [f["sentence"] for f in self.bed.controller("GET", "/v1/status")["faults"]]
 
-    def fault(self, *words, seconds=10):
-        return until(lambda: next((f for f in self.status() if all(w in f for w in words)), None), seconds, 0.1)
+    def fault(self, *words, seconds=10, code=None):
+        found = lambda: next((f["sentence"] for f in self.bed.controller("GET", "/v1/status")["faults"]	# noqa: E731
+                              if code in (None, f["code"]) and all(w in f["sentence"] for w in words)), None)
+        return until(found, seconds, 0.1)
 
     def well(self):
         return until(lambda: not self.status(), 60, 0.1)
@@ -158,7 +160,7 @@ def agents(lab):
         keys = [(n.name, "host-agent") for n in nodes]
         lab.bed.kill(keys)
         gone = lab.nothing()
-        said = [lab.fault(f"host {n.name} is silent", "answer", "its DIPs stay") for n in nodes]
+        said = [lab.fault(f"host {n.name} is silent", "answer", "its DIPs stay", code="host-agent-dead") for n in nodes]
         ok(not gone and all(said), f"{len(nodes)} of {len(lab.bed.topo.dips)} host agents die: no DIP goes, faults say that the servers answer",
            *gone, *lab.status())
         life(what, wrongly_out=len(gone))
@@ -214,7 +216,7 @@ def caps(lab):
     nodes = [n for name in ("tor1", "tor2", "tor4") for n in lab.rack[name]]
     lab.links(nodes, False)
     gone = lab.nothing(6)
-    said = lab.fault("is this controller cut off?")
+    said = lab.fault("is this controller cut off?", code="silence-capped")
     ok(not gone and said, f"{len(nodes)} of {len(lab.bed.topo.dips)} servers die at once: none is taken out", *gone, *lab.status())
     print(f"# {said}")
     lab.power_on(nodes)
