@@ -13,16 +13,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-int err_set(struct err *e, int error, const char *fmt, ...)
+void err_say(struct err *e, const char *fmt, ...)
 {
 	va_list ap;
 
-	if (e) {
-		va_start(ap, fmt);
-		vsnprintf(e->text, sizeof(e->text), fmt, ap);
-		va_end(ap);
-	}
-	return error;
+	if (!e)
+		return;
+	va_start(ap, fmt);
+	vsnprintf(e->text, sizeof(e->text), fmt, ap);
+	va_end(ap);
 }
 
 struct reader {

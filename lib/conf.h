@@ -13,8 +13,9 @@ struct err {
 	char text[512];
 };
 
-int err_set(struct err *e, int error, const char *fmt, ...)	/* returns error */
-	__attribute__((format(printf, 3, 4)));
+void err_say(struct err *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));	/* e may be NULL */
+/* err_set - the sentence, and error as its value: in sight of the compiler, whose analyzer then knows that it isn't 0 */
+#define err_set(e, error, ...) ({ int __error = (error); err_say(e, __VA_ARGS__); __error; })
 
 enum conf_type { CONF_STR, CONF_UINT, CONF_BOOL, CONF_ADDR, CONF_PREFIX, CONF_ADDR_PORT };
 
