@@ -144,7 +144,8 @@ CTL_COMMAND(show_events)
 CTL_COMMAND(show_audit)
 {
 	static const struct ctl_column columns[] = {
-		{ "TIME", "at-ms", COLUMN_CLOCK }, { "WHO", "who" }, { "DID", "what" }, { "WHAT", "subject" }, {}
+		{ "TIME", "at-ms", COLUMN_CLOCK }, { "WHO", "who" }, { "DID", "what" }, { "WHAT", "subject" },
+		{ "BY WAY OF", "by-way-of" }, {}
 	};
 
 	return show_list(c, "/v1/audit", "audit", c->limit, columns);

@@ -53,6 +53,7 @@ static const struct conf_key keys[] = {
 	KEY("readers", CONF_STR, readers),
 	KEY("agents", CONF_STR, agents),
 	KEY("metrics", CONF_STR, metrics),
+	KEY("certificate-optional", CONF_BOOL, http.certificate_optional),
 	KEY("part_secret", CONF_STR, part_secret),
 	KEY("hosts", CONF_STR, hosts),
 	MONITOR_KEY("silent", CONF_STR, silent, .fallback = "down"),
@@ -274,6 +275,7 @@ static struct http_route *routes_of(const struct controller *ctl)
 			continue;
 		list[n] = r->route;
 		list[n].deferrable = gate_relays(r);
+		list[n].own = r;
 		list[n++].handle = gate;
 	}
 	return list;

@@ -39,7 +39,7 @@ enum right {
 
 typedef unsigned int rights_t;	/* set of RIGHT_BIT() */
 #define RIGHT_BIT(right)	(1u << (right))
-/* Who it is can't be decided here; only a route that passes requests on (http_route.deferrable) accepts it. */
+/* Who it is has to be asked elsewhere, before the body is read; only a route that is http_route.deferrable waits for that. */
 #define RIGHTS_DEFERRED		(1u << 31)
 #define RIGHTS_ALL		((RIGHT_BIT(__RIGHTS) - 1) & ~RIGHT_BIT(RIGHT_UNSET))
 
@@ -48,10 +48,16 @@ struct http_request;
 /* auth_bearer_t - the rights of a bearer token, and its identity if it is known; 0: it is none */
 typedef rights_t (*auth_bearer_t)(struct http_request *req, const char *token, char id[AUTH_ID_SIZE], void *ctx);
 
+/* auth_resolve_t - has token looked up elsewhere, for a request whose rights are RIGHTS_DEFERRED; ends in http_resolved(),
+ * or the request is answered, at once or later
+ */
+typedef void (*auth_resolve_t)(struct http_request *req, const char *token, void *ctx);
+
 struct auth {
 	bool open;		/* everybody has every right: plain HTTP, or nobody to tell apart */
 	auth_bearer_t bearer;	/* NULL: the server takes no tokens */
-	void *bearer_ctx;
+	auth_resolve_t resolve;	/* NULL: bearer never defers */
+	void *bearer_ctx;	/* of both */
 	struct auth_grant *grants;
 	unsigned int n_grants;
 };

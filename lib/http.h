@@ -27,6 +27,7 @@ struct http_conf {
 	struct conf_listen listen;
 	struct tls_conf tls;
 	bool insecure;
+	bool certificate_optional;	/* a client without one has the rights of its token */
 	size_t bodies;			/* bytes of all bodies the server reads at a time; 0: DUET_HTTP_BODIES_MAX */
 	unsigned int connections;	/* to the server, above which the longest idle one is cut; 0: DUET_HTTP_CONNECTIONS */
 };
@@ -57,14 +58,15 @@ struct http_route {
 	void (*handle)(struct http_request *req, json_t *body, void *ctx);
 	enum right right;	/* that the peer needs; a table with a route without one is refused at start */
 	size_t body_max;	/* bytes; 0: DUET_HTTP_BODY_DEFAULT */
-	bool deferrable;	/* the handler passes requests on with RIGHTS_DEFERRED, or refuses them */
+	const void *own;	/* of who made the table; http_route_own() */
+	bool deferrable;	/* a token that is another server's to look up is looked up there (auth_resolve_t) */
 };
 
 /* Ends with an entry whose method is NULL; unmatched paths get 404, a known
  * path with another method 405, a body that is no JSON 400 with the place.
  * All of that is for peers with a role: others get 401 or 403 for every path,
  * before a byte of the body is read, and the connection is closed.
- * Every server also has GET and PUT /v1/log ({"level": "debug"}), and GET /v1/routes.
+ * Every server also has GET and PUT /v1/log ({"level": "debug"}), GET /v1/routes and GET /v1/whoami.
  * *conf is only looked at during the call; *tls (NULL: none) and *auth live as long as the server.
  */
 int http_server_start(sd_event *loop, const struct http_conf *conf, struct tls *tls, const struct auth *auth,
@@ -78,16 +80,21 @@ void http_server_metrics(const struct http_server *server, struct metrics *m);
 const char *http_segment(struct http_request *req, unsigned int n);
 /* query argument or NULL; borrowed */
 const char *http_query(struct http_request *req, const char *name);
+const void *http_route_own(const struct http_request *req);
 /* a header of the request or NULL; method, path; all borrowed until the answer */
 const char *http_header(struct http_request *req, const char *name);
 const char *http_method(struct http_request *req);
 const char *http_path(struct http_request *req);
-/* http_target - path and query as they came, escaped; to be freed; NULL: no memory */
-char *http_target(struct http_request *req);
+/* http_target - path and query, byte for byte as they came; borrowed */
+const char *http_target(struct http_request *req);
 /* peer address of the request; none on a unix socket */
 const struct addr *http_peer(struct http_request *req);
 /* http_peer_name - the identity of the peer, typed as auth.h says: "cert:alice", "uid:0", "token:ci"; borrowed */
 const char *http_peer_name(struct http_request *req);
+/* http_carrier - who carries the request of another identity: its connection's own; NULL: the peer speaks for itself */
+const char *http_carrier(const struct http_request *req);
+/* http_resolved - what auth_resolve_t found: rights of a token, and its identity; 0: it is none */
+void http_resolved(struct http_request *req, rights_t rights, const char *id);
 /* http_may - does the peer have this right? */
 bool http_may(const struct http_request *req, enum right right);
 /* http_role - the name of the peer's role, as auth_role_of() */
@@ -143,7 +150,11 @@ struct http_result {
 	const char *error;	/* transport error or problem detail; NULL if 2xx */
 	const char *broken;	/* the same as error where an answer came that can't be one: too large, no JSON; status 0 */
 	unsigned int usec;	/* how long it took */
+	void *easy;		/* the CURL *, for http_result_header(); NULL: it was no call over a network */
 };
+
+/* http_result_header - a header of the answer; NULL: it has none of that name. Valid until the next call of this. */
+const char *http_result_header(const struct http_result *result, const char *name);
 
 /* http_call - method on url with JSON body (reference taken, may be NULL);
  * done is called exactly once unless the call is cancelled. Connections are

@@ -146,7 +146,8 @@ static bool apart(struct http_client *client, struct http_call *call, json_t *bo
 static void complete(struct http_call *call, const char *error)
 {
 	struct http_client *client = call->client;
-	struct http_result result = { .status = call->status, .usec = call->usec, .error = error, .body = call->body };
+	struct http_result result = { .status = call->status, .usec = call->usec, .error = error, .body = call->body,
+				      .easy = call->easy };
 	json_t *body = call->body;
 	bool large = call->len > APART;
 	char text[256];
@@ -166,6 +167,15 @@ static void complete(struct http_call *call, const char *error)
 	call_free(call);
 	if (!large || !body || !apart(client, NULL, body))
 		json_decref(body);
+}
+
+const char *http_result_header(const struct http_result *result, const char *name)
+{
+	struct curl_header *header;
+
+	if (!result->easy || curl_easy_header(result->easy, name, 0, CURLH_HEADER, -1, &header))
+		return NULL;
+	return header->value;
 }
 
 static void parse(struct http_call *call)
@@ -413,6 +423,7 @@ static struct http_call *call_new(struct http_client *client, const char *method
 	http_easy_url(call->easy, url, client->tls, &call->how);	/* a bad URL is libcurl's answer */
 	curl_easy_setopt(call->easy, CURLOPT_TIMEOUT_MS, (long)timeout_ms);
 	curl_easy_setopt(call->easy, CURLOPT_NOSIGNAL, 1L);
+	curl_easy_setopt(call->easy, CURLOPT_PATH_AS_IS, 1L);
 	/* names are asked for with each new connection, which are few: libcurl looks through its whole cache of them
 	 * after every call
 	 */

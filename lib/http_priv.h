@@ -42,11 +42,13 @@ struct http_conn {
 	size_t received;		/* bytes of the body of the request that is being read */
 	uint64_t since;			/* monotonic µs: in this phase */
 	bool served, known, cut;
+	bool anonymous;			/* it has shown no certificate, where none is required */
 	bool refused;			/* before its body came, which may be on its way */
 	struct MHD_Connection *connection;
 	struct tls_set *set;		/* that the peer was last verified by; NULL: no TLS */
 	int64_t until;			/* seconds since 1970: then its certificate expires */
 	struct addr peer;
+	char *target;			/* of the request being read: path and query as they came */
 	char name[AUTH_ID_SIZE];	/* its identity, as long as a request shows no token */
 };
 
@@ -58,6 +60,7 @@ struct http_server {
 	const struct http_route *routes;
 	const struct auth *auth;
 	struct tls *tls;		/* NULL: none */
+	bool certificate_optional;
 	void *ctx;
 	bool stopping;
 	TAILQ_HEAD(, http_local) to_do, asked;	/* requests of our own: with a step to do, with their handler */
@@ -88,6 +91,7 @@ struct http_request {
 	rights_t rights;
 	unsigned int status;
 	bool suspended, too_large, too_many, large;
+	bool looked_up;			/* suspended before its body, until its token is known */
 	size_t announced;		/* Content-Length; 0: none */
 	char *data;
 	size_t len, room;
@@ -117,6 +121,7 @@ enum peer_class peer_class(const struct http_request *r);
 bool peer_may_buffer(const struct http_request *r, size_t more);
 
 /* http_request.c */
+void *request_line(void *ctx, const char *uri, struct MHD_Connection *connection);	/* MHD_OPTION_URI_LOG_CALLBACK */
 enum MHD_Result request_on(void *ctx, struct MHD_Connection *connection, const char *url, const char *method,
 			   const char *version, const char *data, size_t *size, void **state);
 void request_done(void *ctx, struct MHD_Connection *connection, void **state, enum MHD_RequestTerminationCode code);

@@ -7,7 +7,6 @@
 #include "json_budget.h"
 #include "log.h"
 
-#include <curl/curl.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -79,11 +78,18 @@ static void log_put(struct http_request *req, json_t *body, void *ctx)
 	log_get(req, NULL, ctx);
 }
 
+/* whoami_get - as what this server takes the peer, and the highest right it has */
+static void whoami_get(struct http_request *req, json_t *body, void *ctx)
+{
+	http_reply(req, 200, json_pack("{s:s, s:s}", "identity", req->id, "role", http_role(req)));
+}
+
 static void routes_get(struct http_request *req, json_t *body, void *ctx);
 
 /* what every server has */
 static const struct http_route own_routes[] = {
 	{ "GET", "/v1/routes", routes_get, RIGHT_READ },
+	{ "GET", "/v1/whoami", whoami_get, RIGHT_ANY, .deferrable = true },
 	{ "GET", "/v1/log", log_get, RIGHT_READ },
 	{ "PUT", "/v1/log", log_put, RIGHT_ADMIN, 4096 },
 	{}
@@ -287,14 +293,31 @@ static bool append(struct http_request *r, const char *data, size_t size)
 	return true;
 }
 
+static struct http_conn *conn_of(struct MHD_Connection *connection)
+{
+	const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+
+	return info ? info->socket_context : NULL;
+}
+
+void *request_line(void *ctx, const char *uri, struct MHD_Connection *connection)
+{
+	struct http_conn *conn = conn_of(connection);
+
+	if (conn) {
+		free(conn->target);
+		conn->target = strdup(uri);
+	}
+	return NULL;
+}
+
 static struct http_request *request_new(struct http_server *s, struct MHD_Connection *connection, const char *method,
 					const char *url)
 {
-	const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
-	struct http_conn *conn = info ? info->socket_context : NULL;
+	struct http_conn *conn = conn_of(connection);
 	struct http_request *r;
 
-	if (!conn)
+	if (!conn || !conn->target)
 		return NULL;
 	if (!conn->known && conn->listener->tls && tls_name(conn)) {
 		log_warn("a request without a certificate of ours got through the handshake: refused");
@@ -361,6 +384,38 @@ static enum MHD_Result answer_unread(struct http_request *r)
 	return MHD_queue_response(r->connection, r->status, r->response);
 }
 
+/* look_up - the request waits, its body unread, until the token in it is known */
+static void look_up(struct http_request *r)
+{
+	const struct auth *auth = r->server->auth;
+
+	r->looked_up = r->suspended = true;
+	conn_phase(r->conn, CONN_ASKED);
+	MHD_suspend_connection(r->connection);
+	auth->resolve(r, http_header(r, MHD_HTTP_HEADER_AUTHORIZATION) + strlen("Bearer "), auth->bearer_ctx);
+}
+
+void http_resolved(struct http_request *r, rights_t rights, const char *id)
+{
+	r->rights = rights | RIGHT_BIT(RIGHT_ANY);
+	if (rights)
+		snprintf(r->id, sizeof(r->id), "%s", id);
+	r->suspended = false;
+	request_resume(r);
+}
+
+/* found - libmicrohttpd calls again, still before the body */
+static enum MHD_Result found(struct http_request *r)
+{
+	r->looked_up = false;
+	conn_phase(r->conn, CONN_SENDS);
+	if (!r->response && allowed(r))
+		return MHD_YES;
+	if (!r->response)
+		http_refuse(r, r->route->right);
+	return answer_unread(r);
+}
+
 enum MHD_Result request_on(void *ctx, struct MHD_Connection *connection, const char *url, const char *method,
 			   const char *version, const char *data, size_t *size, void **state)
 {
@@ -383,10 +438,15 @@ enum MHD_Result request_on(void *ctx, struct MHD_Connection *connection, const c
 			refuse_certificate(r, why);
 		else if (!allowed(r))
 			http_refuse(r, r->route ? r->route->right : RIGHT_READ);
-		else if (!unwanted(r))
+		else if (!unwanted(r)) {
+			if (r->route && r->route->deferrable && (r->rights & RIGHTS_DEFERRED))
+				look_up(r);
 			return MHD_YES;
+		}
 		return answer_unread(r);
 	}
+	if (r->looked_up)
+		return r->suspended ? MHD_YES : found(r);
 	if (*size) {
 		if (!append(r, data, *size))
 			return MHD_NO;
@@ -560,6 +620,11 @@ const char *http_header(struct http_request *r, const char *name)
 	return r->local ? NULL : MHD_lookup_connection_value(r->connection, MHD_HEADER_KIND, name);
 }
 
+const void *http_route_own(const struct http_request *r)
+{
+	return r->route->own;
+}
+
 const char *http_method(struct http_request *r)
 {
 	return r->method;
@@ -570,26 +635,14 @@ const char *http_path(struct http_request *r)
 	return r->url;
 }
 
-static enum MHD_Result add_argument(void *ctx, enum MHD_ValueKind kind, const char *key, const char *value)
+const char *http_target(struct http_request *r)
 {
-	char *k = curl_easy_escape(NULL, key, 0), *v = curl_easy_escape(NULL, value ?: "", 0), **text = ctx, *more = NULL;
-
-	if (*text && k && v && asprintf(&more, "%s%c%s=%s", *text, strchr(*text, '?') ? '&' : '?', k, v) < 0)
-		more = NULL;
-	curl_free(k);
-	curl_free(v);
-	free(*text);
-	*text = more;
-	return more ? MHD_YES : MHD_NO;
+	return r->local ? local_target(r) : r->conn->target;
 }
 
-char *http_target(struct http_request *r)
+const char *http_carrier(const struct http_request *r)
 {
-	char *text = strdup(r->local ? local_target(r) : r->url);
-
-	if (text && !r->local)
-		MHD_get_connection_values(r->connection, MHD_GET_ARGUMENT_KIND, add_argument, &text);
-	return text;
+	return r->local || !strcmp(r->id, r->conn->name) ? NULL : r->conn->name;
 }
 
 bool http_is_local(const struct http_request *r)

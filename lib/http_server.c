@@ -215,6 +215,7 @@ static void conn_end(struct http_server *s, struct http_conn *conn)
 		linger_start(s, conn->fd);
 	tls_set_unref(conn->set);
 	peer_put(s, conn->of);
+	free(conn->target);
 	free(conn);
 }
 
@@ -306,6 +307,7 @@ static int listener_start(struct http_server *s, struct listener *l, int fd, boo
 				  0, NULL, NULL, request_on, s,
 				  MHD_OPTION_EXTERNAL_LOGGER, mhd_log, NULL,
 				  MHD_OPTION_LISTEN_SOCKET, fd,
+				  MHD_OPTION_URI_LOG_CALLBACK, request_line, s,
 				  MHD_OPTION_NOTIFY_COMPLETED, request_done, s,
 				  MHD_OPTION_NOTIFY_CONNECTION, on_connection, l,
 				  MHD_OPTION_CONNECTION_LIMIT, s->max_conns + DUET_HTTP_SPARE,
@@ -353,6 +355,7 @@ int http_server_start(sd_event *loop, const struct http_conf *conf, struct tls *
 	s->routes = routes;
 	s->auth = auth;
 	s->tls = tls;
+	s->certificate_optional = conf->certificate_optional;
 	s->ctx = ctx;
 	ret = locals_start(s);
 	if (ret >= 0)

@@ -43,13 +43,21 @@ static gnutls_session_t session_of(struct MHD_Connection *connection)
 	return info ? info->tls_session : NULL;
 }
 
+/* goes_without - it has shown no certificate, and need not */
+static bool goes_without(const struct http_conn *conn, gnutls_session_t session)
+{
+	unsigned int n = 0;
+
+	return conn->listener->server->certificate_optional && (!gnutls_certificate_get_peers(session, &n) || !n);
+}
+
 const char *tls_no_more(struct http_conn *conn)
 {
 	struct tls_set *now = tls_now(conn->listener->server->tls);
 	gnutls_session_t session;
 	const char *why;
 
-	if (!conn->set || (conn->set == now && time(NULL) < conn->until && !tls_set_crl_expired(now)))
+	if (!conn->set || conn->anonymous || (conn->set == now && time(NULL) < conn->until && !tls_set_crl_expired(now)))
 		return NULL;
 	session = session_of(conn->connection);
 	why = session ? tls_peer_trouble(now, session, GNUTLS_KP_TLS_WWW_CLIENT) : " is missing";
@@ -65,6 +73,11 @@ int tls_name(struct http_conn *conn)
 	gnutls_session_t session = session_of(conn->connection);
 	char name[AUTH_ID_SIZE - 5] = "";
 
+	/* it goes by its address, which no list can name */
+	if (session && goes_without(conn, session)) {
+		conn->anonymous = true;
+		return 0;
+	}
 	/* the handshake has seen to it; this is the lock behind the door */
 	if (!session || tls_peer_name(session, name, sizeof(name)) || tls_peer_trouble(conn->set, session, GNUTLS_KP_TLS_WWW_CLIENT))
 		return -EACCES;
@@ -78,9 +91,13 @@ static int peer_verify(gnutls_session_t session)
 {
 	const struct http_conn *conn = gnutls_session_get_ptr(session);
 	char name[AUTH_ID_SIZE - 5];
-	int no_name = tls_peer_name(session, name, sizeof(name));
-	const char *why = tls_peer_trouble(conn->set, session, GNUTLS_KP_TLS_WWW_CLIENT);
+	const char *why;
+	int no_name;
 
+	if (goes_without(conn, session))
+		return 0;
+	no_name = tls_peer_name(session, name, sizeof(name));
+	why = tls_peer_trouble(conn->set, session, GNUTLS_KP_TLS_WWW_CLIENT);
 	if (!no_name && !why)
 		return 0;
 	/* what a certificate that isn't ours calls itself is only shown if it is a name */
@@ -98,6 +115,7 @@ void tls_demand(struct http_conn *conn)
 	/* libmicrohttpd's own are of the day it started */
 	gnutls_credentials_set(session, GNUTLS_CRD_CERTIFICATE, tls_set_credentials(conn->set));
 	gnutls_session_set_ptr(session, conn);
-	gnutls_certificate_server_set_request(session, GNUTLS_CERT_REQUIRE);
+	gnutls_certificate_server_set_request(session, conn->listener->server->certificate_optional ? GNUTLS_CERT_REQUEST :
+											     GNUTLS_CERT_REQUIRE);
 	gnutls_session_set_verify_function(session, peer_verify);
 }

@@ -120,6 +120,7 @@ int auth_configure(struct controller *ctl, struct err *e)
 		return err_set(e, -EINVAL, "part_secret is missing: with auth = required the parts in other processes know this one by it");
 	auth->open = none;
 	auth->bearer = auth_bearer;
+	auth->resolve = relay_look_up;
 	auth->bearer_ctx = ctl;
 	ret = auth_grant(auth, RIGHT_ADMIN, "admins", c->admins, e);
 	if (!ret)

@@ -24,6 +24,10 @@ void gate(struct http_request *req, json_t *body, void *ctx);
 /* browser_good - no page of others makes a browser send this; else it has been answered. browser.c */
 bool browser_good(const struct controller *ctl, struct http_request *req, bool body);
 
+/* relay.c: a standby's request to the leader, and what a token may as the leader knows it (auth_resolve_t) */
+void relay(struct controller *ctl, struct http_request *req, json_t *body);
+void relay_look_up(struct http_request *req, const char *token, void *ctx);
+
 /* gate_who - the identity of the peer, for the audit; borrowed until the answer */
 const char *gate_who(struct http_request *req, struct controller *ctl);
 

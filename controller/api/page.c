@@ -50,7 +50,7 @@ void api_audit(struct updater *u, struct http_request *req, const char *subject)
 	char what[256];
 
 	snprintf(what, sizeof(what), "%s %.200s", http_method(req), http_path(req));
-	store_audit(u->store, gate_who(req, u->ctl), what, subject);
+	store_audit(u->store, gate_who(req, u->ctl), http_carrier(req), what, subject);
 }
 
 void api_not_kept(struct updater *u, struct http_request *req)

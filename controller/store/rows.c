@@ -323,11 +323,11 @@ json_t *store_events(struct store *s, uint64_t after, unsigned int limit)
 	return oldest_first(newest(s, T_EVENT, 0, after, limit));
 }
 
-void store_audit(struct store *s, const char *who, const char *what, const char *subject)
+void store_audit(struct store *s, const char *who, const char *by_way_of, const char *what, const char *subject)
 {
 	append(s, T_AUDIT, s->last_audit + 1,
-	       json_pack("{s:I, s:I, s:s, s:s, s:s}", "id", (json_int_t)(s->last_audit + 1), "at-ms",
-			 (json_int_t)wall_ms(), "who", who, "what", what, "subject", subject));
+	       json_pack("{s:I, s:I, s:s, s:s*, s:s, s:s}", "id", (json_int_t)(s->last_audit + 1), "at-ms",
+			 (json_int_t)wall_ms(), "who", who, "by-way-of", by_way_of, "what", what, "subject", subject));
 	s->last_audit++;
 }
 

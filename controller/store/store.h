@@ -115,8 +115,8 @@ void store_event(struct store *store, const char *kind, const char *subject, con
 void store_listen(struct store *store, void (*event)(json_t *event, void *ctx), void *ctx);
 /* store_events - newest last, those after `after`, at most limit; new reference or NULL */
 json_t *store_events(struct store *store, uint64_t after, unsigned int limit);
-/* store_audit - who changed what */
-void store_audit(struct store *store, const char *who, const char *what, const char *subject);
+/* store_audit - who changed what; by_way_of: who carried the request, or NULL */
+void store_audit(struct store *store, const char *who, const char *by_way_of, const char *what, const char *subject);
 json_t *store_audits(struct store *store, uint64_t after, unsigned int limit);
 
 /* store_export - everything, {"duet-store": version, "tables": {...}}, the keys only if asked for; new
