@@ -268,6 +268,7 @@ void fault_watch_stop(struct updater *u)
 	sd_event_source_disable_unref(w->timer);
 	faults_free(&w->now);
 	faults_free(&w->tables.found);
+	faults_free(&w->tables.round);
 	free(w->known);
 	free(w);
 	u->fault_watch = NULL;
@@ -281,7 +282,7 @@ void fault_metrics(struct updater *u, struct metrics *m)
 	metrics_family(m, "duet_fault", "gauge", "Objects with this fault now (duetctl explain)");
 	for (c = 0; c < FAULT_CODES; c++)
 		metrics_add(m, counts[c], "code", fault_infos[c].code, "severity", fault_severity_name(fault_infos[c].severity), NULL);
-	metrics_family(m, "duet_controller_fault_gather_seconds", "gauge", "How long the last look for faults took; tables: at muxes' tables");
+	metrics_family(m, "duet_controller_fault_gather_seconds", "gauge", "How long the last look for faults took; tables: at all muxes' tables, in many parts");
 	metrics_add(m, u->fault_watch->cost_usec / 1e6, "what", "state", NULL);
 	metrics_add(m, u->fault_watch->tables.cost_usec / 1e6, "what", "tables", NULL);
 }

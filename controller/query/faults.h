@@ -53,12 +53,13 @@ void fault_key(const struct updater *u, struct fault_list *list);
 
 #define FAULT_SHARE 100	/* gathering takes at most one part in so many of the processor's time */
 
-/* The last comparison of all muxes' tables: at 16,384 VIPs it is too long a work for every second. */
+/* The comparison of all muxes' tables, a part of the VIPs each time */
 struct table_check {
-	struct fault_list found;
-	uint64_t again_usec, cost_usec;	/* mono_usec() when it is due again; how long it took */
+	struct fault_list found, round;	/* of the last whole round; of this one so far */
+	unsigned int next;		/* VIP */
+	uint64_t spent_usec, cost_usec;	/* in this round; in the last one */
 };
-/* fault_tables - adds what that comparison found; it is made again if that is due */
+/* fault_tables - goes on with it, and adds what the last round found */
 void fault_tables(const struct updater *u, struct table_check *check, struct fault_list *list);
 
 /* fault_settled - the mux has been pushed all there is of the VIP, and has been polled since */
