@@ -95,7 +95,7 @@ class Life:
         return self.wrong[before:]
 
     def status(self):
-        return [f["sentence"] for f in self.bed.controller("GET", "/v1/status")["faults"]]
+        return [f["sentence"] for f in self.bed.controller("GET", "/v1/status")["faults"] if f["code"] != "vips-unassigned"]
 
     def fault(self, *words, seconds=10, code=None):
         found = lambda: next((f["sentence"] for f in self.bed.controller("GET", "/v1/status")["faults"]	# noqa: E731
