@@ -208,6 +208,7 @@ void reach_look(struct agent *a);
 /* reach_vip, reach_aggregate - may it be announced, as far as routes go? */
 bool reach_vip(struct agent *a, struct mux_vip *v);
 bool reach_aggregate(struct agent *a);
+json_t *reach_unrouted(const struct agent *a);	/* DIPs that the kernel has no route to; some of them if they are many */
 
 /* probe.c */
 /* probes_start - before privileges are dropped: it opens raw sockets. Without them the mux works, and probes nothing. */

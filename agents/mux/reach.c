@@ -18,6 +18,7 @@
 #define SETTLE_USEC	(3 * 1000)		/* from a change of routes to the look: one for a burst */
 #define GRACE_USEC	(5 * 1000 * 1000)	/* so long it waits for the last DIPs */
 #define LOOK_DIPS	1000			/* asked for again at each look, or ... */
+#define UNROUTED_MAX	1000			/* shown in a status */
 #define LOOK_SHARE	12			/* ... this part of all, whichever is more */
 
 /* A DIP, and what the kernel said when it was asked. */
@@ -79,8 +80,8 @@ static int merge(struct agent *a, unsigned int sorted, unsigned int n)
 	return 0;
 }
 
-/* learn - DIPs that are up and of which nothing is known, of VIPs whose routes
- * are to be found out, join those known, still to be asked for. -ENOMEM
+/* learn - DIPs of which nothing is known, of VIPs whose routes are to be found out, join those known, still to be
+ * asked for. Also those that are down: the controller wants to know when a route to them is back. -ENOMEM
  */
 static int learn(struct agent *a)
 {
@@ -103,7 +104,7 @@ static int learn(struct agent *a)
 			for (d = 0; d < vip->rules[r].n_dips; d++) {
 				const struct addr *addr = &vip->rules[r].dips[d].addr;
 
-				if (is_up(&vip->rules[r].dips[d]) && !known(a, addr))
+				if (!known(a, addr))
 					more[n++] = (struct dip_route){ .addr = *addr, .stale = true };
 			}
 		}
@@ -225,6 +226,18 @@ int reach_update(struct agent *a, struct err *e)
 			a->vips[i]->routes = routes_of(a, a->vips[i]->have);
 	a->vips_stale = false;
 	return 0;
+}
+
+json_t *reach_unrouted(const struct agent *a)
+{
+	json_t *list = json_array();
+	char text[ADDR_STRLEN];
+	unsigned int i;
+
+	for (i = 0; i < a->n_dips && json_array_size(list) < UNROUTED_MAX; i++)
+		if (!a->dips[i].yes && !a->dips[i].stale)
+			json_array_append_new(list, json_string(addr_str(&a->dips[i].addr, text)));
+	return list;
 }
 
 static int on_timer(sd_event_source *s, uint64_t usec, void *ctx)

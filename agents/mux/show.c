@@ -245,6 +245,7 @@ void show_status(struct http_request *req, json_t *body, void *ctx)
 	json_object_set_new(json, "device", device_json(&dev));
 	json_object_set_new(json, "bird", bird_json(a));
 	json_object_set_new(json, "aggregate", aggregates_json(a));
+	json_object_set_new(json, "unrouted", reach_unrouted(a));
 	json_object_set_new(json, "changes", json_integer(a->changes));
 	daemon_status(&a->config.http, a->tls, json);
 	if (add_vips(a, http_query(req, "vips"), json, &e)) {

@@ -55,6 +55,21 @@ static void bird_faults(const struct mux *m, struct fault_list *list)
 		fault_add(list, FAULT_AGGREGATE_NOT_EXPORTED, OBJECT_MUX, m->name, "SMux %s does not export the aggregate", m->name);
 }
 
+/* route_faults - hosts that answer others, and to which this mux alone has no route */
+static void route_faults(const struct mux *m, struct fault_list *list)
+{
+	json_t *dip;
+	size_t i;
+
+	json_array_foreach(m->unrouted, i, dip) {
+		struct host *h = host_at(m->u, json_string_value(dip));
+
+		if (h && h->silence.doubted && h->silence.verdict == VERDICT_ALIVE)
+			fault_add(list, FAULT_MUX_ROUTE_MISSING, OBJECT_MUX, m->name, "mux %s has no route to host %s (%s), yet %s%s", m->name,
+				  h->name, h->address, h->silence.says, m->smux ? "" : ": it announces no VIP of that host");
+	}
+}
+
 /* reported_faults - what the mux's own status says */
 static void reported_faults(const struct mux *m, struct fault_list *list)
 {
@@ -65,6 +80,7 @@ static void reported_faults(const struct mux *m, struct fault_list *list)
 		fault_add(list, FAULT_MUX_TROUBLE, OBJECT_MUX, m->name, "mux %s: %s", m->name, trouble);
 	key_faults(m, list);
 	bird_faults(m, list);
+	route_faults(m, list);
 	json_object_foreach(m->smux ? NULL : m->exported, text, vip) {
 		struct uvip *v = vip_find(m->u, text);
 

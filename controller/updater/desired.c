@@ -28,7 +28,7 @@ enum hold desired_hold(const struct mux *m, const struct uvip *v)
 	if (m->smux)
 		return HOLD_SILENT;
 	if (!strcmp(m->name, v->mux))
-		return mv && mv->state == MOVE_WITHDRAWING ? HOLD_SILENT : HOLD_ANNOUNCED;
+		return (mv && mv->state == MOVE_WITHDRAWING) || json_object_get(m->astray, v->text) ? HOLD_SILENT : HOLD_ANNOUNCED;
 	if (mv && mv->state == MOVE_SWITCHING && !strcmp(m->name, mv->from))
 		return HOLD_SILENT;
 	return HOLD_NOT;

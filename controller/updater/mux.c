@@ -633,5 +633,7 @@ void mux_stop(struct mux *m)
 	json_decref(m->exported);
 	json_decref(m->refused);
 	json_decref(m->status);
+	json_decref(m->unrouted);
+	json_decref(m->astray);
 	free(m->url);
 }

@@ -64,6 +64,7 @@ void mux_told(struct mux *m, json_t *status)
 	}
 	json_decref(m->status);
 	m->status = json_copy(status);
+	routes_told(m, json_object_get(status, "unrouted"));
 	json_object_del(m->status, "vips");
 	json_object_del(m->status, "digests");
 	json_object_del(m->status, "exported");

@@ -68,6 +68,8 @@ struct mux {
 	struct updater *u;
 	char name[NAME_SIZE], local[ADDR_STRLEN], instance[NAME_SIZE];
 	char rack[NAME_SIZE];		/* the ToR that it is, or hangs on; else empty */
+	json_t *unrouted;		/* DIPs that it has no route to, as it reported last: a list, or NULL */
+	json_t *astray;			/* VIP: true, those that it must not announce for that; or NULL */
 	char no_probes[NAME_SIZE];	/* the instance that answered that it can't probe */
 	char *url;
 	bool smux;

@@ -56,10 +56,12 @@ static void health_of(struct updater *u, json_t *body, json_t *answers)
 		return;
 	if (json_is_true(json_object_get(body, "which-vips")))
 		json_object_set_new(answers, h->name, vips_of(h));
-	said = silence_said(json_object_get(body, "dips"), late);
+	json_decref(h->silence.said);
+	h->silence.said = json_incref(json_object_get(body, "dips"));
+	silence_note(h, late, get_u64(body, "age-ms", 0));
+	said = silence_said(json_object_get(body, "dips"), late || h->silence.out);
 	vips_health(u, h, said);
 	json_decref(said);
-	silence_note(h, late, get_u64(body, "age-ms", 0));
 	snat_report(u, h, json_object_get(body, "snat"));
 	host_racks(h, get_str(body, "racks", NULL));
 	if (!silent)

@@ -36,13 +36,24 @@ unsigned int silence_probe_ms(const struct updater *u)
 	return ms < 200 ? 200 : ms > 500 ? 500 : ms;
 }
 
+/* judged_now - do witnesses decide on its DIPs */
+static bool judged_now(const struct silence *s)
+{
+	return s->late || s->doubted;
+}
+
 bool silence_fault(const struct host *h, enum fault_code *code)
 {
 	const struct silence *s = &h->silence;
 
 	*code = s->out ? FAULT_HOST_DEAD : s->capped ? FAULT_SILENCE_CAPPED :
 		s->verdict == VERDICT_ALIVE ? FAULT_HOST_AGENT_DEAD : FAULT_HOST_SILENT;
-	return s->late && s->fault[0] && (s->out || s->capped || !s->last_ms || h->silent);
+	return judged_now(s) && s->fault[0] && (s->out || s->capped || (s->late && (!s->last_ms || h->silent)));
+}
+
+bool silence_suspect(const struct silence *s)
+{
+	return judged_now(s) && s->verdict != VERDICT_ALIVE;
 }
 
 json_t *silence_said(json_t *dips, bool late)
@@ -62,7 +73,9 @@ json_t *silence_said(json_t *dips, bool late)
 /* since - "2.1 s", or that it was never heard */
 static const char *since(const struct host *h, char text[48])
 {
-	if (h->silence.last_ms)
+	if (!h->silence.late)
+		snprintf(text, 48, "reports, and muxes have no route to it");
+	else if (h->silence.last_ms)
 		snprintf(text, 48, "is silent for %.1f s", (mono_ms() - h->silence.last_ms) / 1000.0);
 	else
 		snprintf(text, 48, "has sent no report to this controller yet");
@@ -101,7 +114,7 @@ static bool hosts_afford(const struct host *h, char *why, size_t size)
 
 	for (i = 0; i < u->n_hosts; i++) {
 		const struct host *o = &u->hosts[i];
-		bool mine = !strcmp(o->rack, h->rack), suspect = o->silence.late && o->silence.verdict != VERDICT_ALIVE;
+		bool mine = !strcmp(o->rack, h->rack), suspect = silence_suspect(&o->silence);
 
 		if (!json_object_size(o->vips))
 			continue;
@@ -255,13 +268,13 @@ static void judged(struct updater *u, struct inquiry *list, unsigned int n)
 
 	for (i = 0; i < n; i++) {
 		list[i].host->silence.asking = false;
-		if (list[i].host->silence.late)		/* else it has reported meanwhile */
+		if (judged_now(&list[i].host->silence))	/* else it has reported meanwhile */
 			note_verdict(&list[i].host->silence, &list[i].evidence);
 	}
 	for (i = 0; i < n; i++) {	/* the caps count all verdicts of the round */
 		struct silence *s = &list[i].host->silence;
 
-		if (!s->late)
+		if (!judged_now(s))
 			continue;
 		if (s->verdict == VERDICT_DEAD) {
 			judged_dead(list[i].host, s->out);
@@ -271,6 +284,7 @@ static void judged(struct updater *u, struct inquiry *list, unsigned int n)
 			s->out = false;
 		}
 	}
+	routes_astray(u);
 }
 
 /* unheard - nobody can testify: the host is kept */
@@ -300,7 +314,7 @@ static bool due(const struct host *h, uint64_t now)
 {
 	const struct silence *s = &h->silence;
 
-	return s->late && !s->asking && s->next_ms <= now && json_object_size(h->vips);
+	return judged_now(s) && !s->asking && s->next_ms <= now && json_object_size(h->vips);
 }
 
 static int tick(sd_event_source *source, uint64_t usec, void *ctx)
@@ -338,19 +352,47 @@ static int tick(sd_event_source *source, uint64_t usec, void *ctx)
 	return once(u->ctl->loop, &u->silence_timer, TICK_MS, tick, u);
 }
 
+/* forget - all that witnesses found */
+static void forget(struct silence *s)
+{
+	s->against = s->next_target = 0;
+	s->next_ms = 0;
+	s->verdict = VERDICT_NONE;
+	s->out = s->capped = false;
+	s->says[0] = s->fault[0] = '\0';
+}
+
 void silence_note(struct host *h, bool late, uint64_t age_ms)
 {
 	struct silence *s = &h->silence;
 	bool ended = s->late && !late;
 
 	s->last_ms = mono_ms() - age_ms;
-	if (ended) {
+	s->late = late;
+	if (ended && !s->doubted) {
 		if (s->out)
 			store_event(h->u->store, "host-back", h->name, "it reports again");
-		*s = (struct silence){ .last_ms = s->last_ms, .asking = s->asking };
+		forget(s);
 		let_in(h, true, "its host reports again");
 	}
-	s->late = late;
+}
+
+void silence_doubt(struct host *h, bool doubted)
+{
+	struct silence *s = &h->silence;
+	bool was_out = s->out;
+
+	if (s->doubted == doubted)
+		return;
+	s->doubted = doubted;
+	if (doubted || s->late)
+		return;
+	forget(s);
+	if (was_out) {
+		store_event(h->u->store, "host-back", h->name, "muxes have a route to it again");
+		let_in(h, false, "muxes have a route to it again");
+		vips_health(h->u, h, s->said);
+	}
 }
 
 int silence_start(struct updater *u)
@@ -361,6 +403,10 @@ int silence_start(struct updater *u)
 
 void silence_stop(struct updater *u)
 {
+	unsigned int i;
+
 	witness_stop(u);
+	for (i = 0; i < u->n_hosts; i++)
+		json_decref(u->hosts[i].silence.said);
 	sd_event_source_disable_unref(u->silence_timer);
 }

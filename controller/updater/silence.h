@@ -3,6 +3,7 @@
  * Hosts that have missed their reports, and what becomes of their DIPs.
  *
  *	silence.c	which hosts are to be judged, when, and what follows from a verdict
+ *	routes.c	which hosts muxes have no route to, and which switches are alone with that
  *	witness.c	which muxes probe which DIPs, and what they answer
  *	../monitor/judge.c	the verdict itself
  */
@@ -24,6 +25,7 @@ struct witnesses;
 /* struct silence - of one host */
 struct silence {
 	bool late;			/* it has missed its reports, or has never sent one */
+	bool doubted;			/* some mux has no route to it, though it may report */
 	bool asking;			/* witnesses are asked about it now */
 	bool capped;			/* judged dead, and kept: too many would be out */
 	bool out;			/* its DIPs were taken out of all muxes */
@@ -32,6 +34,7 @@ struct silence {
 	uint64_t last_ms;		/* mono_ms() of its last report; 0: never */
 	uint64_t next_ms;		/* mono_ms() when it is judged again */
 	unsigned int next_target;	/* where its next targets begin, if they are more than fit */
+	json_t *said;			/* DIPs as it reported last, for when a doubt ends */
 	char says[256];			/* what the witnesses said */
 	char fault[768];		/* what an operator should read; empty: nothing yet */
 };
@@ -49,6 +52,17 @@ struct inquiry {
 	struct target targets[JUDGE_TARGETS];
 	struct evidence evidence;
 };
+
+/* silence_suspect - is it judged by witnesses now, and has none of them an answer from it */
+bool silence_suspect(const struct silence *s);
+/* silence_doubt - does some mux report that it has no route to the host */
+void silence_doubt(struct host *h, bool doubted);
+
+/* routes.c */
+/* routes_told - a mux's new status: which DIPs it has no route to */
+void routes_told(struct mux *m, json_t *unrouted);
+/* routes_astray - VIPs that a switch must not announce, for it alone has no route to DIPs that answer others */
+void routes_astray(struct updater *u);
 
 int silence_start(struct updater *u);	/* muxes and hosts are known */
 void silence_stop(struct updater *u);

@@ -164,7 +164,8 @@ static void add_controls(struct updater *u, struct ask *a)
 	for (i = 0; i < u->n_hosts && a->n_controls < CONTROLS; i++) {
 		struct host *h = &u->hosts[u->next_control++ % u->n_hosts];
 
-		if (h->silence.late || !h->heard || !json_object_size(h->vips) || !witness_targets(h, 0, &t, 1))
+		if (silence_suspect(&h->silence) || (!h->heard && h->silence.verdict != VERDICT_ALIVE) ||
+		    !json_object_size(h->vips) || !witness_targets(h, 0, &t, 1))
 			continue;
 		json_array_append_new(a->targets, target_json(h, &t));
 		a->n_controls++;

@@ -211,6 +211,38 @@ def networks(lab):
     life("controller_uplink", wrongly_out=gone)
 
 
+def routes(lab):
+    """a rack is cut off, its agents are not; then one switch alone has no route to a healthy server"""
+    tor, nodes = lab.bed.topo.nodes["tor3"], lab.rack["tor3"]
+    uplinks = [port for port, other, _, _ in tor.links if other.is_switch]
+    lab.dead = {n.address for n in nodes}
+    began = time.monotonic()
+    lab.faults.links(tor, False, uplinks)
+    out = until(lambda: lab.everywhere(lab.dead), 15, 0.05)
+    ms = round((time.monotonic() - began) * 1000)
+    ok(out and lab.fault(f"host {nodes[0].name} reports, and muxes have no route to it", "out of all muxes"),
+       f"a rack without a route, whose agents still report, is out of all muxes after {ms} ms, of its own too", *lab.status())
+    life("rack_unrouted", detect_ms=ms)
+    lab.faults.links(tor, True, uplinks)
+    ok(until(lambda: not lab.dead & lab.down(), 30, 0.05) and lab.well(), "it has routes again, and is back", *lab.status())
+    lab.dead = set()
+    node, vip, switch = lab.rack["tor2"][0], "203.0.113.1", "core1"
+    ops.move(lab.bed, vip, switch)
+    lab.bed.run_in(switch, ["ip", "route", "add", "unreachable", f"{node.address}/32"])
+
+    def announced():
+        return next(v["announced"] for v in ops.mux_status(lab.bed, switch)["vips"] if v["vip"] == vip)
+    began = time.monotonic()
+    gone = until(lambda: not announced(), 15, 0.02)
+    ms = round((time.monotonic() - began) * 1000)
+    said = lab.fault(f"mux {switch} has no route to host {node.name}", "it announces no VIP of that host")
+    ok(gone and said and not lab.nothing(2), f"one switch without a route to a server that answers others: no DIP goes, the switch withdraws after {ms} ms", *lab.status())
+    life("switch_without_route", detect_ms=ms)
+    print(f"# {said}")
+    lab.bed.run_in(switch, ["ip", "route", "del", "unreachable", f"{node.address}/32"])
+    ok(until(announced, 15, 0.05) and lab.well(), "it has the route again, and announces", *lab.status())
+
+
 def caps(lab):
     """two thirds of all servers die at once: that is more than silence may take out, and is said"""
     nodes = [n for name in ("tor1", "tor2", "tor4") for n in lab.rack[name]]
@@ -262,7 +294,7 @@ def main():
         ops.wait_ok(bed)
         lab = Life(bed)
         only = sys.argv[1:]
-        for part in (servers, agents, dead_application, networks, caps, settings):
+        for part in (servers, agents, dead_application, networks, routes, caps, settings):
             if not only or part.__name__ in only:
                 part(lab)
         ok(not lab.wrong, "in all this no DIP was ever out wrongly", *lab.wrong[:5])
