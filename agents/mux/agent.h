@@ -10,6 +10,7 @@
  *	announce.c	trigger routes
  *	guard.c		addresses that can't be VIPs: this machine's own
  *	probe.c		probes of DIPs, asked for by the controller; probe_wire.c: their packets
+ *	learned.c	what BIRD accepted from a neighbour
  *	birdwatch.c	what BIRD really exports; bird_show.c: its answers, read
  *	backend_*.c	the data plane
  */
@@ -157,6 +158,7 @@ struct agent {
 	unsigned int bird_exported, bird_sessions;	/* triggers it has in its tables; sessions up */
 	struct neighbour *neighbours;
 	unsigned int n_neighbours;
+	unsigned int n_learned_calls;	/* of learned.c, under way */
 	char local_trouble[160], port_trouble[200];
 	struct taken *taken;		/* guard.c's: sorted by address */
 	unsigned int n_taken;
@@ -209,6 +211,9 @@ void reach_look(struct agent *a);
 bool reach_vip(struct agent *a, struct mux_vip *v);
 bool reach_aggregate(struct agent *a);
 json_t *reach_unrouted(const struct agent *a);	/* DIPs that the kernel has no route to; some of them if they are many */
+
+/* learned.c */
+void learned_get(struct http_request *req, json_t *body, void *ctx);	/* GET /v1/learned/ID */
 
 /* probe.c */
 /* probes_start - before privileges are dropped: it opens raw sockets. Without them the mux works, and probes nothing. */

@@ -446,6 +446,7 @@ const struct http_route api_routes[] = {
 	{ "PUT", "/v1/drain", drain_put, RIGHT_COMMAND, 4096 },
 	{ "DELETE", "/v1/fence", fence_delete, RIGHT_ADMIN },
 	{ "GET", "/v1/links", show_links, RIGHT_READ },
+	{ "GET", "/v1/learned/*", learned_get, RIGHT_READ },
 	{ "POST", "/v1/probes", probes_post, RIGHT_COMMAND, 65536 },
 	{ "GET", "/v1/vips", show_vips, RIGHT_READ },
 	{ "GET", "/v1/vips/*", show_one, RIGHT_READ },

@@ -13,7 +13,7 @@ static struct updater *updater_of(void *ctx)
 	return ((struct controller *)ctx)->updater;
 }
 
-/* exporters - names of the HMuxes that told they export a VIP; new reference */
+/* exporters - names of the HMuxes that export a VIP, those apart whose neighbours don't have it; new reference */
 static json_t *exporters(const struct updater *u, const struct uvip *v)
 {
 	json_t *list = json_array();
@@ -22,10 +22,19 @@ static json_t *exporters(const struct updater *u, const struct uvip *v)
 	for (i = 0; i < u->n_muxes; i++) {
 		const struct mux *m = &u->muxes[i];
 
-		if (!m->smux && !m->lost_ms && json_object_get(m->exported, v->text))
+		if (!m->smux && !m->lost_ms && json_object_get(m->exported, v->text) && arrival_of(m, v) != ARRIVED_NO)
 			json_array_append_new(list, json_string(m->name));
 	}
 	return list;
+}
+
+/* arrived_word - does a neighbour have the route of the switch that the VIP is placed on? "offered": none can be asked */
+static const char *arrived_word(const struct updater *u, const struct uvip *v)
+{
+	static const char *const words[] = { [ARRIVED_UNKNOWN] = "offered", [ARRIVED_YES] = "yes", [ARRIVED_NO] = "no" };
+	const struct mux *m = mux_find((struct updater *)u, v->mux);
+
+	return m ? words[arrival_of(m, v)] : "on the SMuxes";
 }
 
 static json_t *place_of(const struct updater *u, const struct uvip *v)
@@ -36,6 +45,7 @@ static json_t *place_of(const struct updater *u, const struct uvip *v)
 	json_object_set_new(o, "mru", v->mru < 0 ? json_null() : json_real(v->mru));
 	json_object_set_new(o, "reason", json_string(v->reason ? v->reason : ""));
 	json_object_set_new(o, "exported-by", exporters(u, v));
+	json_object_set_new(o, "arrived", json_string(arrived_word(u, v)));
 	json_object_set_new(o, "mbps", json_real(vip_mbps(v)));
 	json_object_set_new(o, "measured", v->measured < 0 ? json_null() :
 			    json_pack("{s:f, s:f}", "ewma-mbps", v->measured, "peak-mbps", v->peak));

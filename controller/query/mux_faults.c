@@ -55,6 +55,20 @@ static void bird_faults(const struct mux *m, struct fault_list *list)
 		fault_add(list, FAULT_AGGREGATE_NOT_EXPORTED, OBJECT_MUX, m->name, "SMux %s does not export the aggregate", m->name);
 }
 
+/* identity_faults - the agent at this URL must be the mux that the topology has there */
+static void identity_faults(const struct mux *m, struct fault_list *list)
+{
+	const char *name = get_str(m->status, "name", m->name);
+	const char *local = get_str(json_object_get(m->status, "device"), "local", m->local);
+
+	if (strcmp(name, m->name))
+		fault_add(list, FAULT_MUX_IDENTITY, OBJECT_MUX, m->name, "mux %s: the agent at %s says that it is %s%s", m->name, m->url, name,
+			  mux_find(m->u, name) ? ": are two URLs of the topology exchanged?" : "");
+	else if (*m->local && strcmp(local, m->local))
+		fault_add(list, FAULT_MUX_IDENTITY, OBJECT_MUX, m->name,
+			  "mux %s sends its tunnels from %s, and the topology says %s: hosts drop its packets", m->name, local, m->local);
+}
+
 /* route_faults - hosts that answer others, and to which this mux alone has no route */
 static void route_faults(const struct mux *m, struct fault_list *list)
 {
@@ -81,6 +95,7 @@ static void reported_faults(const struct mux *m, struct fault_list *list)
 	key_faults(m, list);
 	bird_faults(m, list);
 	route_faults(m, list);
+	identity_faults(m, list);
 	json_object_foreach(m->smux ? NULL : m->exported, text, vip) {
 		struct uvip *v = vip_find(m->u, text);
 

@@ -10,6 +10,7 @@
 static void place_faults(const struct updater *u, const struct uvip *v, struct fault_list *list)
 {
 	struct mux *m = mux_find((struct updater *)u, v->mux);
+	char lacking[ARRIVAL_NEIGHBOURS * 66];
 
 	if (v->move && v->move->note[0])
 		fault_add(list, FAULT_MOVE_WAITS, OBJECT_VIP, v->text, "VIP %s: move %llu waits: %s", v->text,
@@ -22,6 +23,10 @@ static void place_faults(const struct updater *u, const struct uvip *v, struct f
 	if (!json_object_get(m->exported, v->text))
 		fault_add(list, FAULT_VIP_NOT_EXPORTED, OBJECT_VIP, v->text, "VIP %s: %s does not export it; the SMuxes serve it", v->text,
 			  m->name);
+	else if (arrival_of(m, v) == ARRIVED_NO)
+		fault_add(list, FAULT_VIP_NOT_ARRIVED, OBJECT_VIP, v->text,
+			  "VIP %s: %s exports it, and its neighbours do not have it (%s): an import filter or a limit refuses it; the SMuxes serve it",
+			  v->text, m->name, arrival_lacking(m, v, lacking, sizeof(lacking)));
 }
 
 /* dip_faults - how many of its DIPs are left, of the rule that is worst off */

@@ -57,6 +57,8 @@ void mux_told(struct mux *m, json_t *status)
 		}
 		/* one that can't count its changes is asked for everything each time */
 		m->told_ms = changes && !m->push && !m->rush ? mono_ms() : 0;
+		if (!changes || changes != m->changes)
+			arrival_changed(m);
 		m->changes = changes;
 	} else if (changes != m->changes) {
 		m->told_ms = 0;

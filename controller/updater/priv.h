@@ -7,6 +7,7 @@
 #include "../controller.h"
 #include "../state/policy.h"
 #include "../store/store.h"
+#include "arrival.h"
 #include "silence.h"
 #include "updater.h"
 #include "vip.h"
@@ -69,6 +70,7 @@ struct mux {
 	char name[NAME_SIZE], local[ADDR_STRLEN], instance[NAME_SIZE];
 	char rack[NAME_SIZE];		/* the ToR that it is, or hangs on; else empty */
 	json_t *unrouted;		/* DIPs that it has no route to, as it reported last: a list, or NULL */
+	struct arrival arrival;		/* of a switch */
 	json_t *astray;			/* VIP: true, those that it must not announce for that; or NULL */
 	char no_probes[NAME_SIZE];	/* the instance that answered that it can't probe */
 	char *url;
@@ -163,6 +165,7 @@ struct move {
 	uint64_t created_ms, changed_ms;	/* wall_ms() */
 	uint64_t entered_ms;		/* mono_ms() when it came into this state */
 	bool confirmed;			/* the agent said so */
+	unsigned int asked, lacking;	/* neighbours of the new switch that were asked, and lack the route */
 	bool unconfirmed;		/* it could not, and that was told */
 	uint64_t met_ms;		/* mono_ms() since when the SMuxes meet its connections */
 	bool rehash;			/* it gets other tables, or another key */
@@ -274,7 +277,8 @@ struct updater {
 	uint64_t snat_due_ms;		/* mono_ms() that it is set for; 0: not set */
 	struct rounds rounds;		/* of questions about silent hosts, witness.c */
 	unsigned int n_rounds, next_witness, next_control, next_silent;
-	sd_event_source *silence_timer;
+	sd_event_source *silence_timer, *arrival_timer;
+	unsigned int n_arrivals;	/* switches whose neighbours are being asked */
 	uint64_t hosts_ms;		/* mono_ms() when hosts were known */
 	bool hosts_judged;		/* those never heard of since then are judged as silent ones */
 	struct health_changes unkept;	/* not yet in the store */

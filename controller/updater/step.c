@@ -26,6 +26,7 @@
 #define ASK_TIMEOUT_MS 2000
 #define REFUSED_MS     10000 /* how long a full mux is tried: what leaves it may make room */
 #define REFUSED_MAX_MS 60000 /* and how long while VIPs do leave it */
+#define ARRIVE_MS      5000 /* how long the neighbours of a switch may take to have the route that it exports */
 #define NOTED_MS       1000  /* only what is waited for so long is worth a write */
 
 static uint64_t in_state_ms(const struct move *mv)
@@ -112,6 +113,47 @@ static enum step fail(struct move *mv, const char *why)
 	return STEP_OVER;
 }
 
+static bool ask_neighbour(struct move *mv);
+
+/* arrival - what a neighbour of the new switch has; one that has the route is enough */
+static void neighbour_answered(const struct http_result *r, void *ctx)
+{
+	struct move *mv = ctx;
+	enum arrived has = arrival_has(r, mv->vip->text);
+	const struct mux *to = mux_find(mv->u, mv->to), *n = to ? arrival_neighbour(to, mv->asked) : NULL;
+
+	mv->call = NULL;
+	mv->asked++;
+	mv->confirmed = has == ARRIVED_YES;
+	if (has == ARRIVED_NO) {
+		mv->lacking++;
+		note(mv, "%s does not have %s from %s: its import filter or its limit refuses it", n ? n->name : "a neighbour",
+		     mv->vip->text, mv->to);
+	}
+	if (!mv->confirmed && ask_neighbour(mv))
+		return;
+	mv->confirmed |= !mv->lacking;	/* nobody can say: what is offered counts */
+	mv->rest = !mv->confirmed;
+	if (mv->confirmed)
+		moves_run(mv->u);
+	else
+		move_ask_again(mv);
+}
+
+/* ask_neighbour - the next one, whether the route has arrived there; false: there is no more */
+static bool ask_neighbour(struct move *mv)
+{
+	struct mux *to = mux_find(mv->u, mv->to), *n;
+	char url[400];
+
+	n = to && mv->asked < ARRIVAL_NEIGHBOURS ? arrival_neighbour(to, mv->asked) : NULL;
+	if (!n)
+		return false;
+	snprintf(url, sizeof(url), "%s/v1/learned/%s?vip=%s", n->url, to->local, mv->vip->text);
+	mv->call = http_call(mv->u->ctl->client, "GET", url, NULL, ASK_TIMEOUT_MS, neighbour_answered, mv);
+	return mv->call;
+}
+
 static void answered(const struct http_result *r, void *ctx)
 {
 	struct move *mv = ctx;
@@ -127,6 +169,11 @@ static void answered(const struct http_result *r, void *ctx)
 		if (r->status == 200 && !exported)
 			note(mv, "%s has it %s, not yet exported", mv->to,
 			     get_str(r->body, "state", "programmed"));
+		mv->asked = mv->lacking = 0;
+		if (mv->confirmed && ask_neighbour(mv)) {
+			mv->confirmed = false;
+			return;
+		}
 	}
 	mv->rest = !mv->confirmed;
 	if (mv->confirmed)
@@ -361,6 +408,15 @@ static bool others_leave(const struct mux *m, const struct move *mine)
 	return false;
 }
 
+/* not_arrived - the switch exports it, and no neighbour takes it: it would carry nothing */
+static enum step not_arrived(struct move *mv)
+{
+	char why[sizeof(mv->note)];
+
+	snprintf(why, sizeof(why), "%.150s", mv->note);
+	return fail(mv, why);
+}
+
 static enum step announce(struct move *mv)
 {
 	struct mux *m = mux_find(mv->u, mv->to);
@@ -370,6 +426,8 @@ static enum step announce(struct move *mv)
 		return fail(mv, "the topology has no such switch");
 	if (mv->confirmed)
 		return finish(mv);
+	if (mv->lacking && !mv->call && in_state_ms(mv) > ARRIVE_MS)
+		return not_arrived(mv);
 	if (m->fenced)
 		return wait_for(mv, "%s obeys another controller", m->name);
 	if (!mux_clean(m, mv->vip) || m->lost_ms)

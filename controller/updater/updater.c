@@ -221,6 +221,7 @@ static int use_model(struct updater *u, json_t *model)
 		host_start(&u->hosts[i]);
 	rotation_start(u);
 	silence_start(u);
+	arrival_start(u);
 	log_info("%u muxes, %u hosts, %u VIPs%s", u->n_muxes, u->n_hosts, u->n_vips,
 		 u->configured ? "" : "; no configuration yet, so agents are only looked at");
 	moves_run(u);
@@ -333,6 +334,7 @@ void updater_stop(struct controller *ctl)
 		moves_free(u);
 	}
 	silence_stop(u);
+	arrival_stop(u);
 	rotation_stop(u);
 	fault_watch_stop(u);
 	health_stop(u);

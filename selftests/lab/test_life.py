@@ -243,6 +243,40 @@ def routes(lab):
     ok(until(announced, 15, 0.05) and lab.well(), "it has the route again, and announces", *lab.status())
 
 
+def arrival(lab):
+    """all neighbours of a switch refuse its routes: what it exports has not arrived, and is not called so"""
+    bed, switch, vip = lab.bed, "agg1", "203.0.113.2"
+    neighbours = [other.name for _, other, _, _ in bed.topo.nodes[switch].links]
+    ops.move(bed, vip, switch)
+
+    def shown():
+        status = bed.controller("GET", f"/v1/vips/{vip}")["status"]
+        return status["arrived"], status["exported-by"]
+    ok(until(lambda: shown() == ("yes", [switch]), 10, 0.1), "a VIP on a switch has arrived at its neighbours", shown())
+
+    def refuse(on):
+        for name in neighbours:
+            path = f"{bed.run}/{name}/neighbours.conf"
+            with open(path, encoding="ascii") as f:
+                text = f.read()
+            head = f"protocol bgp {switch} from "
+            at = text.index("}", text.index(head))
+            text = text.replace(f"\tipv4 {{ import none; }};\n", "") if not on else text[:at] + "\tipv4 { import none; };\n" + text[at:]
+            with open(path, "w", encoding="ascii") as f:
+                f.write(text)
+            bed.bird(name, "configure")
+    refuse(True)
+    said = lab.fault(f"VIP {vip}", f"{switch} exports it, and its neighbours do not have it", "core1", seconds=20)
+    ok(said and shown() == ("no", []), "its neighbours refuse it: a fault names them, and it is not shown as exported", shown(), *lab.status())
+    print(f"# {said}")
+    move = bed.controller("POST", "/v1/moves", {"vip": "203.0.113.3", "to": switch})["id"]
+    until(lambda: bed.controller("GET", f"/v1/moves/{move}")["over"], 20, 0.1)
+    over = bed.controller("GET", f"/v1/moves/{move}")
+    ok(over["state"] == "failed" and f"does not have 203.0.113.3 from {switch}" in over["note"], "a move to it fails, and says why", over)
+    refuse(False)
+    ok(until(lambda: shown() == ("yes", [switch]), 30, 0.1) and lab.well(), "they accept it again", shown(), *lab.status())
+
+
 def caps(lab):
     """two thirds of all servers die at once: that is more than silence may take out, and is said"""
     nodes = [n for name in ("tor1", "tor2", "tor4") for n in lab.rack[name]]
@@ -294,7 +328,7 @@ def main():
         ops.wait_ok(bed)
         lab = Life(bed)
         only = sys.argv[1:]
-        for part in (servers, agents, dead_application, networks, routes, caps, settings):
+        for part in (servers, agents, dead_application, networks, routes, arrival, caps, settings):
             if not only or part.__name__ in only:
                 part(lab)
         ok(not lab.wrong, "in all this no DIP was ever out wrongly", *lab.wrong[:5])
