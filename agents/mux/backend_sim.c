@@ -278,13 +278,20 @@ static int sim_dump(struct backend *b, struct vip ***vips, unsigned int *n, stru
 
 		/* tables are made once: only another VIP in its place has others */
 		if (!vip->rules[0].buckets && vip_digests(vip))
-			return err_set(e, -ENOMEM, "no memory");
+			goto err;
 		list[*n] = vip_dup(vip);
 		if (!list[*n])
-			return err_set(e, -ENOMEM, "no memory");
+			goto err;
 	}
 	*vips = list;
-	return list ? 0 : err_set(e, -ENOMEM, "no memory");
+	if (list)
+		return 0;
+
+err:
+	while (list && *n)
+		vip_free(list[--*n]);
+	free(list);
+	return err_set(e, -ENOMEM, "no memory");
 }
 
 static int sim_flush(struct backend *b, struct err *e)

@@ -566,7 +566,7 @@ int state_run(struct agent *a, struct changes *c, struct err *e)
 static int adopt(struct agent *a, bool starting, struct err *e)
 {
 	struct vip **list;
-	unsigned int n, i, k = 0;
+	unsigned int n, i, k = 0, kept = 0;
 	char text[ADDR_STRLEN];
 	int ret = a->backend->ops->dump(a->backend, &list, &n, e);
 
@@ -587,10 +587,12 @@ static int adopt(struct agent *a, bool starting, struct err *e)
 		}
 		if (!v->want && !a->synced && (starting || !v->have))
 			v->keep = true;
+		list[kept++] = list[i];
 		set_have(a, v, list[i]);
 		if (v->same)
 			v->drift = false;
 	}
+	n = kept;
 	for (i = 0; i < a->n_vips; i++) {
 		struct mux_vip *v = a->vips[i];
 

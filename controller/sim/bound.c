@@ -82,6 +82,8 @@ static int write_lp(struct engine *e, const char *file, double total)
 	lp.row = calloc(links, sizeof(*lp.row));
 	lp.size = calloc(links, sizeof(*lp.size));
 	lp.stream = calloc(links, sizeof(*lp.stream));
+	if (!lp.row || !lp.size || !lp.stream)
+		ret = -ENOMEM;
 	for (l = 0; !ret && l < links; l++)
 		lp.stream[l] = open_memstream(&lp.row[l], &lp.size[l]);
 	if (!ret)
@@ -105,7 +107,8 @@ static int write_lp(struct engine *e, const char *file, double total)
 	for (l = 0; l < links; l++) {
 		if (lp.stream && lp.stream[l])
 			fclose(lp.stream[l]);
-		free(lp.row[l]);
+		if (lp.row)
+			free(lp.row[l]);
 	}
 	free(lp.row);
 	free(lp.size);
