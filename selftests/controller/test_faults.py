@@ -25,6 +25,7 @@ ELSEWHERE = {
     "key-rotation-waits": "controller/test_key.py", "vip-panic": "controller/test_health.py",
     "vip-below-min-share": "controller/test_health.py", "vip-last-resort": "controller/test_health.py", "host-dead": "lab/test_life.py",
     "host-agent-dead": "lab/test_life.py", "silence-capped": "lab/test_life.py",
+    "mux-route-missing": "lab/test_life.py", "vip-not-arrived": "lab/test_life.py",
 }
 VIPS = [vip(n, DIPS[n - 1:n + 2], 500) for n in range(1, 6)]
 V = VIPS[0]["vip"]
@@ -195,6 +196,15 @@ def mux_trouble(lab):
 def mux_key_wrong(lab):
     mux = lab.mux["agg2"]
     yield from says(mux, ("mux", "agg2"), device={"limits": {"tunnels": 512}, "used": {}, "key-fingerprint": "0123456789abcdef"})
+
+
+def mux_identity(lab):
+    yield from says(lab.mux["agg2"], ("mux", "agg2"), name="agg1")
+
+
+def mux_identity_by_source(lab):
+    mux = lab.mux["agg2"]
+    yield from says(mux, ("mux", "agg2"), device={"limits": {"tunnels": 512}, "used": {}, **mux.fingerprints, "local": "10.254.99.9"})
 
 
 def mux_bird_down(lab):
@@ -370,7 +380,7 @@ def part_unreachable(lab):
 
 CASES = {f.__name__.replace("_", "-"): f for f in (
     not_configured, vips_unassigned, host_never_heard, moves_stopped, move_waits, config_not_loaded, mux_unreachable, mux_fenced,
-    mux_not_synced, mux_refuses_vip, mux_trouble, mux_key_wrong, mux_bird_down, aggregate_not_exported, aggregate_nowhere, smux_overload,
+    mux_not_synced, mux_refuses_vip, mux_trouble, mux_key_wrong, mux_identity, mux_bird_down, aggregate_not_exported, aggregate_nowhere, smux_overload,
     vip_exported_wrongly, vip_not_exported, vip_tables_differ, vip_no_dip, vip_few_dips, dip_no_host, dip_damped, host_silent,
     host_not_synced, snat_short, snat_limit, link_down, link_port_missing, bgp_down, bgp_wrong_peer, vip_place_unknown, topology_unknown, part_unreachable)}
 
@@ -389,6 +399,16 @@ def one(tap, lab, code, case):
     next(steps, None)
     tap.ok(until(lambda: not raised(lab, code, kind, name), 30), f"{code}: cleared", faults(lab, code))
     return took
+
+
+def sources(tap, lab):
+    """the other way for a mux not to be the one that the topology has there"""
+    one(tap, lab, "mux-identity", mux_identity_by_source)
+    steps = mux_identity(lab)
+    next(steps)
+    tap.ok(until(lambda: any("URLs of the topology exchanged" in f["sentence"] for f in faults(lab, "mux-identity")), 20),
+           "a name that another mux has: perhaps the URLs are exchanged", faults(lab))
+    next(steps, None)
 
 
 def within_a_second(tap, lab):
@@ -503,6 +523,7 @@ def steps(tap, place):
     lab.talk.who = set(lab.host)
     lab.settled()
     within_a_second(tap, lab)
+    sources(tap, lab)
     exits(tap, lab, Ctl(tap, lab.url))
     monitoring(tap, lab)
     order(tap, lab)

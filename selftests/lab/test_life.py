@@ -235,7 +235,7 @@ def routes(lab):
     began = time.monotonic()
     gone = until(lambda: not announced(), 15, 0.02)
     ms = round((time.monotonic() - began) * 1000)
-    said = lab.fault(f"mux {switch} has no route to host {node.name}", "it announces no VIP of that host")
+    said = lab.fault(f"mux {switch} has no route to host {node.name}", "it announces no VIP of that host", code="mux-route-missing")
     ok(gone and said and not lab.nothing(2), f"one switch without a route to a server that answers others: no DIP goes, the switch withdraws after {ms} ms", *lab.status())
     life("switch_without_route", detect_ms=ms)
     print(f"# {said}")
@@ -266,7 +266,7 @@ def arrival(lab):
                 f.write(text)
             bed.bird(name, "configure")
     refuse(True)
-    said = lab.fault(f"VIP {vip}", f"{switch} exports it, and its neighbours do not have it", "core1", seconds=20)
+    said = lab.fault(f"VIP {vip}", f"{switch} exports it, and its neighbours do not have it", "core1", seconds=20, code="vip-not-arrived")
     ok(said and shown() == ("no", []), "its neighbours refuse it: a fault names them, and it is not shown as exported", shown(), *lab.status())
     print(f"# {said}")
     move = bed.controller("POST", "/v1/moves", {"vip": "203.0.113.3", "to": switch})["id"]
