@@ -79,11 +79,11 @@ static void slot_take(struct probes *p, struct probe_target *t)
 
 static void slot_free(struct probes *p, struct probe_target *t)
 {
-	struct probe_target **slot = &p->slots[t->flow.sport - PROBE_PORT_MIN];
+	unsigned int slot = t->flow.sport - PROBE_PORT_MIN;
 
-	if (!t->flow.sport || *slot != t)
+	if (!t->flow.sport || p->slots[slot] != t)
 		return;
-	*slot = NULL;
+	p->slots[slot] = NULL;
 	p->n_used--;
 }
 

@@ -81,7 +81,7 @@ class Controller:
 
     def ask(self, *args):
         code, out, said = self.ctl("-j", *args)
-        if code:
+        if code and not (args == ("status",) and code < 3):	# warnings, faults
             raise Failed(f"duetctl {' '.join(args)}: {said}")
         return json.loads(out)
 
@@ -105,7 +105,7 @@ def up():
 def nat():
     """VIP:80 to nginx on the DIP's own address, port 8080; its death and its return are seen through the same NAT"""
     W.nginx = Nginx(HOST, DIP, 8080, "own")
-    until(lambda: W.controller.ctl("status")[0] == 0, "a controller")
+    until(lambda: W.controller.ctl("status")[0] in (0, 1, 2), "a controller")
     W.controller.apply(vip(delivery={"type": "nat", "ports": [{"proto": "tcp", "port": 80, "to": 8080}]}))
     until(up, "the host agent checks by NAT, and it is up")
     equal(get(), {"name": "own", "client": CLIENT}, "answer")
@@ -133,7 +133,7 @@ def without_a_controller():
     equal(get()["name"], "own", "without one")
     before = sh("nft", "list", "ruleset", ns=HOST)
     W.controller.start()
-    until(lambda: W.controller.ctl("status")[0] == 0 and W.controller.told(), "the host is told again")
+    until(lambda: W.controller.ctl("status")[0] in (0, 1, 2) and W.controller.told(), "the host is told again")
     equal(sh("nft", "list", "ruleset", ns=HOST), before, "NAT")
     equal(get()["name"], "own", "answer")
 
