@@ -13,7 +13,7 @@ _duetctl_names()
 _duetctl()
 {
 	local cur=${COMP_WORDS[COMP_CWORD]} program=${COMP_WORDS[0]} options words="" where=() args=() i
-	local commands="status explain vip dip switch link mux host traffic snat topology assignment plan assign whatif trace export diff
+	local commands="status explain vip dip switch link mux host traffic snat topology assignment plan assign whatif probe trace export diff
 		apply move moves migrations abort drain undrain drains stop resume settings events audit token backup key genkey"
 
 	COMPREPLY=()
@@ -53,10 +53,10 @@ _duetctl()
 	1:token) words="list add delete" ;;
 	1:drain|1:undrain) words="switch rack smux" ;;
 	1:abort) words=wave ;;
-	1:move|2:vip\ show|2:vip\ delete|2:dip\ *) words=$(_duetctl_names vip vip) ;;
+	1:move|1:probe|2:vip\ show|2:vip\ delete|2:dip\ *) words=$(_duetctl_names vip vip) ;;
 	2:trace\ *) words=$(_duetctl_names vip vip) ;;
 	2:move\ *) words="smux $(_duetctl_names switch name)" ;;
-	2:mux\ show|2:mux\ unfence) words=$(_duetctl_names mux name) ;;
+	2:mux\ show|2:probe\ *|2:mux\ unfence) words=$(_duetctl_names mux name) ;;
 	2:host\ *) words=$(_duetctl_names host name) ;;
 	2:*drain\ smux) words=$(_duetctl_names mux name | grep -vxFf <(_duetctl_names switch name)) ;;
 	2:*drain\ switch) words=$(_duetctl_names switch name) ;;

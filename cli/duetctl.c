@@ -37,6 +37,7 @@ static const char usage_text[] =
 	"  assign [--dry-run] [--wait] compute it anew and move what should move\n"
 	"  whatif WHAT...              switch NAME, smux NAME, vip VIP MBPS|xFACTOR|gone: what\n"
 	"                              would the plan be if all of this came to pass\n"
+	"  probe VIP [MUX]             does each DIP answer each mux that carries it, now\n"
 	"  trace SRC[:PORT] VIP[:PORT] [PROTOCOL]   the way of a flow: fabric, mux, DIP, host\n"
 	"  export                      the configuration, as apply takes it\n"
 	"  diff -f FILE                what apply would change (- is standard input)\n"
@@ -122,6 +123,7 @@ static const struct command {
 	{ "plan", NULL, change_plan },
 	{ "assign", NULL, change_assign },
 	{ "whatif", NULL, show_whatif, 1, 64, "switch NAME, smux NAME, or vip VIP and Mbps, xFACTOR or gone" },
+	{ "probe", NULL, show_probe, 1, 2, "a VIP, and perhaps a mux" },
 	{ "trace", NULL, show_trace, 2, 3, "a source, a VIP, and perhaps a protocol" },
 	{ "export", NULL, config_export },
 	{ "diff", NULL, config_diff },

@@ -146,6 +146,7 @@ CTL_COMMAND(show_audit);
 /* duetctl_whatif.c, duetctl_trace.c */
 CTL_COMMAND(show_whatif);
 CTL_COMMAND(show_trace);
+CTL_COMMAND(show_probe);
 /* duetctl_config.c: the configuration as a whole */
 CTL_COMMAND(config_export);
 CTL_COMMAND(config_diff);

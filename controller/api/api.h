@@ -137,6 +137,7 @@ API_HANDLER(api_key_rotate);
 API_HANDLER(api_key_abort);
 /* trace.c, snat.c */
 API_HANDLER(api_trace_get);
+API_HANDLER(api_vip_probe);
 API_HANDLER(api_snat_get);
 /* status.c */
 API_HANDLER(api_status_get);

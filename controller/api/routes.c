@@ -33,6 +33,7 @@ const struct gate_route gate_routes[] = {
 	{ UPD, { "GET", "/v1/assignment", api_assignment_get, RIGHT_READ } },
 	{ UPD, { "POST", "/v1/assign", api_assign_post, RIGHT_OPERATE, 1u << 20 } },
 	{ UPD, { "POST", "/v1/what-if", api_what_if_post, RIGHT_READ, 8u << 20 } },
+	{ UPD, { "POST", "/v1/vips/*/probe", api_vip_probe, RIGHT_OPERATE } },
 	{ UPD, { "POST", "/v1/moves", api_moves_post, RIGHT_OPERATE } },
 	{ UPD, { "GET", "/v1/moves", api_moves_get, RIGHT_READ } },
 	{ UPD, { "GET", "/v1/moves/*", api_move_get, RIGHT_READ } },

@@ -20,6 +20,7 @@
 struct host;
 struct mux;
 struct updater;
+struct uvip;
 struct witnesses;
 
 /* struct silence - of one host */
@@ -76,6 +77,12 @@ bool silence_of(const char *reason);
 bool silence_fault(const struct host *h, enum fault_code *code);
 unsigned int silence_probe_ms(const struct updater *u);	/* how long a witness waits for answers */
 
+/* witness_target - how a DIP of this rule is probed; false: it can't be */
+bool witness_target(const struct uvip *v, json_t *rule, unsigned int index, struct target *t);
+/* witness_target_json - as POST /v1/probes of a mux agent takes it; new reference */
+json_t *witness_target_json(const char *dip, const struct target *t);
+/* witness_can - is the mux there, and may it be asked */
+bool witness_can(const struct mux *m);
 /* witness_targets - DIPs of the host that can be probed, beginning with the `from`-th; how many */
 unsigned int witness_targets(struct host *h, unsigned int from, struct target *list, unsigned int max);
 /* witness_ask - about n hosts (their targets filled in): done(n, list, ctx) is called exactly once unless the updater

@@ -55,8 +55,7 @@ static unsigned int check_port(json_t *def, json_t *rule)
 	return get_u64(check, "port", 0);
 }
 
-/* target_of - how a rule's DIP is probed; false: it can't be */
-static bool target_of(const struct uvip *v, json_t *rule, unsigned int index, struct target *t)
+bool witness_target(const struct uvip *v, json_t *rule, unsigned int index, struct target *t)
 {
 	json_t *proto = json_object_get(rule, "proto");
 	const char *name = json_is_string(proto) ? json_string_value(proto) : "";
@@ -98,7 +97,7 @@ unsigned int witness_targets(struct host *h, unsigned int from, struct target *l
 		struct uvip *v = vip_find(h->u, text);
 
 		json_array_foreach(v ? json_object_get(v->def, "rules") : NULL, r, rule) {
-			if (!has_dip(rule, h->address) || !target_of(v, rule, r, &t))
+			if (!has_dip(rule, h->address) || !witness_target(v, rule, r, &t))
 				continue;
 			if (seen++ >= from && n < max)
 				list[n++] = t;
@@ -113,7 +112,7 @@ unsigned int witness_targets(struct host *h, unsigned int from, struct target *l
 	return n;
 }
 
-static bool can_testify(const struct mux *m)
+bool witness_can(const struct mux *m)
 {
 	return m->heard_ms && !m->lost_ms && !m->quarantined && !m->fenced && m->status &&
 	       strcmp(m->no_probes, m->instance);
@@ -136,15 +135,15 @@ static unsigned int choose(struct updater *u, const struct host *h, struct mux *
 		for (i = 0; i < u->n_muxes && n < JUDGE_WITNESSES; i++) {
 			struct mux *m = &u->muxes[(from + i) % u->n_muxes];
 
-			if (can_testify(m) && rank(m, h) == k)
+			if (witness_can(m) && rank(m, h) == k)
 				out[n++] = m;
 		}
 	return n;
 }
 
-static json_t *target_json(const struct host *h, const struct target *t)
+json_t *witness_target_json(const char *dip, const struct target *t)
 {
-	json_t *o = json_pack("{s:s}", "dip", h->address);
+	json_t *o = json_pack("{s:s}", "dip", dip);
 
 	if (!*t->vip)
 		return o;
@@ -167,7 +166,7 @@ static void add_controls(struct updater *u, struct ask *a)
 		if (silence_suspect(&h->silence) || (!h->heard && h->silence.verdict != VERDICT_ALIVE) ||
 		    !json_object_size(h->vips) || !witness_targets(h, 0, &t, 1))
 			continue;
-		json_array_append_new(a->targets, target_json(h, &t));
+		json_array_append_new(a->targets, witness_target_json(h->address, &t));
 		a->n_controls++;
 	}
 }
@@ -189,7 +188,7 @@ static void ask_add(struct round *r, struct mux *m, unsigned int inquiry, unsign
 	if (json_array_size(a->targets) + q->evidence.n_targets > REQUEST_MAX)
 		return;
 	for (t = 0; t < q->evidence.n_targets; t++) {
-		json_array_append_new(a->targets, target_json(q->host, &q->targets[t]));
+		json_array_append_new(a->targets, witness_target_json(q->host->address, &q->targets[t]));
 		a->slots[a->n_slots++] = (struct slot){ inquiry, witness, t };
 	}
 }

@@ -3,7 +3,9 @@
 """Who is dead? Servers, racks, host agents and networks die in the testbed: real BIRD, agents and controller, hosts that
 unpack tunnels with BPF, muxes without the module. A dead server leaves all muxes in time; nobody else ever does. Prints
 how long each death took to be acted on; scripts/life puts these figures together."""
+import json
 import os
+import subprocess
 import sys
 import time
 
@@ -11,8 +13,10 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import ops  # noqa: E402
 from faults import Faults  # noqa: E402
+from config import CONTROLLER  # noqa: E402
 from testbed import Failed, Testbed, until  # noqa: E402
 
+OUT = os.environ.get("O", os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../out"))
 LIMIT_MS, FAST_MS, FAST_AFTER = 3000, 1000, 400
 WATCH_S = 8.0		# so long nothing may happen where nothing should
 count = failed = 0
@@ -131,15 +135,30 @@ class Life:
         return [e for e in self.bed.controller("GET", "/v1/events")["events"] if e["kind"] == "dip-down"]
 
 
+def probed(lab, vip, *more):
+    """(exit code, {DIP: set of answers}) of duetctl probe in the controller's namespace"""
+    run = lab.bed.run_in("ctl", [f"{OUT}/bin/duetctl", "-c", f"http://{CONTROLLER}", "-j", "probe", vip, *more], stdout=subprocess.PIPE, timeout=20)
+    said = {}
+    for row in json.loads(run.stdout)["probes"]:
+        said.setdefault(row["dip"], set()).add(row["answered"])
+    return run.returncode, said
+
+
 def servers(lab):
     """one server, then a rack, die whole and come back"""
     node = lab.rack["tor2"][0]
+    vip = next(d["vip"] for d in lab.bed.controller("GET", "/v1/dips")["dips"] if d["dip"] == node.address)
+    code, said = probed(lab, vip)
+    ok(code == 0 and len(said) > 1 and all(s == {"syn-ack"} for s in said.values()), "duetctl probe: every DIP answers every mux", code, said)
     ms = lab.power_off([node], LIMIT_MS)
     ok(ms and ms <= LIMIT_MS, f"a server that dies whole is out of all muxes after {ms} ms (limit {LIMIT_MS})", *lab.status())
     life("server_power", detect_ms=ms)
     said = lab.fault(f"host {node.name} is silent", "get no answer", "out of all muxes")
     ok(said, "a fault says which host, since when, and who gets no answer", *lab.status())
     print(f"# {said}")
+    code, said = probed(lab, vip, "smux1")
+    gone = said.pop(node.address, set())
+    ok(code == 0 and gone <= {"no-answer", "no-route", "unreachable"} and all(s == {"syn-ack"} for s in said.values()), "probed by one mux: the dead one alone is silent, as its state says", code, gone, said)
     events = [e["kind"] for e in lab.bed.controller("GET", "/v1/events")["events"] if e["subject"] == node.name]
     ok("host-dead" in events, "it is an event", events)
     back = lab.power_on([node])
