@@ -48,6 +48,17 @@ class Faults:
             self.bed.peer_routes(rt, node)
             rt.flush()
 
+    def plug(self, servers, up):
+        """the plug of servers is out (or in again): their links to the fabric and to the management network"""
+        for node in servers:
+            rt = self.netlink(node)
+            for port in node.ports + ["mgmt0"]:
+                rt.set_link(port, up)
+            rt.flush()
+            if up:
+                rt.route("0.0.0.0/0", "eth0", node.address.rsplit(".", 1)[0] + ".0", metrics={2: 1500})
+                rt.flush()
+
     @staticmethod
     def down(rt, devices):
         for device in devices:

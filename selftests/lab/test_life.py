@@ -65,29 +65,19 @@ class Life:
                         self.wrong.append((mux.name, d["address"]))
         return not wrong and all(seen.get(dip) == {True} for dip in dips)
 
-    def links(self, nodes, up):
-        for node in nodes:
-            rt = self.faults.netlink(node)
-            for port in node.ports + ["mgmt0"]:
-                rt.set_link(port, up)
-            rt.flush()
-            if up:
-                rt.route("0.0.0.0/0", "eth0", node.address.rsplit(".", 1)[0] + ".0", metrics={2: 1500})
-                rt.flush()
-
     def power_off(self, nodes, limit):
         """their links and their management network lose their light; ms until they are out of all muxes, or None"""
         dips = {n.address for n in nodes}
         self.dead |= dips
         began = time.monotonic()
-        self.links(nodes, False)
+        self.faults.plug(nodes, False)
         out = until(lambda: self.everywhere(dips), limit / 1000 + 5, 0.05)
         return round((time.monotonic() - began) * 1000) if out else None
 
     def power_on(self, nodes):
         dips = {n.address for n in nodes}
         began = time.monotonic()
-        self.links(nodes, True)
+        self.faults.plug(nodes, True)
         back = until(lambda: not dips & self.down(), 60, 0.05)
         self.dead -= dips
         return round((time.monotonic() - began) * 1000) if back else None
@@ -299,7 +289,7 @@ def arrival(lab):
 def caps(lab):
     """two thirds of all servers die at once: that is more than silence may take out, and is said"""
     nodes = [n for name in ("tor1", "tor2", "tor4") for n in lab.rack[name]]
-    lab.links(nodes, False)
+    lab.faults.plug(nodes, False)
     gone = lab.nothing(6)
     said = lab.fault("is this controller cut off?", code="silence-capped")
     ok(not gone and said, f"{len(nodes)} of {len(lab.bed.topo.dips)} servers die at once: none is taken out", *gone, *lab.status())
@@ -312,7 +302,7 @@ def settings(lab):
     """keep; never heard of; faster"""
     node = lab.rack["tor2"][1]
     lab.controller(silent="keep")
-    lab.links([node], False)
+    lab.faults.plug([node], False)
     gone = lab.nothing(5)
     ok(not gone and lab.fault(f"host {node.name} ", "silent = keep"), "silent = keep: its DIPs stay, a fault says why", *gone, *lab.status())
     lab.bed.kill([("ctl", "controller")])
