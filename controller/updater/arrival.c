@@ -3,6 +3,7 @@
 #include "priv.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define TICK_MS		250
@@ -26,16 +27,12 @@ static bool session_with(const struct mux *n, const struct mux *m)
 
 struct mux *arrival_neighbour(const struct mux *m, unsigned int k)
 {
-	struct updater *u = m->u;
-	json_t *link;
-	size_t i;
+	unsigned int i;
 
-	json_array_foreach(json_object_get(u->model, "links"), i, link) {
-		const char *a = get_str(link, "a", ""), *b = get_str(link, "b", "");
-		bool is_a = !strcmp(a, m->name);
-		struct mux *n = is_a || !strcmp(b, m->name) ? mux_find(u, is_a ? b : a) : NULL;
+	for (i = 0; i < m->arrival.n_linked; i++) {
+		struct mux *n = m->arrival.linked[i];
 
-		if (n && !n->lost_ms && !n->quarantined && session_with(n, m) && !k--)
+		if (!n->lost_ms && !n->quarantined && session_with(n, m) && !k--)
 			return n;
 	}
 	return NULL;
@@ -60,9 +57,9 @@ enum arrived arrival_of(const struct mux *m, const struct uvip *v)
 	unsigned int i, n = 0;
 
 	for (i = 0; i < ARRIVAL_NEIGHBOURS; i++) {
-		if (json_object_get(w->at[i], v->text))
+		if (json_object_get(w->at[i].vips, v->text))
 			return ARRIVED_YES;
-		n += w->at[i] != NULL;
+		n += w->at[i].vips != NULL;
 	}
 	return n && w->rounds >= ROUNDS ? ARRIVED_NO : ARRIVED_UNKNOWN;
 }
@@ -75,8 +72,8 @@ const char *arrival_lacking(const struct mux *m, const struct uvip *v, char *tex
 
 	text[0] = '\0';
 	for (i = 0; i < ARRIVAL_NEIGHBOURS && len < size; i++)
-		if (w->at[i] && !json_object_get(w->at[i], v->text))
-			len += snprintf(text + len, size - len, "%s%s", len ? ", " : "", w->names[i]);
+		if (w->at[i].vips && !json_object_get(w->at[i].vips, v->text))
+			len += snprintf(text + len, size - len, "%s%s", len ? ", " : "", w->at[i].name);
 	return text;
 }
 
@@ -89,32 +86,26 @@ static void end_of_round(struct mux *m)
 	m->u->n_arrivals--;
 }
 
-static void heard_from(struct mux *m, unsigned int k, const struct http_result *r)
+static void heard(const struct http_result *r, void *ctx)
 {
-	struct arrival *w = &m->arrival;
+	struct arrival_at *at = ctx;
 	json_t *one;
 	size_t i;
 
-	json_decref(w->at[k]);
-	w->at[k] = NULL;
+	json_decref(at->vips);
+	at->vips = NULL;
 	if (r->status == 200 && get_u64(r->body, "sessions", 0)) {
-		w->at[k] = json_object();
+		at->vips = json_object();
 		json_array_foreach(json_object_get(r->body, "vips"), i, one)
 			if (json_is_string(one))
-				json_object_set_new(w->at[k], json_string_value(one), json_true());
+				json_object_set_new(at->vips, json_string_value(one), json_true());
 	}
-	if (!--w->pending)
-		end_of_round(m);
+	if (!--at->of->arrival.pending)
+		end_of_round(at->of);
 }
-
-static void heard0(const struct http_result *r, void *ctx) { heard_from(ctx, 0, r); }
-static void heard1(const struct http_result *r, void *ctx) { heard_from(ctx, 1, r); }
-static void heard2(const struct http_result *r, void *ctx) { heard_from(ctx, 2, r); }
-static void heard3(const struct http_result *r, void *ctx) { heard_from(ctx, 3, r); }
 
 static void ask_about(struct mux *m)
 {
-	static void (*const heard[ARRIVAL_NEIGHBOURS])(const struct http_result *r, void *ctx) = { heard0, heard1, heard2, heard3 };
 	struct arrival *w = &m->arrival;
 	struct http_call *call;
 	unsigned int k;
@@ -123,15 +114,17 @@ static void ask_about(struct mux *m)
 	w->asked_ms = mono_ms();
 	for (k = 0; k < ARRIVAL_NEIGHBOURS; k++) {
 		struct mux *n = arrival_neighbour(m, k);
+		struct arrival_at *at = &w->at[k];
 
-		json_decref(n ? NULL : w->at[k]);
 		if (!n) {
-			w->at[k] = NULL;
+			json_decref(at->vips);
+			at->vips = NULL;
 			continue;
 		}
-		snprintf(w->names[k], sizeof(w->names[k]), "%s", n->name);
+		at->of = m;
+		snprintf(at->name, sizeof(at->name), "%s", n->name);
 		snprintf(url, sizeof(url), "%s/v1/learned/%s", n->url, m->local);
-		call = http_call(m->u->ctl->client, "GET", url, NULL, TIMEOUT_MS, heard[k], m);
+		call = http_call(m->u->ctl->client, "GET", url, NULL, TIMEOUT_MS, heard, at);
 		http_call_budget(call, 4u << 20, 256u << 10);
 		w->pending += call != NULL;
 	}
@@ -161,8 +154,31 @@ void arrival_changed(struct mux *m)
 	m->arrival.next_ms = 0;
 }
 
+/* linked - the two ends of a link, if both are muxes; without memory nobody can be asked */
+static void linked(struct mux *m, struct mux *other)
+{
+	struct arrival *w = &m->arrival;
+	struct mux **more = reallocarray(w->linked, w->n_linked + 1, sizeof(*more));
+
+	if (!more)
+		return;
+	w->linked = more;
+	w->linked[w->n_linked++] = other;
+}
+
 int arrival_start(struct updater *u)
 {
+	json_t *link;
+	size_t i;
+
+	json_array_foreach(json_object_get(u->model, "links"), i, link) {
+		struct mux *a = mux_find(u, get_str(link, "a", "")), *b = mux_find(u, get_str(link, "b", ""));
+
+		if (!a || !b)
+			continue;
+		linked(a, b);
+		linked(b, a);
+	}
 	return once(u->ctl->loop, &u->arrival_timer, TICK_MS, tick, u);
 }
 
@@ -170,8 +186,10 @@ void arrival_stop(struct updater *u)
 {
 	unsigned int i, k;
 
-	for (i = 0; i < u->n_muxes; i++)
+	for (i = 0; i < u->n_muxes; i++) {
 		for (k = 0; k < ARRIVAL_NEIGHBOURS; k++)
-			json_decref(u->muxes[i].arrival.at[k]);
+			json_decref(u->muxes[i].arrival.at[k].vips);
+		free(u->muxes[i].arrival.linked);
+	}
 	sd_event_source_disable_unref(u->arrival_timer);
 }

@@ -17,10 +17,18 @@ struct uvip;
 
 #define ARRIVAL_NEIGHBOURS 4	/* asked about one switch */
 
+/* struct arrival_at - what one neighbour has of a switch */
+struct arrival_at {
+	struct mux *of;			/* the switch */
+	json_t *vips;			/* {VIP: true}; NULL: no answer */
+	char name[64];
+};
+
 /* struct arrival - of one switch */
 struct arrival {
-	json_t *at[ARRIVAL_NEIGHBOURS];		/* {VIP: true} that this neighbour has of it; NULL: no answer */
-	char names[ARRIVAL_NEIGHBOURS][64];
+	struct arrival_at at[ARRIVAL_NEIGHBOURS];
+	struct mux **linked;		/* the muxes that the topology links with it */
+	unsigned int n_linked;
 	unsigned int pending, rounds;	/* rounds: of questions since what it exports has changed */
 	uint64_t next_ms, asked_ms;	/* mono_ms() */
 };
