@@ -48,10 +48,10 @@ struct http_request;
 /* auth_bearer_t - the rights of a bearer token, and its identity if it is known; 0: it is none */
 typedef rights_t (*auth_bearer_t)(struct http_request *req, const char *token, char id[AUTH_ID_SIZE], void *ctx);
 
-/* auth_resolve_t - has token looked up elsewhere, for a request whose rights are RIGHTS_DEFERRED; ends in http_resolved(),
- * or the request is answered, at once or later
+/* auth_resolve_t - has the token of a request looked up elsewhere whose rights are RIGHTS_DEFERRED; ends in
+ * http_resolved(), or the request is answered, at once or later
  */
-typedef void (*auth_resolve_t)(struct http_request *req, const char *token, void *ctx);
+typedef void (*auth_resolve_t)(struct http_request *req, void *ctx);
 
 struct auth {
 	bool open;		/* everybody has every right: plain HTTP, or nobody to tell apart */

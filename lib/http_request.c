@@ -392,7 +392,7 @@ static void look_up(struct http_request *r)
 	r->looked_up = r->suspended = true;
 	conn_phase(r->conn, CONN_ASKED);
 	MHD_suspend_connection(r->connection);
-	auth->resolve(r, http_header(r, MHD_HTTP_HEADER_AUTHORIZATION) + strlen("Bearer "), auth->bearer_ctx);
+	auth->resolve(r, auth->bearer_ctx);
 }
 
 void http_resolved(struct http_request *r, rights_t rights, const char *id)

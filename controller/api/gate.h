@@ -26,7 +26,7 @@ bool browser_good(const struct controller *ctl, struct http_request *req, bool b
 
 /* relay.c: a standby's request to the leader, and what a token may as the leader knows it (auth_resolve_t) */
 void relay(struct controller *ctl, struct http_request *req, json_t *body);
-void relay_look_up(struct http_request *req, const char *token, void *ctx);
+void relay_look_up(struct http_request *req, void *ctx);
 
 /* gate_who - the identity of the peer, for the audit; borrowed until the answer */
 const char *gate_who(struct http_request *req, struct controller *ctl);

@@ -11,7 +11,6 @@
 #include "api.h"
 
 #define SMUXES_MAX	8	/* of a large deployment; the others on demand, by ?mux= */
-#define TARGETS_MAX	250	/* of a mux's request, as its agent takes them */
 #define PROBES_MS	1000
 #define CALL_MS		3000
 
@@ -74,13 +73,11 @@ static json_t *row_of(const struct mux *m, const struct dip *d, const struct tar
 }
 
 /* ask - one mux about all DIPs that can be probed */
-static void ask(struct probe_run *run, struct updater *u, const struct mux *m, const struct uvip *v)
+static void ask(struct probe_run *run, const struct mux *m, const struct uvip *v)
 {
 	json_t *rules = json_object_get(v->def, "rules"), *targets = json_array();
 	struct probe_mux *pm = calloc(1, sizeof(*pm));
-	struct http_call *call;
 	struct target t;
-	char url[320];
 	unsigned int i;
 
 	if (!pm) {
@@ -90,7 +87,7 @@ static void ask(struct probe_run *run, struct updater *u, const struct mux *m, c
 	pm->run = run;
 	pm->rows = json_array();
 	snprintf(pm->name, sizeof(pm->name), "%s", m->name);
-	for (i = 0; i < v->dips.n && json_array_size(targets) < TARGETS_MAX; i++) {
+	for (i = 0; i < v->dips.n && json_array_size(targets) < PROBE_TARGETS_MAX; i++) {
 		const struct dip *d = &v->dips.list[i];
 
 		if (!witness_target(v, json_array_get(rules, d->rule), d->rule, &t))
@@ -98,17 +95,13 @@ static void ask(struct probe_run *run, struct updater *u, const struct mux *m, c
 		json_array_append_new(targets, witness_target_json(d->text, &t));
 		json_array_append_new(pm->rows, row_of(m, d, &t));
 	}
-	snprintf(url, sizeof(url), "%s/v1/probes", m->url);
-	call = http_call(u->ctl->client, "POST", url, json_pack("{s:O, s:i}", "targets", targets, "timeout-ms", PROBES_MS), CALL_MS,
-			 answered, pm);
-	json_decref(targets);
-	if (!call) {
+	if (!witness_call(m, targets, PROBES_MS, CALL_MS, answered, pm)) {
 		json_decref(pm->rows);
 		free(pm);
-		return;
+		pm = NULL;
 	}
-	http_call_budget(call, 256u << 10, 16u << 10);
-	run->pending++;
+	json_decref(targets);
+	run->pending += pm != NULL;
 }
 
 /* rules_left_out - those of which no DIP can be probed; false: all of them */
@@ -128,7 +121,7 @@ static bool rules_left_out(struct probe_run *run, const struct uvip *v)
 		snprintf(name, sizeof(name), "%zu", r + 1);
 		leave_out(run, "rule", name, "only TCP and ICMP over IPv4 can be probed");
 	}
-	if (v->dips.n > TARGETS_MAX)
+	if (v->dips.n > PROBE_TARGETS_MAX)
 		leave_out(run, "dips", "the last ones", "a mux probes the first 250 at once");
 	return probed;
 }
@@ -172,7 +165,7 @@ void api_vip_probe(struct http_request *req, json_t *body, void *ctx)
 		else if (m->smux && !only && smuxes++ >= SMUXES_MAX)
 			leave_out(run, "mux", m->name, "eight SMuxes are asked unless one is named");
 		else
-			ask(run, u, m, v);
+			ask(run, m, v);
 	}
 	if (!--run->pending)
 		run_end(run);

@@ -135,7 +135,7 @@ static void looked_up(const struct http_result *r, void *ctx)
 		http_resolved(req, 0, "");
 }
 
-void relay_look_up(struct http_request *req, const char *token, void *ctx)
+void relay_look_up(struct http_request *req, void *ctx)
 {
 	struct headers h = {};
 

@@ -18,6 +18,8 @@
 #include "fault_code.h"
 
 struct host;
+struct http_call;
+struct http_result;
 struct mux;
 struct updater;
 struct uvip;
@@ -81,6 +83,12 @@ unsigned int silence_probe_ms(const struct updater *u);	/* how long a witness wa
 bool witness_target(const struct uvip *v, json_t *rule, unsigned int index, struct target *t);
 /* witness_target_json - as POST /v1/probes of a mux agent takes it; new reference */
 json_t *witness_target_json(const char *dip, const struct target *t);
+/* witness_call - has the mux probe targets (at most PROBE_TARGETS_MAX; they stay the caller's) for so many ms, and waits
+ * for its answer within_ms; as http_call()
+ */
+#define PROBE_TARGETS_MAX 250	/* fewer than the mux agent takes */
+struct http_call *witness_call(const struct mux *m, json_t *targets, unsigned int ms, unsigned int within_ms,
+			       void (*done)(const struct http_result *result, void *ctx), void *ctx);
 /* witness_can - is the mux there, and may it be asked */
 bool witness_can(const struct mux *m);
 /* witness_targets - DIPs of the host that can be probed, beginning with the `from`-th; how many */

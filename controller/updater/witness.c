@@ -11,7 +11,6 @@
 #include <string.h>
 
 #define CONTROLS	3	/* DIPs of hosts that report, in each request */
-#define REQUEST_MAX	250	/* targets of a request, as the mux agent takes them */
 #define CALL_EXTRA_MS	300	/* of a request, above the time that probes may take */
 
 struct slot {
@@ -185,7 +184,7 @@ static void ask_add(struct round *r, struct mux *m, unsigned int inquiry, unsign
 		a->targets = json_array();
 		add_controls(r->u, a);
 	}
-	if (json_array_size(a->targets) + q->evidence.n_targets > REQUEST_MAX)
+	if (json_array_size(a->targets) + q->evidence.n_targets > PROBE_TARGETS_MAX)
 		return;
 	for (t = 0; t < q->evidence.n_targets; t++) {
 		json_array_append_new(a->targets, witness_target_json(q->host->address, &q->targets[t]));
@@ -263,16 +262,24 @@ static void answered(const struct http_result *result, void *ctx)
 	round_free(r);
 }
 
-static void ask_send(struct ask *a)
+struct http_call *witness_call(const struct mux *m, json_t *targets, unsigned int ms, unsigned int within_ms,
+			       void (*done)(const struct http_result *result, void *ctx), void *ctx)
 {
-	struct updater *u = a->round->u;
-	unsigned int ms = silence_probe_ms(u);
+	struct http_call *call;
 	char url[320];
 
-	snprintf(url, sizeof(url), "%s/v1/probes", a->mux->url);
-	a->call = http_call(u->ctl->client, "POST", url,
-			    json_pack("{s:O, s:i}", "targets", a->targets, "timeout-ms", ms), ms + CALL_EXTRA_MS, answered, a);
-	http_call_budget(a->call, 256u << 10, 16u << 10);
+	snprintf(url, sizeof(url), "%s/v1/probes", m->url);
+	call = http_call(m->u->ctl->client, "POST", url, json_pack("{s:O, s:i}", "targets", targets, "timeout-ms", ms),
+			 within_ms, done, ctx);
+	http_call_budget(call, 256u << 10, 16u << 10);
+	return call;
+}
+
+static void ask_send(struct ask *a)
+{
+	unsigned int ms = silence_probe_ms(a->round->u);
+
+	a->call = witness_call(a->mux, a->targets, ms, ms + CALL_EXTRA_MS, answered, a);
 	if (a->call)
 		a->round->pending++;
 }

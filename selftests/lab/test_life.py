@@ -97,7 +97,7 @@ class Life:
         return until(found, seconds, 0.1)
 
     def well(self):
-        return until(lambda: not [f for f in self.status() if "no assignment has been made" not in f], 60, 0.1)
+        return until(lambda: not self.status(), 60, 0.1)
 
     def controller(self, start=True, **settings):
         """the controller anew, with these settings of [monitor]"""
